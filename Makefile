@@ -1,0 +1,40 @@
+# `make help` lists the targets.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what users need: clang, libbpf, .venv
+	@scripts/setup.sh
+
+.PHONY: setup-test
+setup-test: ## install what the tests compare against, too
+	@scripts/setup.sh test
+
+.PHONY: lint
+lint: setup ## style, types, import layers, docstrings
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-cache
+	interrogate operator/gadgetops
+
+.PHONY: format
+format: setup ## rewrite sources in the project's style
+	ruff check --fix-only .
+	ruff format .
+
+.PHONY: lock
+lock: setup ## pin the dependencies of pyproject.toml, with hashes
+	.venv/bin/pip install --quiet uv
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-find-links \
+	  --group dev pyproject.toml --output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Questions over a recording, as pure functions of it."""

@@ -1,0 +1,112 @@
+"""
+The command line: one module per verb, loaded only when its verb is called.
+
+This package is the only place that parses arguments, prints errors and chooses exit statuses:
+0 done, 1 failed, 2 wrong request, 3 drift or budget exceeded, 4 inconclusive. Results go to standard output,
+progress and messages to standard error.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gadgetops import __version__
+from gadgetops.commands import messages
+from gadgetops.errors import GadgetOpsError, StorageError, UsageError
+
+VERBS: Final = {
+    "build": "Compile a gadget and pack it into an image.",
+    "inspect": "Show what is in an image or object.",
+    "docs": "Write or check the generated parts of Markdown files.",
+    "list": "List the images of the store.",
+    "tag": "Give an image another name.",
+    "remove": "Remove images from the store.",
+    "export": "Write images to a tar file.",
+    "import-image": "Read images from a tar file.",
+    "record": "Record the allocations of a process.",
+    "leaks": "Show what was never released, by stack.",
+}
+"""Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its verbs' names and help without importing their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of `VERBS`."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of *cmd_name* and return its `command`."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"gadgetops.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs and their help from `VERBS`."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="VERB …",
+)
+@click.version_option(__version__, prog_name="gadgetops")
+def cli() -> None:
+    """Build, inspect and ship Inspektor Gadget images; record allocations and say what leaks.
+
+    `gadgetops VERB --help` shows an example of each verb.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run the verb that *argv* asks for and return the exit status.
+
+    Args:
+        argv: Arguments without the program's name; those of this process if none are given.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = cli.main(arguments, prog_name="gadgetops", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`gadgetops list | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (click.ClickException, GadgetOpsError, OSError) as error:
+        return _fail(error)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(error: click.ClickException | GadgetOpsError | OSError) -> int:
+    known = _as_known(error)
+    messages.error(str(known), cause=error)
+    return known.exit_status
+
+
+def _as_known(error: click.ClickException | GadgetOpsError | OSError) -> GadgetOpsError:
+    if isinstance(error, GadgetOpsError):
+        return error
+    if isinstance(error, click.ClickException):
+        return UsageError(error.format_message(), hint=_usage_hint(error))
+    return StorageError.from_os_error(error, Path(error.filename or "input/output"))
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"see `{context.command_path if context else 'gadgetops'} --help`"

@@ -1,0 +1,244 @@
+"""
+Every error that gadgetops raises on purpose.
+
+    GadgetOpsError                 exit 1 unless noted
+    ├── UsageError                 the request makes no sense; exit 2
+    ├── InvalidReference           text that names no image; exit 2
+    ├── ToolError                  clang, ig or docker failed: argv, status, last lines
+    ├── StorageError               a file or folder could not be read or written: path, reason
+    ├── ContentError               bytes are not what the descriptor says
+    │   ├── NotFound
+    │   ├── AlreadyExists
+    │   ├── SizeMismatch
+    │   ├── DigestMismatch
+    │   └── UnsupportedMediaType
+    ├── ObjectError                not a BPF ELF we can read: section, offset
+    ├── MetadataError              gadget.yaml or build.yaml: path into the document
+    ├── TraceError                 this machine or target cannot be traced: what is missing
+    ├── RecordingError             a recording cannot be read or written: file
+    └── DriftError                 generated text differs: file, region, diff; exit 3
+
+Fields first: each class stores what went wrong as attributes and composes its sentence from them, lower
+case, without a full stop, the outermost thing first. `hint` is a second line that says what a person can do.
+`commands.main` is the only place that prints an error and chooses an exit status.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+SHOWN_OUTPUT_LINES = 20
+"""How many of the last lines of a failed tool's output an error shows."""
+
+
+class GadgetOpsError(Exception):
+    """
+    Base of all errors of this package.
+
+    Args:
+        problem: One sentence; outermost thing first.
+        hint: What a person can do about it, if anything.
+    """
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.problem if self.hint is None else f"{self.problem}\n{self.hint}"
+
+
+class UsageError(GadgetOpsError):
+    """The request makes no sense, whatever the state of the world."""
+
+    exit_status = 2
+
+
+class InvalidReference(GadgetOpsError):
+    """A text that was meant as an image reference and is none."""
+
+    exit_status = 2
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"invalid reference {text!r}: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class ToolError(GadgetOpsError):
+    """An external program could not be run, or failed; the last lines of its output are kept."""
+
+    def __init__(
+        self, argv: Sequence[str], *, status: int | None, output: str = "", hint: str | None = None
+    ) -> None:
+        self.argv = tuple(argv)
+        self.status = status
+        self.output = output
+        super().__init__(self._compose(), hint=hint)
+
+    def _compose(self) -> str:
+        tool = self.argv[0]
+        if self.status is None:
+            return f"{tool}: not found on PATH"
+        what = f"killed by signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
+        lines = self.output.strip().splitlines()
+        left_out = len(lines) - SHOWN_OUTPUT_LINES
+        if left_out > 0:
+            lines = [f"… {left_out} lines left out …", *lines[-SHOWN_OUTPUT_LINES:]]
+        return "\n".join([f"{tool}: {what}", *(f"  {line[:400]}" for line in lines)])
+
+
+class StorageError(GadgetOpsError):
+    """A file or folder could not be read or written."""
+
+    def __init__(self, path: Path, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
+
+    @classmethod
+    def from_os_error(cls, error: OSError, path: Path, *, hint: str | None = None) -> "StorageError":
+        """Return the error for *error*, which happened while working on *path*."""
+        return cls(Path(error.filename or path), error.strerror or str(error), hint=hint)
+
+
+class ContentError(GadgetOpsError):
+    """Bytes are not what the descriptor that names them says."""
+
+
+class NotFound(ContentError):
+    """Nothing is stored under that reference or digest."""
+
+    def __init__(self, what: str, *, where: str, hint: str | None = None) -> None:
+        super().__init__(f"{what}: not found in {where}", hint=hint)
+        self.what = what
+        self.where = where
+
+
+class AlreadyExists(ContentError):
+    """Something else is there already and is not overwritten."""
+
+    def __init__(self, what: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{what}: already exists", hint=hint)
+        self.what = what
+
+
+class SizeMismatch(ContentError):
+    """More or fewer bytes than the descriptor says."""
+
+    def __init__(self, what: str, *, expected_bytes: int, actual_bytes: int) -> None:
+        super().__init__(f"{what}: size: expected {expected_bytes} bytes, got {actual_bytes}")
+        self.what = what
+        self.expected_bytes = expected_bytes
+        self.actual_bytes = actual_bytes
+
+
+class DigestMismatch(ContentError):
+    """The right number of bytes, but not these."""
+
+    def __init__(self, what: str, *, expected: str, actual: str) -> None:
+        super().__init__(f"{what}: digest: expected {expected}, got {actual}")
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+
+
+class UnsupportedMediaType(ContentError):
+    """Content of a kind that this place cannot use."""
+
+    def __init__(self, what: str, *, expected: str, actual: str) -> None:
+        super().__init__(f"{what}: media type: expected {expected}, got {actual!r}")
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+
+
+class ObjectError(GadgetOpsError):
+    """
+    Bytes that are not a BPF ELF we can read.
+
+    Args:
+        problem: What is wrong there.
+        section: Name of the ELF section, if known.
+        offset_bytes: Offset into that section, or into the file where there is no section.
+        name: The file, once a caller that knows it adds it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        section: str | None = None,
+        offset_bytes: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.reason = problem
+        self.section = section
+        self.offset_bytes = offset_bytes
+        self.name = name
+        places = [
+            name,
+            None if section is None else f"section {section}",
+            None if offset_bytes is None else f"offset {offset_bytes}",
+        ]
+        super().__init__(": ".join([*(place for place in places if place), problem]))
+
+    def named(self, name: str) -> "ObjectError":
+        """Return the same error with the file's *name* in front."""
+        return ObjectError(self.reason, section=self.section, offset_bytes=self.offset_bytes, name=name)
+
+
+class MetadataError(GadgetOpsError):
+    """
+    gadget.yaml or build.yaml says something that cannot be.
+
+    Args:
+        document: Name of the file.
+        path: Dotted path into the document, empty for the whole.
+        problem: What is wrong there.
+    """
+
+    def __init__(self, document: str, path: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(": ".join(part for part in (document, path, problem) if part), hint=hint)
+        self.document = document
+        self.path = path
+        self.reason = problem
+
+
+class TraceError(GadgetOpsError):
+    """This machine, or this target, cannot be traced as asked; the hint says what to do."""
+
+
+class RecordingError(GadgetOpsError):
+    """A recording cannot be read or written."""
+
+    def __init__(self, path: Path, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {problem}", hint=hint)
+        self.path = path
+        self.reason = problem
+
+
+class DriftError(GadgetOpsError):
+    """
+    A generated region of a document differs from what would be written now.
+
+    Args:
+        path: The document.
+        regions: Names of the regions that differ, in document order.
+        diff: Unified diff, from what stands there to what should.
+        changes: What changed, a sentence each; may be empty.
+    """
+
+    exit_status = 3
+
+    def __init__(self, path: Path, regions: Sequence[str], *, diff: str, changes: Sequence[str]) -> None:
+        super().__init__(
+            f"{path}: out of date: {', '.join(regions)}", hint="run `gadgetops docs` to rewrite it"
+        )
+        self.path = path
+        self.regions = tuple(regions)
+        self.diff = diff
+        self.changes = tuple(changes)

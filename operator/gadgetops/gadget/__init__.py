@@ -1,0 +1,1 @@
+"""Gadgets: gadget.yaml and build.yaml, compiling, packing, inspecting."""

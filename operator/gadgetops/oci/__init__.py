@@ -1,0 +1,1 @@
+"""OCI content: references, descriptors, layouts, the local store. Knows nothing of gadgets."""

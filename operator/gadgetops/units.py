@@ -1,0 +1,53 @@
+"""Numbers as people write and read them: bytes, counts, durations."""
+
+import re
+
+from gadgetops.errors import UsageError
+
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def format_bytes(size_bytes: int) -> str:
+    """Return *size_bytes* with a binary unit and three digits, exact below 1 KiB: `"1.50 MiB"`."""
+    if abs(size_bytes) < 1024:
+        return f"{size_bytes} B"
+    value, unit = float(size_bytes), 0
+    while abs(value) >= 1023.5 and unit < len(_BYTE_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f} {_BYTE_UNITS[unit]}"
+
+
+def parse_bytes(text: str) -> int:
+    """
+    Return the number of bytes that *text* says, units binary: `"64"`, `"4k"`, `"1.5 MiB"`.
+
+    Raises:
+        UsageError: It says none.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"not a size: {text!r}", hint="write bytes or a unit, such as 4096, 64k or 1.5MiB")
+    exponent = " KMGT".index(match[2].upper() or " ")
+    return int(float(match[1]) * 1024**exponent)
+
+
+def format_count(count: int) -> str:
+    """Return *count* with thousands separated: `"1,050,005"`."""
+    return f"{count:,}"
+
+
+def format_duration(duration_ns: int) -> str:
+    """Return *duration_ns* in the largest unit that keeps it at 1 or more, three digits: `"1.50 s"`."""
+    value = float(duration_ns)
+    for unit, factor in (("ns", 1e3), ("µs", 1e3), ("ms", 1e3), ("s", 60.0), ("min", 60.0)):
+        if abs(value) < factor:
+            return f"{value:.3g} {unit}"
+        value /= factor
+    return f"{value:.3g} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return *count* and *noun*, in the plural unless one: `"1 event"`, `"2,000 events"`."""
+    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Install what the project needs and make .venv; quick when nothing changed.
+#   scripts/setup.sh          what `make demo` and users need
+#   scripts/setup.sh test     that, and what the tests compare against
+set -eu
+cd "$(dirname "$0")/.."
+
+PACKAGES="clang llvm libbpf-dev libbpf1 gcc libc6-dev make python3 python3-venv"
+TEST_PACKAGES="clang-14 llvm-14 bpftool binutils gcc-aarch64-linux-gnu skopeo valgrind clang-format"
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+is_installed() {
+	dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok'
+}
+
+install_missing() {
+	missing=""
+	for package in "$@"; do
+		is_installed "$package" || missing="$missing $package"
+	done
+	[ -n "$missing" ] || return 0
+	command -v apt-get >/dev/null || {
+		echo "setup: missing$missing, and no apt-get here: install their like by hand" >&2
+		return 0
+	}
+	echo "setup: installing$missing" >&2
+	as_root apt-get update -qq
+	# shellcheck disable=SC2086  # a list of words
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# The newest clang that the distribution offers: diagrams must not depend on the compiler.
+install_newest_clang() {
+	newest=$(apt-cache search --names-only '^clang-[0-9]+$' | sed 's/ .*//; s/clang-//' | sort -n | tail -n 1)
+	[ -z "$newest" ] || install_missing "clang-$newest" "llvm-$newest"
+}
+
+make_environment() {
+	stamp=.venv/.requirements
+	if cmp -s requirements/dev.txt "$stamp" && .venv/bin/gadgetops --version >/dev/null 2>&1; then
+		return 0
+	fi
+	echo "setup: making .venv" >&2
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	cp requirements/dev.txt "$stamp"
+}
+
+# shellcheck disable=SC2086  # lists of words
+install_missing $PACKAGES
+if [ "${1:-}" = test ]; then
+	# shellcheck disable=SC2086
+	install_missing $TEST_PACKAGES
+	! command -v apt-cache >/dev/null || install_newest_clang
+fi
+make_environment
