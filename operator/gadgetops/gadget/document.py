@@ -55,6 +55,12 @@ class Document:
     texts: dict[str, Any]
     lines: dict[Keys, int]
 
+    def line(self, keys: Keys) -> int:
+        """Return the line of *keys*, or of what would hold them if they are not there."""
+        while keys and keys not in self.lines:
+            keys = keys[:-1]
+        return self.lines.get(keys, 1)
+
     @classmethod
     def from_bytes(cls, content: bytes, name: str, *, may_be_empty: bool = False) -> "Document":
         """
@@ -69,12 +75,12 @@ class Document:
             MetadataError: It is none, or beyond `MAX_SIZE_BYTES`, `MAX_NODES` or `MAX_DEPTH`.
         """
         root = _compose(content, name)
-        if root is None:
+        reader = _Reader(name, _value_of)
+        value = None if root is None else reader.read(root, ())
+        if root is None or value is None:
             if not may_be_empty:
                 raise MetadataError(name, "", "empty")
             return cls(name, {}, {}, {})
-        reader = _Reader(name, _value_of)
-        value = reader.read(root, ())
         if not isinstance(value, dict):
             raise MetadataError(name, "", f"expected a mapping, got {describe(value)}")
         return cls(name, value, _Reader(name, _text_of).read(root, ()), reader.lines)

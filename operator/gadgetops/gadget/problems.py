@@ -24,10 +24,9 @@ class Problem:
     keys: Keys
     text: str
 
-    def at(self, document: Document) -> str:
-        """Return the path, what is wrong there, and the line if the place is in *document*."""
-        line = document.lines.get(self.keys) if self.keys else None
-        return ": ".join(part for part in (dotted(self.keys), _with_line(self.text, line)) if part)
+    def located(self, document: Document) -> str:
+        """Return what is wrong, and on which line of *document*."""
+        return f"{self.text} (line {document.line(self.keys)})" if self.keys else self.text
 
 
 def raise_if_any(document: Document, problems: Sequence[Problem]) -> None:
@@ -39,12 +38,10 @@ def raise_if_any(document: Document, problems: Sequence[Problem]) -> None:
     """
     if not problems:
         return
-    ordered = sorted(set(problems), key=lambda problem: (document.lines.get(problem.keys, 0), problem.keys))
+    ordered = sorted(set(problems), key=lambda problem: (document.line(problem.keys), problem.keys))
     if len(ordered) == 1:
-        only = ordered[0]
-        line = document.lines.get(only.keys) if only.keys else None
-        raise MetadataError(document.name, dotted(only.keys), _with_line(only.text, line))
-    shown = [f"  {problem.at(document)}" for problem in ordered[:MAX_SHOWN]]
+        raise MetadataError(document.name, dotted(ordered[0].keys), ordered[0].located(document))
+    shown = [f"  {dotted(problem.keys)}: {problem.located(document)}" for problem in ordered[:MAX_SHOWN]]
     if len(ordered) > MAX_SHOWN:
         shown.append(f"  … and {len(ordered) - MAX_SHOWN} more")
     raise MetadataError(document.name, "", "\n".join([f"{len(ordered)} problems", *shown]))
@@ -61,7 +58,3 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     by_lower_case = {candidate.lower(): candidate for candidate in sorted(known)}
     found = difflib.get_close_matches(word.lower()[:200], by_lower_case, n=1, cutoff=cutoff)
     return by_lower_case[found[0]] if found else None
-
-
-def _with_line(text: str, line: int | None) -> str:
-    return text if line is None else f"{text} (line {line})"

@@ -93,7 +93,7 @@ def compiler_options(architecture: str, includes: list[str], cflags: tuple[str, 
     """
     Return the options that make the object of *architecture*, the same in whatever folder it is compiled.
 
-    The base and its order are ig 0.48's. BTF is made from debug information and names files in it; these names
+    The base and its order are ig 0.48's. BTF is made from debug information, which names files: these names
     must not depend on where the gadget lies.
     """
     return [

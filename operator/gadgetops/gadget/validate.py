@@ -39,8 +39,6 @@ def _problem_of(error: ValidationError) -> Problem:
     if error.validator in ("additionalProperties", "x-refuseNearMisses", "required"):
         return Problem(keys, error.message)
     schema: Any = error.schema
-    if error.validator == "anyOf":
-        return Problem(keys, schema["x-anyOf"])
     return Problem(keys, f"expected {schema['description']}, got {describe(error.instance)}")
 
 
