@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -69,13 +69,20 @@ def is_digest(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an index entry runs on; `architecture` in Go's words (`amd64`, `arm64`)."""
+    """
+    What an index entry runs on.
+
+    Attributes:
+        architecture: In Go's words: `"amd64"`, `"arm64"`.
+        os: Likewise: `"linux"`.
+        variant: Of the architecture, such as `"v7"`.
+        extra: Further members (`os.version`, `os.features`), kept for whoever needs them.
+    """
 
     architecture: str
     os: str = "linux"
     variant: str | None = None
-    os_version: str | None = None
-    os_features: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return `os/architecture[/variant]`, as container tools write it."""
@@ -89,22 +96,16 @@ class Platform:
             architecture=members.required("architecture", _text),
             os=members.required("os", _text),
             variant=members.optional("variant", _text),
-            os_version=members.optional("os.version", _text),
-            os_features=tuple(members.list("os.features", _text)),
+            extra=members.others(_PLATFORM_MEMBERS),
         )
 
     def to_json(self) -> Json:
-        """Return the JSON object, members in Go's order."""
-        return _without_empty(
-            {
-                "architecture": self.architecture,
-                "os": self.os,
-                "os.version": self.os_version,
-                "os.features": list(self.os_features),
-                "variant": self.variant,
-            },
-            keep=("architecture", "os"),
-        )
+        """Return the JSON object, members in Go's order, others last."""
+        known = {"architecture": self.architecture, "os": self.os, "variant": self.variant}
+        return {**_without_empty(known, keep=("architecture", "os")), **self.extra}
+
+
+_PLATFORM_MEMBERS = frozenset({"architecture", "os", "variant"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +199,28 @@ class Descriptor:
             SizeMismatch: More or fewer bytes.
             DigestMismatch: Other bytes.
         """
-        if len(data) != self.size_bytes:
-            raise SizeMismatch(self.digest, expected_bytes=self.size_bytes, actual_bytes=len(data))
-        actual = digest_of(data, self.digest.partition(":")[0])
-        if actual != self.digest:
+        for _ in self.verified([data]):
+            pass
+
+    def verified(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """
+        Pass *chunks* on and check them on the way; what was passed on is to be believed only at the end.
+
+        Raises:
+            SizeMismatch: At the first chunk too many, or at the end of too few.
+            DigestMismatch: At the end.
+        """
+        algorithm = self.digest.partition(":")[0]
+        digest, size_bytes = hashlib.new(algorithm), 0
+        for chunk in chunks:
+            size_bytes += len(chunk)
+            if size_bytes > self.size_bytes:
+                break
+            digest.update(chunk)
+            yield chunk
+        if size_bytes != self.size_bytes:
+            raise SizeMismatch(self.digest, expected_bytes=self.size_bytes, actual_bytes=size_bytes)
+        if (actual := f"{algorithm}:{digest.hexdigest()}") != self.digest:
             raise DigestMismatch(self.digest, expected=self.digest, actual=actual)
 
     @property

@@ -1,0 +1,109 @@
+"""What nothing needs any more: which entries go when a name goes, and which blobs may be deleted."""
+
+import contextlib
+import re
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
+
+from gadgetops.errors import ContentError
+from gadgetops.oci.content import DIGEST_LENGTHS, MAX_MANIFEST_BYTES, Descriptor, is_digest
+from gadgetops.oci.files import storage_errors
+from gadgetops.oci.graph import Source, children_of, referrers_by_subject, walk
+from gadgetops.oci.index_file import IndexFile, signed_digest
+
+_DIGEST_IN_TEXT: Final = re.compile(rb"(?:sha256|sha384|sha512):[0-9a-f]{64,128}")
+
+
+def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[str]) -> list[str]:
+    """
+    Take *names* of *found* off *index*, and if it has no other, all that only it needed.
+
+    Returns:
+        The signature tags that went with the last name.
+    """
+    for name in names:
+        index.drop_name(name)
+    if found.digest in {named.digest for named in index.names.values()}:
+        return []
+    signatures = {name: tag for name, tag in index.names.items() if signed_digest(name) == found.digest}
+    for name in signatures:
+        index.drop_name(name)
+    going = _digests_going(source, index, [found, *signatures.values()])
+    staying = [entry for name, entry in index.entries if name or entry.digest not in going]
+    index.forget(going - _digests_under(source, staying))
+    return list(signatures)
+
+
+def _digests_going(source: Source, index: IndexFile, roots: list[Descriptor]) -> set[str]:
+    """Return what lies under *roots* and what says something about any of it, such as signatures."""
+    referrers = referrers_by_subject(source, (entry for _, entry in index.entries))
+
+    def below_and_about(node: Descriptor) -> list[Descriptor]:
+        return [*_readable_children(source, node), *referrers.get(node.digest, ())]
+
+    return {node.digest for node in walk(roots, below_and_about)}
+
+
+def names_needing(source: Source, index: IndexFile, digest: str) -> list[str]:
+    """Return the names, sorted, under which *digest* lies."""
+    return [name for name, root in index.names.items() if digest in _digests_under(source, [root])]
+
+
+def sweep(source: Source, index: IndexFile, root: Path, *, older_than_s: float) -> None:
+    """
+    Delete under *root* the blobs that nothing in *index* needs, and what interrupted writers left.
+
+    Only files untouched for *older_than_s* seconds go, by the time of their last status change, which neither
+    `cp -a` nor an archive can set back.
+    """
+    needed = _digests_under(source, [entry for _, entry in index.entries])
+    latest = time.time() - older_than_s
+    with storage_errors(root):
+        for algorithm in DIGEST_LENGTHS:
+            for blob in _files_in(root / "blobs" / algorithm):
+                digest = f"{algorithm}:{blob.name}"
+                if is_digest(digest) and digest not in needed:
+                    _delete_if_older(blob, latest)
+        for leftover in _files_in(root / "ingest"):
+            _delete_if_older(leftover, latest)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+def _delete_if_older(path: Path, latest: float) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ctime <= latest:
+            path.unlink()
+
+
+def _digests_under(source: Source, roots: Collection[Descriptor]) -> set[str]:
+    nodes = walk(roots, lambda node: _readable_children(source, node))
+    mentioned = (_mentioned(source, root) for root in roots if not (root.is_index or root.is_manifest))
+    return {node.digest for node in nodes}.union(*mentioned)
+
+
+def _readable_children(source: Source, node: Descriptor) -> tuple[Descriptor, ...]:
+    """Return the children of *node*; what is missing or damaged keeps nothing alive."""
+    try:
+        return children_of(source, node)
+    except ContentError:
+        return ()
+
+
+def _mentioned(source: Source, entry: Descriptor) -> set[str]:
+    """
+    Return every digest in the text of *entry*, listed by another tool in a media type unknown here.
+
+    It may be a document with content of its own; what it might need is not ours to delete.
+    """
+    if entry.size_bytes > MAX_MANIFEST_BYTES:
+        return set()
+    try:
+        data = b"".join(source.chunks(entry))
+    except ContentError:
+        return set()
+    return {digest.decode("ascii") for digest in _DIGEST_IN_TEXT.findall(data)}
