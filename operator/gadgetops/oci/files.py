@@ -26,11 +26,12 @@ _HINTS: Final = {
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn each `OSError` into the `StorageError` that names *path*, or the file the error names."""
+    """Turn each `OSError` into the `StorageError` that names *path*, with what a person can do about it."""
     try:
         yield
     except OSError as error:
-        raise StorageError.from_os_error(error, path, hint=_HINTS.get(error.errno or 0)) from error
+        reason = error.strerror or str(error)
+        raise StorageError(path, reason, hint=_HINTS.get(error.errno or 0)) from error
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
@@ -55,8 +56,8 @@ def write_whole(path: Path, chunks: Iterable[bytes], *, scratch: Path, mode: int
     """
     temporary = scratch / f"{path.name}_{secrets.token_hex(8)}"
     try:
-        _write_durably(temporary, chunks, mode)
         with storage_errors(path):
+            _write_durably(temporary, chunks, mode)
             temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -65,12 +66,10 @@ def write_whole(path: Path, chunks: Iterable[bytes], *, scratch: Path, mode: int
 
 
 def _write_durably(path: Path, chunks: Iterable[bytes], mode: int) -> None:
-    with storage_errors(path):
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
-        with file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.writelines(chunks)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:

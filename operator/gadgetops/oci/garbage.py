@@ -4,14 +4,16 @@ import contextlib
 import re
 import time
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import ContentError
+from gadgetops.oci.attachments import signed_digest, with_attachments
 from gadgetops.oci.content import DIGEST_LENGTHS, MAX_MANIFEST_BYTES, Descriptor, is_digest
 from gadgetops.oci.files import storage_errors
-from gadgetops.oci.graph import Source, children_of, referrers_by_subject, walk
-from gadgetops.oci.index_file import IndexFile, signed_digest
+from gadgetops.oci.graph import Source, children_of, walk
+from gadgetops.oci.index_file import IndexFile
 
 _DIGEST_IN_TEXT: Final = re.compile(rb"(?:sha256|sha384|sha512):[0-9a-f]{64,128}")
 
@@ -27,23 +29,18 @@ def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[
         index.drop_name(name)
     if found.digest in {named.digest for named in index.names.values()}:
         return []
-    signatures = {name: tag for name, tag in index.names.items() if signed_digest(name) == found.digest}
-    for name in signatures:
-        index.drop_name(name)
-    going = _digests_going(source, index, [found, *signatures.values()])
-    staying = [entry for name, entry in index.entries if name or entry.digest not in going]
-    index.forget(going - _digests_under(source, staying))
-    return list(signatures)
-
-
-def _digests_going(source: Source, index: IndexFile, roots: list[Descriptor]) -> set[str]:
-    """Return what lies under *roots* and what says something about any of it, such as signatures."""
-    referrers = referrers_by_subject(source, (entry for _, entry in index.entries))
-
-    def below_and_about(node: Descriptor) -> list[Descriptor]:
-        return [*_readable_children(source, node), *referrers.get(node.digest, ())]
-
-    return {node.digest for node in walk(roots, below_and_about)}
+    children = partial(_readable_children, source)
+    nodes, tags = with_attachments(source, index, [found], children)
+    going = {node.digest for node in nodes}
+    staying = [
+        entry for name, entry in index.entries if (name or entry.digest not in going) and name not in tags
+    ]
+    needed = {node.digest for node in with_attachments(source, index, staying, children)[0]}
+    dropped = [tag for tag in tags if signed_digest(tag) not in needed]
+    for tag in dropped:
+        index.drop_name(tag)
+    index.forget(going - needed)
+    return dropped
 
 
 def names_needing(source: Source, index: IndexFile, digest: str) -> list[str]:
@@ -60,22 +57,22 @@ def sweep(source: Source, index: IndexFile, root: Path, *, older_than_s: float) 
     """
     needed = _digests_under(source, [entry for _, entry in index.entries])
     latest = time.time() - older_than_s
-    with storage_errors(root):
-        for algorithm in DIGEST_LENGTHS:
-            for blob in _files_in(root / "blobs" / algorithm):
-                digest = f"{algorithm}:{blob.name}"
-                if is_digest(digest) and digest not in needed:
-                    _delete_if_older(blob, latest)
-        for leftover in _files_in(root / "ingest"):
-            _delete_if_older(leftover, latest)
+    for algorithm in DIGEST_LENGTHS:
+        for blob in _files_in(root / "blobs" / algorithm):
+            digest = f"{algorithm}:{blob.name}"
+            if is_digest(digest) and digest not in needed:
+                _delete_if_older(blob, latest)
+    for leftover in _files_in(root / "ingest"):
+        _delete_if_older(leftover, latest)
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    with storage_errors(folder):
+        return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
 def _delete_if_older(path: Path, latest: float) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with storage_errors(path), contextlib.suppress(FileNotFoundError):
         if path.stat().st_ctime <= latest:
             path.unlink()
 

@@ -1,8 +1,6 @@
 """What content consists of: walking and copying everything under an index or manifest."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Final, Protocol
 
 from gadgetops.errors import ContentError
@@ -60,27 +58,6 @@ def children_of(source: Source, descriptor: Descriptor) -> tuple[Descriptor, ...
     return ()
 
 
-def referrers_by_subject(source: Source, listed: Iterable[Descriptor]) -> dict[str, list[Descriptor]]:
-    """
-    Return, by digest of the subject, the manifests among *listed* that say something about it.
-
-    Their descriptors have artifact type and annotations of the manifest, as a registry's referrers API has
-    them (distribution-spec v1.1.1). Damaged manifests say nothing.
-    """
-    found: dict[str, list[Descriptor]] = {}
-    for entry in {entry.digest: entry for entry in listed if entry.is_manifest}.values():
-        with contextlib.suppress(ContentError):
-            manifest = Manifest.from_bytes(fetch_document(source, entry), f"manifest {entry.digest}")
-            if manifest.subject is not None:
-                referrer = replace(
-                    entry,
-                    annotations=manifest.annotations,
-                    artifact_type=manifest.artifact_type or manifest.config.media_type,
-                )
-                found.setdefault(manifest.subject.digest, []).append(referrer)
-    return found
-
-
 def walk(roots: Iterable[Descriptor], children: Children) -> list[Descriptor]:
     """
     Return *roots* and everything under them, each once, children before parents.
@@ -88,21 +65,21 @@ def walk(roots: Iterable[Descriptor], children: Children) -> list[Descriptor]:
     Two descriptors are the same if media type, digest and size are: a manifest that is also listed as
     somebody's layer is still walked as a manifest.
     """
-    done: dict[Key, Descriptor] = {}
+    done: list[Descriptor] = []
+    opened: set[Key] = set()
     pending = [(root, False) for root in roots]
     while pending:
-        node, is_expanded = pending.pop()
+        node, is_closing = pending.pop()
         key = (node.media_type, node.digest, node.size_bytes)
-        if key in done:
-            continue
-        if is_expanded:
-            done[key] = node
-            continue
-        pending.append((node, True))
-        pending.extend((child, False) for child in children(node))
-        if len(done) + len(pending) > MAX_NODES:
+        if is_closing:
+            done.append(node)
+        elif key not in opened:
+            opened.add(key)
+            pending.append((node, True))
+            pending.extend((child, False) for child in children(node))
+        if len(opened) + len(pending) > MAX_NODES:
             raise ContentError(f"more than {MAX_NODES} pieces of content under one name")
-    return list(done.values())
+    return done
 
 
 def copy_content(source: Source, target: Target, roots: Iterable[Descriptor]) -> list[Descriptor]:

@@ -5,7 +5,6 @@ It lists every name with the descriptor it stands for, and every manifest withou
 that is how ig finds signatures. What other tools wrote there is kept: entries, their order, their members.
 """
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final
@@ -22,20 +21,6 @@ from gadgetops.oci.content import (
 
 EMPTY: Final = b'{"schemaVersion":2,"mediaType":"' + MEDIA_TYPE_INDEX.encode() + b'","manifests":[]}'
 """The index.json of a layout without content, as ig writes it."""
-
-
-_SIGNATURE_TAG = re.compile(r"sha256-(?P<hex>[0-9a-f]{64})(?:\.[a-z]+)?", re.ASCII)
-
-
-def signed_digest(name: str) -> str | None:
-    """
-    Return the digest that the signature tag *name* says something about, None for any other name.
-
-    cosign names what it attaches to an image `sha256-<hex>.sig` (or `.att`, `.sbom`), and `sha256-<hex>`
-    where a registry has no referrers API; ig keeps these names as they are, without a repository.
-    """
-    match = _SIGNATURE_TAG.fullmatch(name)
-    return match and f"sha256:{match['hex']}"
 
 
 class IndexFile:
@@ -86,6 +71,10 @@ class IndexFile:
         """List *descriptor* without a name, unless its digest is listed already."""
         if all(entry.digest != descriptor.digest for entry in self._entries):
             self._entries.append(_named(descriptor, None))
+
+    def sort(self) -> None:
+        """Put the entries in the order of their digests, then names, whatever order they came in."""
+        self._entries.sort(key=lambda entry: (entry.digest, _name(entry) or ""))
 
     def forget(self, digests: Collection[str]) -> None:
         """Take the untagged entries of *digests* off the list."""

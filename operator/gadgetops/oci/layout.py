@@ -18,6 +18,7 @@ from typing import Final
 
 from gadgetops.errors import ContentError, NotFound, SizeMismatch, StorageError
 from gadgetops.oci import garbage
+from gadgetops.oci.attachments import referrers_by_subject, with_attachments
 from gadgetops.oci.content import DIGEST_LENGTHS, Descriptor, is_digest, parse_object
 from gadgetops.oci.files import (
     locked_for_reading,
@@ -27,7 +28,7 @@ from gadgetops.oci.files import (
     sync_folder,
     write_whole,
 )
-from gadgetops.oci.graph import children_of, referrers_by_subject, walk
+from gadgetops.oci.graph import children_of, walk
 from gadgetops.oci.index_file import EMPTY as EMPTY_INDEX
 from gadgetops.oci.index_file import IndexFile
 from gadgetops.oci.reference import Reference
@@ -47,6 +48,13 @@ Seconds for which a blob that was written, or found to be there already, is not 
 Blobs are written without a lock, before anything refers to them: a young one may belong to an image that
 another process, ig included, is about to name.
 """
+
+
+def check_layout_version(data: bytes, what: str) -> None:
+    """Raise `ContentError` unless *data*, called *what*, is an oci-layout of the version known here."""
+    version = parse_object(data, what).get("imageLayoutVersion")
+    if version != LAYOUT_VERSION:
+        raise ContentError(f"{what}: imageLayoutVersion: expected {LAYOUT_VERSION!r}, got {version!r}")
 
 
 class Layout:
@@ -205,7 +213,9 @@ class Layout:
         """
         with self._locked_index() as index:
             found = self._find(reference, index)
-            names = self._names_meant(reference, found, index)
+            names = _names_meant(reference, found, index)
+            if not names and (needing := garbage.names_needing(self, index, found.digest)):
+                raise ContentError(f"{reference}: needed by {', '.join(needing)}", hint="remove that instead")
             signatures = garbage.forget(self, index, found, names)
             self._write_index(index)
             garbage.sweep(self, index, self.root, older_than_s=grace_s)
@@ -222,6 +232,27 @@ class Layout:
         found = referrers_by_subject(self, listed).get(digest, [])
         return sorted(found, key=lambda referrer: referrer.digest)
 
+    def names_meant(self, reference: Reference | str) -> list[str]:
+        """
+        Return the names that *reference* stands for, sorted: itself, or all names of the digest it gives.
+
+        Empty for content that is listed without a name; a repository in the reference narrows them down.
+
+        Raises:
+            NotFound: Nothing has that name or digest; the hint has similar ones.
+        """
+        index = self._read_index()
+        return _names_meant(reference, self._find(reference, index), index)
+
+    def with_attachments(self, roots: Iterable[Descriptor]) -> tuple[list[Descriptor], dict[str, Descriptor]]:
+        """
+        Return all under *roots* with what is attached to it, children first, and its signature tags by name.
+
+        Raises:
+            ContentError: A manifest is missing or damaged.
+        """
+        return with_attachments(self, self._read_index(), roots, lambda node: children_of(self, node))
+
     def _find(self, reference: Reference | str, index: IndexFile) -> Descriptor:
         digest = _digest_in(reference)
         if digest is None:
@@ -231,17 +262,6 @@ class Layout:
         if found is None:
             raise NotFound(str(reference), where=str(self), hint=_did_you_mean(str(reference), index))
         return found
-
-    def _names_meant(self, reference: Reference | str, found: Descriptor, index: IndexFile) -> list[str]:
-        """Return the names that removing *reference* takes away; none if it stands for untagged content."""
-        if _digest_in(reference) is None:
-            return [str(reference)]
-        names = [name for name, named in index.names.items() if named.digest == found.digest]
-        if isinstance(reference, Reference):
-            names = [name for name in names if name.startswith((f"{reference.name}:", f"{reference.name}@"))]
-        if not names and (needing := garbage.names_needing(self, index, found.digest)):
-            raise ContentError(f"{reference}: needed by {', '.join(needing)}", hint="remove that instead")
-        return names
 
     def _sound_children(self, node: Descriptor) -> tuple[Descriptor, ...]:
         """Return the children of *node*, after reading all of it; errors as of `chunks`."""
@@ -338,9 +358,7 @@ class Layout:
             raise NotFound("OCI layout", where=str(self)) from error
         except OSError as error:
             raise StorageError.from_os_error(error, path) from error
-        version = parse_object(data, str(path)).get("imageLayoutVersion")
-        if version != LAYOUT_VERSION:
-            raise ContentError(f"{path}: imageLayoutVersion: expected {LAYOUT_VERSION}, got {version!r}")
+        check_layout_version(data, str(path))
 
 
 _DAMAGED_INDEX = "repair it by hand, or move the folder away and import the images again"
@@ -361,6 +379,18 @@ def _digest_in(reference: Reference | str) -> str | None:
     if isinstance(reference, Reference):
         return reference.digest
     return reference if is_digest(reference) else None
+
+
+def _names_meant(reference: Reference | str, found: Descriptor, index: IndexFile) -> list[str]:
+    if _digest_in(reference) is None:
+        return [str(reference)]
+    names = [name for name, named in index.names.items() if named.digest == found.digest]
+    if not isinstance(reference, Reference) or not names:
+        return names
+    of_repository = [name for name in names if name.startswith((f"{reference.name}:", f"{reference.name}@"))]
+    if not of_repository:
+        raise NotFound(str(reference), where="its repository", hint=f"it is named {', '.join(names)}")
+    return of_repository
 
 
 def _did_you_mean(wanted: str, index: IndexFile) -> str | None:

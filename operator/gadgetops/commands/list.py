@@ -1,0 +1,100 @@
+"""`gadgetops list`: the images of the store."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gadgetops.commands import messages
+from gadgetops.commands.options import format_option, verb
+from gadgetops.commands.output import print_rows
+from gadgetops.commands.store_option import store_option
+from gadgetops.errors import ContentError, InvalidReference, NotFound
+from gadgetops.oci.attachments import signed_digest
+from gadgetops.oci.content import MEDIA_TYPE_INDEX, Descriptor
+from gadgetops.oci.image import Image
+from gadgetops.oci.layout import Layout
+from gadgetops.oci.reference import Reference
+from gadgetops.oci.store import open_store
+
+_COLUMNS = {"reference": "reference", "digest": "digest", "created": "created", "platforms": "platforms"}
+_SHORT_DIGEST_LENGTH = len("sha256:") + 12
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One image; `problem` says why it cannot be used, None if it can."""
+
+    reference: str
+    digest: str
+    created: str | None
+    platforms: list[str]
+    problem: str | None
+
+    @property
+    def for_people(self) -> dict[str, Any]:
+        return {
+            "reference": _familiar(self.reference),
+            "digest": self.digest[:_SHORT_DIGEST_LENGTH],
+            "created": self.created,
+            "platforms": self.platforms if self.problem is None else "damaged",
+        }
+
+
+@verb("list", example="gadgetops list --format json")
+@format_option
+@store_option
+def command(output_format: str, store: str) -> None:
+    """List the images of the store, by name.
+
+    JSON has of each image reference, digest (of its index), created, platforms, and problem: null, or what is
+    wrong with it. Signatures and other content that is no image are left out.
+    """
+    try:
+        layout = open_store(store, create=False)
+    except NotFound as error:
+        messages.say(f"no images yet: {error}")
+        rows = []
+    else:
+        rows = list(_rows(layout))
+    if output_format == "table":
+        print_rows([row.for_people for row in rows], _COLUMNS, output_format)
+    else:
+        columns = {**_COLUMNS, "problem": "problem"}
+        values = [{**vars(row), "platforms": " ".join(row.platforms)} for row in rows]
+        print_rows(values, columns, output_format, json_value=[vars(row) for row in rows])
+
+
+def _rows(layout: Layout) -> Iterator[_Row]:
+    for name, descriptor in layout.names().items():
+        if descriptor.media_type == MEDIA_TYPE_INDEX and signed_digest(name) is None:
+            yield _row(layout, name, descriptor)
+        else:
+            messages.detail(f"not shown: {name}: {descriptor.media_type}")
+
+
+def _row(layout: Layout, name: str, descriptor: Descriptor) -> _Row:
+    try:
+        image = Image.of(layout, descriptor, name)
+        _check_presence(layout, image)
+    except ContentError as error:
+        problem = error.problem.removeprefix(f"{name}: ")
+        messages.warn(f"{name}: {problem}")
+        return _Row(name, descriptor.digest, created=None, platforms=[], problem=problem)
+    platforms = [str(platform) for platform in image.platforms]
+    return _Row(name, descriptor.digest, created=image.created, platforms=platforms, problem=None)
+
+
+def _check_presence(layout: Layout, image: Image) -> None:
+    """Raise `ContentError` if content of *image* is missing; only manifests are read."""
+    for architecture in image.architectures:
+        manifest = image.manifest(architecture)
+        for part in (manifest.config, *manifest.layers):
+            if not layout.has(part):
+                raise NotFound(f"{architecture}: {part.digest}", where=str(layout))
+
+
+def _familiar(name: str) -> str:
+    try:
+        return Reference.parse(name).familiar
+    except InvalidReference:
+        return name
