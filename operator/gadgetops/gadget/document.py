@@ -74,7 +74,7 @@ class Document:
         Raises:
             MetadataError: It is none, or beyond `MAX_SIZE_BYTES`, `MAX_NODES` or `MAX_DEPTH`.
         """
-        root = _compose(content, name)
+        root = compose(content, name)
         reader = _Reader(name, _value_of)
         value = None if root is None else reader.read(root, ())
         if root is None or value is None:
@@ -125,7 +125,8 @@ def _check_size(content: bytes, name: str) -> None:
         raise MetadataError(name, "", f"larger than {MAX_SIZE_BYTES // 1024} KiB")
 
 
-def _compose(content: bytes, name: str) -> yaml.Node | None:
+def compose(content: bytes, name: str) -> yaml.Node | None:
+    """Return the root of the YAML document in *content*, None if it is empty; errors as of `Document`."""
     _check_size(content, name)
     try:
         text = content.decode()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gadgetops.gadget.document import Document, Keys
+from gadgetops.gadget.document import Document
 from gadgetops.gadget.problems import raise_if_any
 from gadgetops.gadget.validate import problems
 
@@ -23,18 +23,21 @@ class Metadata:
     document: Document
 
     @classmethod
-    def from_bytes(cls, content: bytes, name: str = "gadget.yaml") -> "Metadata":
+    def from_bytes(
+        cls, content: bytes, name: str = "gadget.yaml", *, may_be_empty: bool = False
+    ) -> "Metadata":
         """
         Return the metadata in *content*.
 
         Args:
             content: A gadget.yaml's bytes.
             name: What errors call it.
+            may_be_empty: Whether nothing stands for a gadget.yaml that is yet to be written.
 
         Raises:
             MetadataError: It is no YAML, or says something the schema does not allow; all of that at once.
         """
-        document = Document.from_bytes(content, name)
+        document = Document.from_bytes(content, name, may_be_empty=may_be_empty)
         raise_if_any(document, problems(document, "gadget"))
         return cls(content, document)
 
@@ -45,15 +48,11 @@ class Metadata:
     @property
     def annotations(self) -> Mapping[str, str]:
         """The annotations of the whole gadget, which go to the image."""
-        return self._mapping(("annotations",))
+        return self.mapping("annotations")
 
-    def names(self, *keys: str) -> list[str]:
-        """Return the names listed under *keys*, such as `"datasources", "malloc", "fields"`."""
-        return list(self._mapping(keys))
-
-    def _mapping(self, keys: Keys) -> dict[str, Any]:
+    def mapping(self, *keys: str) -> Mapping[str, Any]:
         """Return the mapping at *keys*; empty if it, or one on the way there, is null or not there."""
-        value = self.document.texts
+        value: Mapping[str, Any] = self.document.texts
         for key in keys:
             value = value.get(key) or {}
         return value

@@ -24,6 +24,10 @@ class Problem:
     keys: Keys
     text: str
 
+    def sentence(self, document: Document) -> str:
+        """Return the document's name, the place and what is wrong there."""
+        return ": ".join(filter(None, (document.name, dotted(self.keys), self.located(document))))
+
     def located(self, document: Document) -> str:
         """Return what is wrong, and on which line of *document*."""
         return f"{self.text} (line {document.line(self.keys)})" if self.keys else self.text

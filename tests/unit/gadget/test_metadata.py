@@ -117,10 +117,10 @@ def test_everything_ig_understands_is_accepted() -> None:
     assert metadata.content == EVERYTHING
     assert [metadata.text(key) for key in ("name", "description", "homepageURL")] == ["0x10", "yes", ""]
     assert metadata.annotations == {"enable-containers-datasource": "true", "org.example.anything": "1.5"}
-    assert metadata.names("datasources") == ["malloc", "empty"]
-    assert metadata.names("datasources", "malloc", "fields") == ["addr", "size", "other"]
-    assert metadata.names("datasources", "empty", "fields") == []
-    assert metadata.names("nothing", "here") == []
+    assert list(metadata.mapping("datasources")) == ["malloc", "empty"]
+    assert list(metadata.mapping("datasources", "malloc", "fields")) == ["addr", "size", "other"]
+    assert metadata.mapping("datasources", "empty", "fields") == {}
+    assert metadata.mapping("nothing", "here") == {}
 
 
 @pytest.mark.parametrize(
