@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from gadgetops.bpf.btf import EXTENSION_SECTION, Btf
+from gadgetops.bpf.btf import EXTENSION_SECTION, Btf, Type
 from gadgetops.bpf.elf import ByteOrder
 from gadgetops.bpf.instruction import SLOT_BYTES
 from gadgetops.errors import ObjectError
@@ -35,13 +35,15 @@ class CoreRelocation(NamedTuple):
 
     Args:
         position_bytes: Offset of the instruction in its section.
-        type_id: The local type.
+        type_id: Id of the local type.
+        local: The local type itself.
         access: Indices separated by colons, as in `"0:1:0"`.
         kind: `enum bpf_core_relo_kind`.
     """
 
     position_bytes: int
     type_id: int
+    local: Type
     access: str
     kind: int
 
@@ -75,7 +77,7 @@ class Extension:
             section: tuple(
                 sorted(
                     (
-                        CoreRelocation(position, _existing(type_id, btf), btf.strings.at(access), kind)
+                        CoreRelocation(position, type_id, _type(type_id, btf), btf.strings.at(access), kind)
                         for position, type_id, access, kind in records
                     ),
                     key=_position,
@@ -94,10 +96,10 @@ def _position(record: Line | CoreRelocation) -> int:
     return record.position_bytes
 
 
-def _existing(type_id: int, btf: Btf) -> int:
+def _type(type_id: int, btf: Btf) -> Type:
     if type_id >= len(btf.types):
         raise ObjectError(f"type {type_id} does not exist", section=EXTENSION_SECTION)
-    return type_id
+    return btf.types[type_id]
 
 
 class _Reader:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gadgetops.bpf.instruction import Instruction
+from gadgetops.bpf.maps import kernel_name
 from gadgetops.bpf.object import Object, Program
 
 
@@ -58,7 +59,9 @@ class Graph:
         """Return the graph of *obj*."""
         return cls(
             programs=tuple(program.name for program in obj.programs),
-            maps=tuple(sorted(found.name for found in obj.maps if found.name not in HIDDEN_MAPS)),
+            maps=tuple(
+                sorted(found.name for found in obj.maps if kernel_name(found.name) not in HIDDEN_MAPS)
+            ),
             edges=tuple(edge for program in obj.programs for edge in program_edges(program)),
         )
 

@@ -177,7 +177,9 @@ class _Relocator:
 
     def _to_map(self, instruction: Instruction, symbol: Symbol) -> Instruction:
         if symbol.binding == Binding.LOCAL:
-            raise self._error(instruction, f"map {symbol.name!r} is static; maps must be global")
+            raise self._error(
+                instruction, f"map {symbol.name or 'without a name'} is static: maps must be global"
+            )
         if symbol.binding != Binding.GLOBAL or symbol.type not in (SymbolType.OBJECT, SymbolType.NOTYPE):
             raise self._error(instruction, f"{symbol.name!r} is no global map")
         return instruction._replace(source=SOURCE_MAP, reference=symbol.name)
@@ -222,12 +224,21 @@ class _Relocator:
             return instruction._replace(source=SOURCE_KFUNC, immediate=TO_BE_LINKED, reference=name)
         if name in self._externals.kfuncs and instruction.is_wide:
             return instruction._replace(immediate=0, reference=name)
-        if name in self._externals.kconfig and instruction.is_wide:
-            # The loader knows this value by its place in .kconfig and keeps no name.
-            return instruction._replace(source=SOURCE_MAP_VALUE)
+        if instruction.is_wide and self._externals.kconfig and name not in self._externals.ksyms:
+            return self._to_configuration(instruction, symbol)
         return instruction._replace(reference=name)
 
+    def _to_configuration(self, instruction: Instruction, symbol: Symbol) -> Instruction:
+        if symbol.name not in self._externals.kconfig:
+            raise self._error(instruction, f"{symbol.name!r} is not in .kconfig")
+        if symbol.binding != Binding.GLOBAL:
+            raise self._error(instruction, f"{symbol.name!r} of .kconfig is weak; the loader takes none such")
+        # The loader knows this value by its place in .kconfig and keeps no name.
+        return instruction._replace(source=SOURCE_MAP_VALUE)
+
     def _check_global(self, instruction: Instruction, symbol: Symbol, types: tuple[SymbolType, ...]) -> None:
+        if symbol.binding == Binding.WEAK:
+            raise self._error(instruction, f"function {symbol.name!r} is weak; the loader takes none such")
         if symbol.type not in types or symbol.binding != Binding.GLOBAL:
             raise self._error(instruction, f"{symbol.name!r} is no global function")
 

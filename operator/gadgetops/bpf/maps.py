@@ -4,6 +4,7 @@ Maps that a BPF object defines: in `.maps` by BTF, in `maps` by the older C stru
 The rules are those of cilium/ebpf v0.20.0 (`elf_reader.go`), the loader of `ig` 0.48.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ _REFERENCE_BYTES: Final = 4
 _FLAG_READ_ONLY: Final = 1 << 7
 _LEGACY_DEFINITION: Final = "IIIII"
 _LEGACY_DEFINITION_BYTES: Final = 20
+_NOT_FOR_KERNEL: Final = re.compile(r"[^A-Za-z0-9._]")
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,13 @@ class Map:
     def is_data(self) -> bool:
         """Whether it holds the global variables of a section."""
         return self.name == self.section
+
+
+def kernel_name(name: str) -> str:
+    """
+    Return *name* as the loader gives it to the kernel: ASCII letters, digits, dots and underscores remain.
+    """
+    return _NOT_FOR_KERNEL.sub("", name)
 
 
 def read_maps(layout: Layout, btf: Btf | None) -> dict[str, Map]:

@@ -1,13 +1,16 @@
 """
 Graphs as Mermaid text, byte for byte what `ig image inspect` (v0.48.0) writes.
 
-Nothing is quoted or escaped, as there. Every line ends with a line feed.
+Nothing is quoted or escaped, as there. Every line ends with a line feed. A map of which the kernel's name
+differs (`a$b` is loaded as `ab`) is drawn by that name, while arrows lead to its name in the source, as
+there.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from gadgetops.bpf.graph import HIDDEN_MAPS, Edge, Graph
+from gadgetops.bpf.maps import kernel_name
 
 _MERGED_VERBS: Final = ("Lookup", "Update", "Delete")
 
@@ -15,7 +18,7 @@ _MERGED_VERBS: Final = ("Lookup", "Update", "Delete")
 def flowchart(graph: Graph) -> str:
     """Return *graph* as a flowchart: maps, then each program's arrows and itself."""
     lines = ["flowchart LR"]
-    lines += [f'{name}[("{name}")]' for name in graph.maps]
+    lines += [f'{name}[("{name}")]' for name in sorted(map(kernel_name, graph.maps))]
     for program in graph.programs:
         lines += [f'{program} -- "{label}" --> {name}' for label, name in _arrows(graph.of_program(program))]
         lines.append(f'{program}["{program}"]')
