@@ -34,7 +34,9 @@ class IndexFile:
     def from_bytes(cls, data: bytes, what: str) -> "IndexFile":
         """Return what *data*, called *what* in errors, lists; `ContentError` if it is no index.json."""
         document = parse_object(data, what)
-        listed = document.get("manifests") or []
+        listed = document.get("manifests")
+        if listed is None:
+            listed = []
         if not isinstance(listed, list):
             raise ContentError(f"{what}: manifests: expected an array")
         places = (f"{what}: manifests[{position}]" for position in range(len(listed)))
