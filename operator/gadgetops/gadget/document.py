@@ -28,6 +28,7 @@ Keys = tuple[str, ...]
 """A place in a document: the keys, and positions in lists, that lead there."""
 
 _CORE: Final = "tag:yaml.org,2002:"
+NULL_TAG: Final = f"{_CORE}null"
 _CORE_SCALARS: Final = (
     ("null", re.compile(r"|~|null|Null|NULL")),
     ("bool", re.compile(r"true|True|TRUE|false|False|FALSE")),
@@ -248,7 +249,7 @@ class _Reader:
 
 
 def _value_of(node: yaml.ScalarNode) -> str | int | bool | None:
-    if node.tag == _CORE + "null":
+    if node.tag == NULL_TAG:
         return None
     if node.tag == _CORE + "bool":
         return str(node.value).lower() == "true"
@@ -258,4 +259,4 @@ def _value_of(node: yaml.ScalarNode) -> str | int | bool | None:
 
 
 def _text_of(node: yaml.ScalarNode) -> str:
-    return "" if node.tag == _CORE + "null" else str(node.value)
+    return "" if node.tag == NULL_TAG else str(node.value)

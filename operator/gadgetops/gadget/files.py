@@ -1,8 +1,9 @@
 """Writing files beside each other: all of them, whole, or none."""
 
+import errno
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,54 +15,66 @@ def staged(contents: Mapping[Path, bytes]) -> Iterator[None]:
     """
     Write *contents* under other names, and give them their own when the `with` ends without an error.
 
-    Folders that are missing are made, and removed again if they stay empty. Files that are replaced keep
-    their mode, and what root writes belongs to whom the replaced file, or else the folder, belongs to.
+    Folders that are missing are made, and removed again if it ends with one. Files that are replaced keep
+    their mode and owner; what else root writes belongs to whom the folder belongs to.
 
     Raises:
         StorageError: Something cannot be written; nothing has changed then.
     """
-    made = [folder for path in contents for folder in _missing(path.parent)]
-    temporaries: dict[Path, Path] = {}
+    folders = _missing_folders(contents)
+    temporaries = {path: path.with_name(f".{path.name}_{secrets.token_hex(8)}") for path in contents}
     try:
-        for path, content in contents.items():
-            temporaries[path] = path.with_name(f".{path.name}_{secrets.token_hex(8)}")
-            _write(temporaries[path], content, like=path)
+        for folder in folders:
+            with _named_errors(folder):
+                folder.mkdir()
+                _give_away(folder, folder.parent)
+        for path, temporary in temporaries.items():
+            with _named_errors(path):
+                _write(temporary, contents[path], replaced=path)
         yield
         for path, temporary in temporaries.items():
-            _replace(temporary, path)
+            with _named_errors(path):
+                temporary.replace(path)
     except BaseException:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
+        _remove(temporaries.values(), folders)
         raise
 
 
-def _missing(folder: Path) -> list[Path]:
-    """Return the folders on the way to *folder*, itself first, that are not there."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    return missing
+def _missing_folders(paths: Iterable[Path]) -> list[Path]:
+    """Return the folders that *paths* need and that are not there, an outer one before an inner one."""
+    parents = {parent for path in paths for parent in path.parents}
+    return sorted(parent for parent in parents if not parent.exists())
 
 
-def _write(path: Path, content: bytes, *, like: Path) -> None:
+def _write(temporary: Path, content: bytes, *, replaced: Path) -> None:
+    if replaced.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    temporary.write_bytes(content)
+    is_replacement = replaced.exists()
+    if is_replacement:
+        temporary.chmod(replaced.stat().st_mode & 0o7777)
+    _give_away(temporary, replaced if is_replacement else temporary.parent)
+
+
+def _give_away(path: Path, like: Path) -> None:
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _remove(files: Iterable[Path], folders: list[Path]) -> None:
+    for path in files:
+        with suppress(OSError):
+            path.unlink()
+    for folder in reversed(folders):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into the `StorageError` that names *path*, whatever name it was working under."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        model = like.stat() if like.exists() else path.parent.stat()
-        if like.exists():
-            path.chmod(model.st_mode & 0o7777)
-        if os.geteuid() == 0:
-            os.chown(path, model.st_uid, model.st_gid)
+        yield
     except OSError as error:
-        raise StorageError.from_os_error(error, like) from error
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    try:
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError.from_os_error(error, path) from error
+        raise StorageError(path, error.strerror or str(error)) from error

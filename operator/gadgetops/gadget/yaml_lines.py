@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from gadgetops.errors import MetadataError
-from gadgetops.gadget.document import Document, compose
+from gadgetops.gadget.document import NULL_TAG, Document, compose
 
 Additions = Mapping[str, Any]
 """Keys to add -> their text, or a mapping of further additions."""
@@ -91,7 +91,7 @@ class _Editor:
         self._insert_lines(self._line_after(mapping), new, mapping.start_mark.column)
 
     def _fill(self, parent: yaml.MappingNode, key: yaml.Node, value: yaml.Node, addition: Any) -> None:
-        if value.value:
+        if value.value and value.tag != NULL_TAG:
             if isinstance(value, yaml.MappingNode) and isinstance(addition, Mapping):
                 self._extend(value, addition)
             return
