@@ -9,6 +9,7 @@ verified, and no path in the archive decides where a file is written.
 import contextlib
 import tarfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
@@ -16,7 +17,7 @@ from gadgetops.errors import ContentError, InvalidReference, NotFound, SizeMisma
 from gadgetops.oci.attachments import signed_digest
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.files import CHUNK_BYTES
-from gadgetops.oci.graph import children_of, copy_content
+from gadgetops.oci.graph import children_of, copy_content, sound_children_of, walk
 from gadgetops.oci.index_file import EMPTY as EMPTY_INDEX
 from gadgetops.oci.index_file import IndexFile
 from gadgetops.oci.layout import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Layout, check_layout_version
@@ -91,7 +92,9 @@ def import_archive(layout: Layout, file: BinaryIO, what: str, *, name: Reference
     archive = Archive.open(file, what)
     named = archive.images() if name is None else {str(name): archive.only_image()}
     untagged = [entry for entry_name, entry in archive.index.entries if not entry_name]
-    copy_content(archive, layout, [*named.values(), *untagged])
+    # All of it is read before, so that a damaged archive leaves nothing behind, not even nameless content.
+    nodes = walk([*named.values(), *untagged], partial(sound_children_of, archive))
+    copy_content(archive, layout, nodes)
     layout.publish(named, untagged)
     return sorted(named)
 

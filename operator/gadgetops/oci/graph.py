@@ -58,6 +58,14 @@ def children_of(source: Source, descriptor: Descriptor) -> tuple[Descriptor, ...
     return ()
 
 
+def sound_children_of(source: Source, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+    """Return the children of *descriptor* after reading, and so checking, all of its content."""
+    if not (descriptor.is_index or descriptor.is_manifest):
+        for _ in source.chunks(descriptor):
+            pass
+    return children_of(source, descriptor)
+
+
 def walk(roots: Iterable[Descriptor], children: Children) -> list[Descriptor]:
     """
     Return *roots* and everything under them, each once, children before parents.
@@ -82,14 +90,12 @@ def walk(roots: Iterable[Descriptor], children: Children) -> list[Descriptor]:
     return done
 
 
-def copy_content(source: Source, target: Target, roots: Iterable[Descriptor]) -> list[Descriptor]:
+def copy_content(source: Source, target: Target, nodes: Iterable[Descriptor]) -> None:
     """
-    Copy *roots* and everything under them, children first, and return what was copied or was there.
+    Copy *nodes*, which come from `walk`: children first.
 
-    Children come first so that a copy cut short leaves no manifest without its content: other tools, ig
-    included, take a manifest that is there as proof that the rest is.
+    So a copy cut short leaves no manifest without its content: other tools, ig included, take a manifest that
+    is there as proof that the rest is.
     """
-    nodes = walk(roots, lambda node: children_of(source, node))
     for node in nodes:
         target.add(node, source.chunks(node))
-    return nodes

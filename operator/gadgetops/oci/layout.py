@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from gadgetops.oci.files import (
     sync_folder,
     write_whole,
 )
-from gadgetops.oci.graph import children_of, walk
+from gadgetops.oci.graph import children_of, sound_children_of, walk
 from gadgetops.oci.index_file import EMPTY as EMPTY_INDEX
 from gadgetops.oci.index_file import IndexFile
 from gadgetops.oci.reference import Reference
@@ -183,7 +184,7 @@ class Layout:
             ContentError: Something under them is missing or damaged; nothing was listed.
         """
         roots = [*named.values(), *untagged]
-        nodes = walk(roots, self._sound_children)
+        nodes = walk(roots, partial(sound_children_of, self))
         with self._locked_index() as index:
             self._check_presence(nodes)
             for name, descriptor in named.items():
@@ -251,7 +252,7 @@ class Layout:
         Raises:
             ContentError: A manifest is missing or damaged.
         """
-        return with_attachments(self, self._read_index(), roots, lambda node: children_of(self, node))
+        return with_attachments(self, self._read_index(), roots, partial(children_of, self))
 
     def _find(self, reference: Reference | str, index: IndexFile) -> Descriptor:
         digest = _digest_in(reference)
@@ -263,17 +264,6 @@ class Layout:
             raise NotFound(str(reference), where=str(self), hint=_did_you_mean(str(reference), index))
         return found
 
-    def _sound_children(self, node: Descriptor) -> tuple[Descriptor, ...]:
-        """Return the children of *node*, after reading all of it; errors as of `chunks`."""
-        if node.is_index or node.is_manifest:
-            return children_of(self, node)
-        self._check(node)
-        return ()
-
-    def _check(self, descriptor: Descriptor) -> None:
-        for _ in self.chunks(descriptor):
-            pass
-
     def _check_presence(self, nodes: Iterable[Descriptor]) -> None:
         """Check again, under the lock, that what was read a moment ago was not removed since."""
         for node in nodes:
@@ -284,7 +274,7 @@ class Layout:
         """Return whether the content is here and sound; if so it counts as young again (`GRACE_S`)."""
         try:
             os.utime(self.blob_path(descriptor.digest))
-            self._check(descriptor)
+            sound_children_of(self, descriptor)
         except (OSError, ContentError):
             return False
         return True

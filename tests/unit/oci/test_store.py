@@ -1,0 +1,79 @@
+"""Which folder the store is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gadgetops.errors import NotFound, StorageError
+from gadgetops.oci import store
+from gadgetops.oci.store import open_store, store_path
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GADGETOPS_STORE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(store, "IG_STORE", tmp_path / "ig/oci-store")
+
+
+def become(monkeypatch: pytest.MonkeyPatch, uid: int, *, ig_installed: bool) -> None:
+    """Make the store believe in another user and machine."""
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(store.shutil, "which", lambda tool: "/usr/bin/ig" if ig_installed else None)
+
+
+def test_root_on_a_machine_with_ig_uses_its_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Installed or used before: either is enough."""
+    become(monkeypatch, 0, ig_installed=True)
+    assert store_path() == tmp_path / "ig/oci-store"
+    become(monkeypatch, 0, ig_installed=False)
+    assert store_path() == tmp_path / "data/gadgetops/store"
+    (tmp_path / "ig/oci-store").mkdir(parents=True)
+    assert store_path() == tmp_path / "ig/oci-store"
+
+
+def test_other_users_have_their_own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ig's is root's alone."""
+    become(monkeypatch, 1000, ig_installed=True)
+    assert store_path() == tmp_path / "data/gadgetops/store"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert store_path() == tmp_path / ".local/share/gadgetops/store"
+
+
+def test_choice_names_a_store_or_a_folder(tmp_path: Path) -> None:
+    """`ig`, `user`, or a path."""
+    assert store_path("ig") == tmp_path / "ig/oci-store"
+    assert store_path("user") == tmp_path / "data/gadgetops/store"
+    assert store_path("some/folder") == Path("some/folder")
+
+
+def test_variable_goes_before_the_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It may name the same stores; empty is as good as unset."""
+    monkeypatch.setenv("GADGETOPS_STORE", str(tmp_path / "mine"))
+    assert store_path("user") == tmp_path / "mine"
+    monkeypatch.setenv("GADGETOPS_STORE", "ig")
+    assert store_path("user") == tmp_path / "ig/oci-store"
+    monkeypatch.setenv("GADGETOPS_STORE", "")
+    assert store_path("some/folder") == Path("some/folder")
+
+
+def test_store_is_made_by_writers_alone(tmp_path: Path) -> None:
+    """A reader of a store that is not there leaves no trace."""
+    with pytest.raises(NotFound):
+        open_store("user", create=False)
+    assert not (tmp_path / "data").exists()
+    assert open_store("user").root == tmp_path / "data/gadgetops/store"
+
+
+def test_store_made_for_ig_is_as_private_as_its_own(tmp_path: Path) -> None:
+    """Mode 0700, as ig makes it."""
+    assert open_store("ig").root.stat().st_mode & 0o777 == 0o700
+
+
+def test_file_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
+    """Whichever part of the path it is."""
+    (tmp_path / "data").touch()
+    with pytest.raises(StorageError):
+        open_store("user")
