@@ -20,7 +20,7 @@ typedef __u64 gadget_timestamp;
 
 #define GADGET_TRACER(name, map, type)                       \
 	const void *gadget_tracer_##name##___##map##___##type; \
-	const struct type *gadget_tracer_type_##name
+	const struct type *__gadget_tracer_type_##name
 #define GADGET_PARAM(name) const void *gadget_param_##name
 
 #endif
