@@ -59,7 +59,7 @@ class _Editor:
 
     def __init__(self, text: str, root: yaml.Node | None, first: Sequence[str]) -> None:
         self._text = text
-        self._root = root if isinstance(root, yaml.MappingNode) and root.value else None
+        self._root = root if isinstance(root, yaml.MappingNode) else None
         self._step = 2 if self._root is None else _indentation(self._root)
         self._first = first
         self._newline = "\r\n" if "\r\n" in text else "\n"
@@ -172,7 +172,7 @@ def _members(additions: Additions) -> str:
 
 
 def _key(text: str) -> str:
-    return text if _PLAIN_KEY.fullmatch(text) else json.dumps(text)
+    return text if _PLAIN_KEY.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _quoted(text: str) -> str:

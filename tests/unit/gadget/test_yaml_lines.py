@@ -7,6 +7,7 @@ from gadgetops.gadget.yaml_lines import add_keys
 
 CASES = {
     "nothing there": ("", {"a": {"b": "x: v"}}, "a:\n  b: 'x: v'\n"),
+    "an empty mapping": ("{}\n", {"a": "b", "c": {"d": "e"}}, "{a: b, c: {d: e}}\n"),
     "comments alone": ("# c", {"a": "b"}, "# c\na: b\n"),
     "an outermost key": ("a: 1\n", {"b": "x"}, "a: 1\nb: x\n"),
     "no newline at the end": ("a: 1", {"b": "x"}, "a: 1\nb: x\n"),
