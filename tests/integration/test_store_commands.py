@@ -273,6 +273,7 @@ class TestArchives:
         for target in (tmp_path, tmp_path / "none/x.tar"):
             result = gadgetops("export", "foo", target)
             assert result.status == 1 and f"gadgetops: error: {target}: " in result.err
+            assert "--store" not in result.err
 
 
 class TestStoreOption:

@@ -64,7 +64,7 @@ def test_archive_cut_anywhere_imports_nothing_or_all(image: tuple[bytes, Descrip
 class TestDamage:
     """An archive with changed bytes gives the same content under some name, or `ContentError`."""
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
     @given(data=st.data())
     def test_changed_bytes(self, image: tuple[bytes, Descriptor], data: st.DataObject) -> None:
         """A few bytes anywhere, tar headers included."""
@@ -74,7 +74,7 @@ class TestDamage:
             changed[data.draw(st.integers(0, len(archive) - 1))] = data.draw(st.integers(0, 255))
         self.check(bytes(changed), descriptor)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
     @given(data=st.data())
     def test_changed_headers(self, image: tuple[bytes, Descriptor], data: st.DataObject) -> None:
         """Any bytes in a header, its checksum made right again, so that the change is believed."""

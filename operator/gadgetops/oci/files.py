@@ -14,15 +14,6 @@ from gadgetops.errors import StorageError
 CHUNK_BYTES: Final = 1 << 20
 """How much of a file is held in memory at a time."""
 
-_OTHER_STORE = "use another folder with --store PATH, or set GADGETOPS_STORE"
-_HINTS: Final = {
-    errno.ENOSPC: "free some space, or " + _OTHER_STORE,
-    errno.EDQUOT: "free some space, or " + _OTHER_STORE,
-    errno.EACCES: _OTHER_STORE,
-    errno.EPERM: _OTHER_STORE,
-    errno.EROFS: _OTHER_STORE,
-}
-
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
@@ -30,8 +21,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(path, reason, hint=_HINTS.get(error.errno or 0)) from error
+        hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+        raise StorageError(path, error.strerror or str(error), hint=hint) from error
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

@@ -88,9 +88,10 @@ class Layout:
             ContentError: Its oci-layout says that it is of another version.
         """
         layout = cls(path)
-        if create and not layout._is_complete():
-            layout._create()
-        layout._check_version()
+        with _advice():
+            if create and not layout._is_complete():
+                layout._create()
+            layout._check_version()
         return layout
 
     def chunks(self, descriptor: Descriptor) -> Iterator[bytes]:
@@ -143,9 +144,9 @@ class Layout:
         if self._refresh(descriptor):
             return
         path = self.blob_path(descriptor.digest)
-        with storage_errors(path):
+        with _advice(), storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, descriptor.verified(chunks), scratch=self._ingest(), mode=0o444)
+            write_whole(path, descriptor.verified(chunks), scratch=self._ingest(), mode=0o444)
 
     def names(self) -> dict[str, Descriptor]:
         """Return each name and what it stands for, sorted by name, signature tags included."""
@@ -274,7 +275,8 @@ class Layout:
         """Return whether the content is here and sound; if so it counts as young again (`GRACE_S`)."""
         try:
             os.utime(self.blob_path(descriptor.digest))
-            sound_children_of(self, descriptor)
+            for _ in self.chunks(descriptor):
+                pass
         except (OSError, ContentError):
             return False
         return True
@@ -282,7 +284,7 @@ class Layout:
     @contextlib.contextmanager
     def _locked_index(self) -> Iterator[IndexFile]:
         """Yield index.json while no other process, ig included, changes it."""
-        with locked_for_writing(self.root / LOCK_FILE):
+        with _advice(), locked_for_writing(self.root / LOCK_FILE):
             yield self._parse_index()
 
     def _read_index(self) -> IndexFile:
@@ -337,8 +339,7 @@ class Layout:
         ours = {LAYOUT_FILE, INDEX_FILE, BLOBS_FOLDER, INGEST_FOLDER, LOCK_FILE}
         found = {path.name for path in self.root.iterdir()}
         if LAYOUT_FILE not in found and (foreign := found - ours):
-            reason = f"no OCI layout, and not empty: it has {min(foreign)!r}"
-            raise StorageError(self.root, reason, hint="name an empty or new folder")
+            raise StorageError(self.root, f"no OCI layout, and not empty: it has {min(foreign)!r}")
 
     def _check_version(self) -> None:
         path = self.root / LAYOUT_FILE
@@ -351,7 +352,18 @@ class Layout:
         check_layout_version(data, str(path))
 
 
+_OTHER_STORE = "use another store with --store PATH or GADGETOPS_STORE"
 _DAMAGED_INDEX = "repair it by hand, or move the folder away and import the images again"
+
+
+@contextlib.contextmanager
+def _advice() -> Iterator[None]:
+    """Add to each `StorageError` how to use another store."""
+    try:
+        yield
+    except StorageError as error:
+        hint = f"{error.hint}, or {_OTHER_STORE}" if error.hint else _OTHER_STORE
+        raise StorageError(error.path, error.reason, hint=hint) from error
 
 
 def _size_of_file(path: Path) -> int | None:
