@@ -52,7 +52,7 @@ def command(output_format: str, store: str) -> None:
     try:
         layout = open_store(store, create=False)
     except NotFound as error:
-        messages.say(f"no images yet: {error}")
+        messages.say(f"no images yet: {error.problem}")
         rows = []
     else:
         rows = list(_rows(layout))

@@ -346,7 +346,8 @@ class Layout:
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise NotFound("OCI layout", where=str(self)) from error
+            hint = "`gadgetops build` or `gadgetops import-image` makes one"
+            raise NotFound("OCI layout", where=str(self), hint=hint) from error
         except OSError as error:
             raise StorageError.from_os_error(error, path) from error
         check_layout_version(data, str(path))
