@@ -149,15 +149,14 @@ def _all_maps(layout: Layout, btf: Btf | None) -> Iterator[Map]:
 
 
 def _legacy_maps(part: Part, prefix: str) -> Iterator[Map]:
-    if not part.symbols or len(part.section.data) % len(part.symbols):
-        raise ObjectError("map definitions are not of equal size", section=part.name)
-    stride = len(part.section.data) // len(part.symbols)
+    data, count = part.section.data, len(part.symbols)
+    stride = len(data) // count if count else 0
+    if stride < _LEGACY_DEFINITION_BYTES or len(data) % count:
+        raise ObjectError(f"{count} map definitions in {len(data)} bytes", section=part.name)
     for offset, symbol in sorted(part.symbols.items()):
-        if offset % stride or stride < _LEGACY_DEFINITION_BYTES or offset >= len(part.section.data):
+        if offset % stride or offset >= len(data):
             raise ObjectError(f"map {symbol.name!r} is cut short", section=part.name, offset_bytes=offset)
-        kind, key, value, entries, flags = struct.unpack_from(
-            prefix + _LEGACY_DEFINITION, part.section.data, offset
-        )
+        kind, key, value, entries, flags = struct.unpack_from(prefix + _LEGACY_DEFINITION, data, offset)
         yield Map(symbol.name, kind, key, value, entries, flags, part.name)
 
 
