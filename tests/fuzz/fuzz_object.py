@@ -3,8 +3,8 @@ Fuzzing of the object reader: any bytes give a value or an `ObjectError`, and qu
 
     python tests/fuzz/fuzz_object.py FOLDER tests/data/objects -max_total_time=300
 
-reads what is in the folders and writes what it finds interesting to the first. What makes the reader raise anything
-else is left in `crash-…`; what takes longer than a second, in `timeout-…`.
+reads what is in the folders and writes what it finds interesting to the first. What makes the reader raise
+anything else is left in `crash-…`; what takes longer than a second, in `timeout-…`.
 """
 
 import sys

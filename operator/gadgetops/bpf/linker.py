@@ -26,7 +26,7 @@ from gadgetops.bpf.instruction import (
 from gadgetops.bpf.layout import Layout, Part, Role
 from gadgetops.errors import ObjectError
 
-LINKED_LIMIT_INSTRUCTIONS: Final = 1 << 24
+LINKED_LIMIT_INSTRUCTIONS: Final = 1 << 23
 """
 Most instructions that the programs of one object may have together, subprograms counted in each that calls
 them.

@@ -20,7 +20,7 @@ _INTEGER: Final = re.compile(
     r"(?P<sign>[-+]?)(?:0[xX](?P<x>[0-9a-fA-F]+)|0[bB](?P<b>[01]+)|0[oO]?(?P<o>[0-7]+)|(?P<d>\d+))"
 )
 _BASES: Final = {"x": 16, "b": 2, "o": 8, "d": 10}
-_FLOAT: Final = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]\d+)?|[-+]?\d+\.(?:[eE][-+]\d+)?")
+_FLOAT: Final = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?|[-+]?\d+\.(?:[eE][-+]?\d+)?")
 _DIGITS_LIMIT: Final = 20
 _EXACT_INTEGER_LIMIT: Final = 1e21
 """Go writes floating-point numbers below this without an exponent, and whole ones without a point."""

@@ -79,7 +79,17 @@ def make(sections: list[FakeSection], symbols: list[FakeSymbol], *, machine: int
         link = names_index if each.type == SYMTAB else 0
         size = len(each.data) if each.size is None else each.size
         headers += struct.pack(
-            "<IIQQQQIIQQ", offset, each.type, each.flags, 0, len(body), size, link, each.info, 8, each.entry_bytes
+            "<IIQQQQIIQQ",
+            offset,
+            each.type,
+            each.flags,
+            0,
+            len(body),
+            size,
+            link,
+            each.info,
+            8,
+            each.entry_bytes,
         )
         body += each.data
     body[:64] = struct.pack(
@@ -92,7 +102,9 @@ def make(sections: list[FakeSection], symbols: list[FakeSymbol], *, machine: int
 
 def code(*instructions: tuple[int, int, int, int, int]) -> bytes:
     """Return the bytes of (opcode, destination, source, offset, immediate), one slot each."""
-    return b"".join(struct.pack("<BBhi", op, dst | src << 4, off, imm) for op, dst, src, off, imm in instructions)
+    return b"".join(
+        struct.pack("<BBhi", op, dst | src << 4, off, imm) for op, dst, src, off, imm in instructions
+    )
 
 
 EXIT = code((0x95, 0, 0, 0, 0))

@@ -106,7 +106,7 @@ def test_types_are_found_by_name_and_class() -> None:
     btf = read(*INT, *(ONE, info(Kind.TYPEDEF), 1))
     assert [btf.types[1]] == list(btf.named("one", Int))
     assert [btf.types[2]] == list(btf.named("one", Reference))
-    assert [] == list(btf.named("two", Int))
+    assert list(btf.named("two", Int)) == []
 
 
 def test_sizes_multiply_through_arrays_and_typedefs() -> None:

@@ -1,12 +1,15 @@
-"""Instructions as text, in cilium/ebpf's words; whole programs are compared with what ig shows in test_expected."""
+"""
+Instructions as text, in cilium/ebpf's words; whole programs are compared with what ig shows in test_expected.
+"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 
 from gadgetops.bpf.btf import Composite, Kind, Void
-from gadgetops.bpf.btf_ext import CoreRelocation
+from gadgetops.bpf.btf_ext import CoreRelocation, Extension
 from gadgetops.bpf.disassembly import Disassembly, format_instruction
 from gadgetops.bpf.instruction import Instruction
 from gadgetops.bpf.object import Object
@@ -73,8 +76,13 @@ def test_source_lines_lose_their_indentation_or_keep_it(read_object: Callable[[s
     """Without in the numbered text, where empty ones are left out; with in the other."""
     obj = read_object("no_maps")
     disassembly = Disassembly(obj)
-    assert disassembly.source(obj.programs[0]) == "alone:\n\t ; return 0;\n\t0: MovImm dst: r0 imm: 0\n\t1: Exit\n"
-    assert disassembly.source_with_relocations(obj.programs[0]) == "; \treturn 0;\nMovImm dst: r0 imm: 0\nExit\n"
+    assert (
+        disassembly.source(obj.programs[0])
+        == "alone:\n\t ; return 0;\n\t0: MovImm dst: r0 imm: 0\n\t1: Exit\n"
+    )
+    assert (
+        disassembly.source_with_relocations(obj.programs[0]) == "; \treturn 0;\nMovImm dst: r0 imm: 0\nExit\n"
+    )
 
 
 def test_relocations_name_kind_type_and_access(read_object: Callable[[str], Object]) -> None:
@@ -89,9 +97,9 @@ def test_relocations_name_kind_type_and_access(read_object: Callable[[str], Obje
 def test_relocations_of_odd_types_and_kinds_are_shown(read_object: Callable[[str], Object]) -> None:
     """By number, and without a name where there is none."""
     obj = read_object("no_maps")
+    (program,) = obj.programs
     union = Composite("", 0, (), Kind.UNION)
     for local, kind, text in ((union, 99, "unknown (99), Union[0:0]"), (Void(), 0, "byte_off, Void[0:0]")):
-        relocation = CoreRelocation(0, 3, local, "0:0", kind)
-        obj.extension.core_relocations["tracepoint/syscalls/sys_enter_openat"] = (relocation,)  # type: ignore[index]
-        shown = Disassembly(obj).source_with_relocations(obj.programs[0])
+        extension = Extension({}, {program.section: (CoreRelocation(0, 3, local, "0:0", kind),)})
+        shown = Disassembly(replace(obj, extension=extension)).source_with_relocations(program)
         assert f"; CORERelocation({text}, local_id=3)\n" in shown

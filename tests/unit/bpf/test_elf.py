@@ -58,12 +58,16 @@ def test_relocations_are_those_pyelftools_finds(data: bytes) -> None:
                 (entry["r_offset"], table.get_symbol(entry["r_info_sym"])["st_value"])
                 for entry in other.get_section(section.index).iter_relocations()
             ]
-            assert expected == [(entry.offset_bytes, entry.symbol.value) for entry in elf.relocations(section)]
+            assert expected == [
+                (entry.offset_bytes, entry.symbol.value) for entry in elf.relocations(section)
+            ]
 
 
 def whole(elf: ModuleType) -> bytes:
     """Return a small file that is right."""
-    return elf.make([elf.FakeSection("kprobe/one", elf.EXIT, flags=elf.EXECUTABLE)], [elf.FakeSymbol("one", 1)])
+    return elf.make(
+        [elf.FakeSection("kprobe/one", elf.EXIT, flags=elf.EXECUTABLE)], [elf.FakeSymbol("one", 1)]
+    )
 
 
 def patched(data: bytes, offset: int, layout: str, value: int) -> bytes:
@@ -83,7 +87,10 @@ def damaged(elf: ModuleType) -> Iterator[tuple[bytes, str]]:
     yield patched(good, 58, "H", 40), "section headers: expected 64 bytes each, got 40"
     yield patched(good, 60, "H", 60000), f"offset {table}: section table of 60000 reaches outside the file"
     yield patched(good, 62, "H", 99), "section 99 was to hold the names of sections and does not exist"
-    yield patched(good, table + 64 + 32, "Q", 1 << 60), f"a section of {1 << 60} bytes reaches outside the file"
+    yield (
+        patched(good, table + 64 + 32, "Q", 1 << 60),
+        f"a section of {1 << 60} bytes reaches outside the file",
+    )
     yield patched(good, table + 64, "I", 1 << 20), f"offset {1 << 20}: name reaches outside its table"
 
 

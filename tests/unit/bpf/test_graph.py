@@ -1,4 +1,7 @@
-"""Which program does what with which map, by ig's rule: what a register was last given, in the order of the text."""
+"""
+Which program does what with which map, by ig's rule: what a register was last given, in the order of the
+text.
+"""
 
 from collections.abc import Callable
 
@@ -47,7 +50,13 @@ def test_moves_between_registers_are_not_followed(edges: Edges) -> None:
 
 def test_what_functions_do_is_credited_to_the_program(edges: Edges) -> None:
     """In the order in which they are appended."""
-    assert [name for _, name in edges("subprograms", "calls")] == ["at_main", "at_a", "at_m", "at_z", "at_deep"]
+    assert [name for _, name in edges("subprograms", "calls")] == [
+        "at_main",
+        "at_a",
+        "at_m",
+        "at_z",
+        "at_deep",
+    ]
     assert edges("callbacks", "walks") == [("Update", "in_static")]
 
 

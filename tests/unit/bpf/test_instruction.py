@@ -21,7 +21,7 @@ def test_fields_are_where_the_byte_order_puts_them() -> None:
 def test_a_wide_load_takes_two_slots() -> None:
     """Its immediate has 64 bits, low half first; what follows stands sixteen bytes further."""
     wide, after = decode(memoryview(WIDE + struct.pack("<BBhi", 0x95, 0, 0, 0)), "little", "s")
-    assert (7 << 32) | 0xFFFFFFFE == wide.immediate
+    assert wide.immediate == (7 << 32) | 0xFFFFFFFE
     assert (wide.destination, wide.source) == (2, 1)
     assert (wide.n_slots, after.n_slots) == (2, 1)
     assert after.position_bytes == 16

@@ -46,7 +46,9 @@ def test_functions_in_text_are_no_programs(read_object: Callable[[str], Object])
 
 
 def test_callbacks_count_as_called(read_object: Callable[[str], Object]) -> None:
-    """Static ones are found by their offset, global ones always as what stands at offset 0: the loader's quirk."""
+    """
+    Static ones are found by their offset, global ones always as what stands at offset 0: the loader's quirk.
+    """
     obj = read_object("callbacks")
     assert functions_of(obj, "walks") == ["walks", "static_callback"]
     assert functions_of(obj, "walks_globally") == ["walks_globally", "first_in_text"]
@@ -77,7 +79,9 @@ def test_names_from_outside_are_kept(read_object: Callable[[str], Object]) -> No
 
 
 def linked(elf: ModuleType, target: object, symbol: object, *instructions: tuple[int, ...]) -> Object:
-    """Return an object whose program `one` has a relocation at its start, to *symbol* in section 2, *target*."""
+    """
+    Return an object whose program `one` has a relocation at its start, to *symbol* in section 2, *target*.
+    """
     relocation = struct.pack("<QQ", 0, 2 << 32 | 1)
     return Object.from_bytes(
         elf.make(
@@ -127,7 +131,10 @@ def test_relocations_that_make_no_sense_are_refused(
 
 @pytest.mark.parametrize(
     ("symbol", "sentence"),
-    [({"binding": 0, "type": 0}, "'m' is neither global nor weak"), ({"type": 2}, "'m' is neither global nor weak")],
+    [
+        ({"binding": 0, "type": 0}, "'m' is neither global nor weak"),
+        ({"type": 2}, "'m' is neither global nor weak"),
+    ],
 )
 def test_undefined_symbols_are_global_or_weak(elf: ModuleType, symbol: dict[str, int], sentence: str) -> None:
     """Anything else is damage."""
@@ -173,7 +180,10 @@ def test_labels_of_basic_blocks_are_no_functions(elf: ModuleType) -> None:
         elf.FakeSymbol("mine", 1, 16, **label),
     ]
     obj = Object.from_bytes(elf.make([section], symbols))
-    assert [(program.name, len(program.instructions)) for program in obj.programs] == [("mine", 1), ("one", 2)]
+    assert [(program.name, len(program.instructions)) for program in obj.programs] == [
+        ("mine", 1),
+        ("one", 2),
+    ]
 
 
 def test_a_function_that_calls_itself_comes_twice(elf: ModuleType) -> None:

@@ -43,10 +43,19 @@ def test_another_verb_keeps_its_own_arrow_if_it_comes_later() -> None:
 
 def test_a_sequence_has_maps_in_order_of_first_use() -> None:
     """Those that are used, and nothing is merged."""
-    assert sequence(graph(("Update", "b"), ("Lookup", "a"), ("Delete", "b"))) == (
-        "sequenceDiagram\nbox eBPF Programs\nparticipant p\nend\nbox eBPF Maps\nparticipant b\nparticipant a\nend\n"
-        "p->>b: Update\np->>a: Lookup\np->>b: Delete\n"
-    )
+    assert sequence(graph(("Update", "b"), ("Lookup", "a"), ("Delete", "b"))).splitlines() == [
+        "sequenceDiagram",
+        "box eBPF Programs",
+        "participant p",
+        "end",
+        "box eBPF Maps",
+        "participant b",
+        "participant a",
+        "end",
+        "p->>b: Update",
+        "p->>a: Lookup",
+        "p->>b: Delete",
+    ]
 
 
 def test_constants_take_no_part_but_their_arrows_stay() -> None:

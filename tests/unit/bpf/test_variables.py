@@ -11,7 +11,9 @@ from gadgetops.errors import ObjectError
 
 def test_variables_are_those_that_others_see(read_object: Callable[[str], Object]) -> None:
     """Not the static one, and not the hidden one."""
-    variables = {each.name: (each.section, each.size_bytes) for each in read_object("data_sections").variables}
+    variables = {
+        each.name: (each.section, each.size_bytes) for each in read_object("data_sections").variables
+    }
     assert variables == {
         "constant": (".rodata", 4),
         "data_in_own_section": (".data.own", 4),
