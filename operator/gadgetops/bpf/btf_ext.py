@@ -65,31 +65,29 @@ class Extension:
         """
         reader = _Reader(bytes(data), "<" if byte_order == "little" else ">")
         lines_place, core_place = reader.places()
-        lines = {
-            section: tuple(
-                sorted(
-                    (Line(position, btf.strings.at(text)) for position, _, text, _ in records), key=_position
-                )
-            )
-            for section, records in reader.records(*lines_place, btf)
-        }
-        relocations = {
-            section: tuple(
-                sorted(
-                    (
-                        CoreRelocation(position, type_id, _type(type_id, btf), btf.strings.at(access), kind)
-                        for position, type_id, access, kind in records
-                    ),
-                    key=_position,
-                )
-            )
-            for section, records in reader.records(*core_place, btf)
-        }
-        return cls(lines, relocations)
+        lines = reader.records(*lines_place, btf)
+        relocations = reader.records(*core_place, btf)
+        return cls(
+            {section: _lines(records, btf) for section, records in lines},
+            {section: _core_relocations(records, btf) for section, records in relocations},
+        )
 
 
 NOTHING: Final = Extension({}, {})
 """What an object without `.BTF.ext` has."""
+
+
+def _lines(records: Iterator[tuple[int, ...]], btf: Btf) -> tuple[Line, ...]:
+    found = (Line(position, btf.strings.at(text)) for position, _, text, _ in records)
+    return tuple(sorted(found, key=_position))
+
+
+def _core_relocations(records: Iterator[tuple[int, ...]], btf: Btf) -> tuple[CoreRelocation, ...]:
+    found = (
+        CoreRelocation(position, type_id, _type(type_id, btf), btf.strings.at(access), kind)
+        for position, type_id, access, kind in records
+    )
+    return tuple(sorted(found, key=_position))
 
 
 def _position(record: Line | CoreRelocation) -> int:

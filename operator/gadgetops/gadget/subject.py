@@ -22,6 +22,8 @@ MAX_LAYER_BYTES: Final = 64 << 20
 """An object, module or config larger than this is not read; the largest gadget's has less than 1 MiB."""
 
 _ELF_MAGIC: Final = b"\x7fELF"
+_PATH_STARTS: Final = (".", "/", "~")
+_PATH_ENDS: Final = (".o", ".tar")
 _GO_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -109,7 +111,7 @@ def open_subject(text: str, *, architecture: str | None = None, store: str = "au
     if (path / LAYOUT_FILE).is_file():
         layout = Layout.open(path)
         return _from_image(Image.load(layout, _only(list(layout.names()), text)), text, architecture)
-    if text.startswith((".", "/", "~")):
+    if text.startswith(_PATH_STARTS) or text.endswith(_PATH_ENDS):
         raise StorageError(path, "no object, OCI layout or tar file")
     reference = text if is_digest(text) else Reference.parse(text)
     return _from_image(Image.load(open_store(store, create=False), reference), text, architecture)

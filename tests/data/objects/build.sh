@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Rebuild the objects of this folder from the C beside them. Objects differ from compiler to compiler, and what
-# is drawn from them may too: after a rebuild, `pytest tests/unit/bpf --update-expected` writes the texts anew.
+# is drawn from them may too: after a rebuild, `python expected.py` writes the expected texts anew, from ig.
 set -eu
 cd "$(dirname "$0")"
 : "${CLANG:=clang-19}" "${STRIP:=llvm-strip-19}"

@@ -116,7 +116,7 @@ def test_an_image_may_have_no_programs(store: Store) -> None:
     assert facts(found)["programs"] == []
 
 
-@pytest.mark.parametrize("text", ["./missing.o", "/missing", "~/missing"])
+@pytest.mark.parametrize("text", ["./missing", "/missing", "~/missing", "build/amd64.bpf.o", "x.tar"])
 def test_paths_that_are_not_there_are_taken_for_paths(text: str) -> None:
     """And not for references that make no sense."""
     with pytest.raises(StorageError, match="no object, OCI layout or tar file"):
