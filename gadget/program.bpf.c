@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * trace_malloc: every allocation and release that a process asks of its C
+ * library, as one event each.
+ *
+ * A call is noted at its entry (`sizes`, and for posix_memalign `memptrs`) and
+ * reported at its return, when the address is known. A release is reported at
+ * its entry. One call of the program gives one allocation, however many of
+ * the functions below the library calls inside it.
+ */
+#include <vmlinux.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <gadget/buffer.h>
+#include <gadget/common.h>
+#include <gadget/filter.h>
+#include <gadget/macros.h>
+#include <gadget/types.h>
+#include <gadget/user_stack_map.h>
+
+#define MAX_CALLS 10240
+#define REALLOC_SLOTS 4096
+
+/*
+ * So many returns inside one call are not nested calls any more: the owner of
+ * the slot never returned (a longjmp out of a signal handler).
+ */
+#define MAX_NESTED 16
+
+#define EEXIST 17
+#define MAP_FAILED ((__u64)-1)
+#define PAGE_MASK 0xfff
+
+/* Keep one address in so many, together with its release; 1 keeps all. */
+const volatile __u32 sample_every = 1;
+GADGET_PARAM(sample_every);
+
+/* Allocations of fewer bytes give no event. */
+const volatile __u64 min_size = 0;
+GADGET_PARAM(min_size);
+
+/* The names and numbers are part of the interface: append only. */
+enum memop {
+	malloc = 0,
+	free = 1,
+	calloc = 2,
+	realloc = 3,
+	realloc_free = 4,
+	mmap = 5,
+	munmap = 6,
+	posix_memalign = 7,
+	aligned_alloc = 8,
+	valloc = 9,
+	memalign = 10,
+	pvalloc = 11,
+};
+
+struct event {
+	gadget_timestamp timestamp_raw;
+	struct gadget_process proc;
+	struct gadget_user_stack ustack;
+	enum memop operation_raw;
+	__u64 addr; /* 0: the call failed */
+	__u64 size; /* as asked for; munmap: the length; other releases: 0 */
+	__u64 lost; /* events that are missing up to here */
+};
+
+/* A call that has not returned yet. */
+struct call {
+	__u64 size;
+	enum memop operation;
+	__u32 nested; /* returns of other calls seen inside it */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_CALLS);
+	__type(key, __u32); /* thread */
+	__type(value, struct call);
+} sizes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_CALLS);
+	__type(key, __u32); /* thread */
+	__type(value, __u64); /* first argument of posix_memalign */
+} memptrs SEC(".maps");
+
+GADGET_TRACER_MAP(events, 1024 * 256);
+GADGET_TRACER(malloc, events, event);
+
+/* Events that could not be delivered, and stacks that could not be kept. */
+__u64 lost_events = 0;
+__u64 failed_stacks = 0;
+
+/*
+ * The block that a thread is reallocating just now, in a slot chosen by its
+ * number. Two threads that share one overwrite each other, and then a free()
+ * inside realloc() is reported beside the realloc_free; never is another
+ * thread's free() taken for one.
+ */
+struct reallocation {
+	__u64 addr;
+	__u32 tid;
+};
+
+struct reallocation reallocations[REALLOC_SLOTS] = {};
+
+/*
+ * The diagrams read the instructions in their order. Saying which way is the
+ * common one keeps that order the same under every version of clang.
+ */
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+static __always_inline __u32 current_tid(void)
+{
+	return (__u32)bpf_get_current_pid_tgid();
+}
+
+static __always_inline void count_lost(__u64 events_count)
+{
+	__sync_fetch_and_add(&lost_events, events_count);
+}
+
+/*
+ * All filters that need no map. The one that does is asked at the return,
+ * where it stands in the diagrams.
+ */
+static __always_inline bool is_filtered_at_entry(void)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 uid_gid = bpf_get_current_uid_gid();
+	gadget_comm comm[16] = {};
+
+	if (gadget_should_discard_pid(pid_tgid >> 32) ||
+	    gadget_should_discard_tid((__u32)pid_tgid) ||
+	    gadget_should_discard_uid((__u32)uid_gid) ||
+	    gadget_should_discard_gid(uid_gid >> 32))
+		return true;
+	bpf_get_current_comm(comm, sizeof(comm));
+	return gadget_should_discard_comm(comm);
+}
+
+/*
+ * Whether the block at `addr` is among those kept. A multiplicative hash of
+ * the address decides, so that the release decides alike without any state.
+ */
+static __always_inline bool is_sampled(__u64 addr)
+{
+	__u32 every = sample_every;
+
+	if (every <= 1)
+		return true;
+	return (__u32)(((addr >> 4) * 0x9e3779b97f4a7c15ULL) >> 32) % every ==
+	       0;
+}
+
+static __always_inline void count_failed_stack(struct event *event)
+{
+	if (collect_ustack && (__s32)event->ustack.stack_id < 0)
+		__sync_fetch_and_add(&failed_stacks, 1);
+}
+
+static __always_inline void send_event(void *ctx, enum memop operation,
+				       __u64 addr, __u64 size)
+{
+	struct event *event = gadget_reserve_buf(&events, sizeof(*event));
+	long error;
+
+	if (unlikely(!event)) {
+		count_lost(1);
+		return;
+	}
+	gadget_process_populate(&event->proc);
+	gadget_get_user_stack(ctx, &event->ustack);
+	count_failed_stack(event);
+	event->operation_raw = operation;
+	event->addr = addr;
+	event->size = size;
+	event->lost = lost_events;
+	event->timestamp_raw = bpf_ktime_get_boot_ns();
+	error = gadget_submit_buf(ctx, &events, event, sizeof(*event));
+	/* Both ways of sending meet here, and so stand before what follows. */
+	barrier_var(error);
+	if (unlikely(error < 0))
+		count_lost(1);
+}
+
+/* Entry of an allocating call: the outermost one of the thread gets the slot. */
+static __always_inline int enter(enum memop operation, __u64 size)
+{
+	struct call call = { .size = size, .operation = operation };
+	__u32 tid = current_tid();
+	long error;
+
+	if (is_filtered_at_entry())
+		return 0;
+	error = bpf_map_update_elem(&sizes, &tid, &call, BPF_NOEXIST);
+	if (error && error != -EEXIST)
+		count_lost(1);
+	return 0;
+}
+
+/*
+ * Return of another call than the one in the slot: a nested one, unless there
+ * have been so many that their owner must be gone.
+ */
+static __always_inline void leave_nested(struct call *call, __u32 *tid)
+{
+	__u32 nested = call->nested + 1;
+
+	call->nested = nested;
+	if (nested <= MAX_NESTED)
+		return;
+	bpf_map_delete_elem(&sizes, tid);
+	count_lost(nested);
+}
+
+/*
+ * Return of an allocating call, with the address it gave (0: it failed).
+ * Leaves nothing in `sizes`, whether the event is wanted or not.
+ */
+static __always_inline int leave(void *ctx, enum memop operation, __u64 addr)
+{
+	bool is_filtered = gadget_should_discard_data_current();
+	__u32 tid = current_tid();
+	struct call *call = bpf_map_lookup_elem(&sizes, &tid);
+	__u64 size;
+
+	if (!call)
+		return 0;
+	if (call->operation != operation) {
+		leave_nested(call, &tid);
+		return 0;
+	}
+	size = call->size;
+	bpf_map_delete_elem(&sizes, &tid);
+	if (is_filtered || size < min_size)
+		return 0;
+	/* realloc(p, 0) gave the block back: that is no failure. */
+	if (operation == realloc && size == 0 && addr == 0)
+		return 0;
+	/* Mappings may be released in parts, whose addresses hash otherwise. */
+	if (operation != mmap && addr != 0 && !is_sampled(addr))
+		return 0;
+	send_event(ctx, operation, addr, size);
+	return 0;
+}
+
+/* Entry of a call that gives memory back. */
+static __always_inline void release(void *ctx, enum memop operation, __u64 addr,
+				    __u64 size)
+{
+	if (unlikely(gadget_should_discard_data_current()))
+		return;
+	send_event(ctx, operation, addr, size);
+}
+
+static __always_inline struct reallocation *reallocation_of(__u32 tid)
+{
+	return &reallocations[tid % REALLOC_SLOTS];
+}
+
+/* The pair of probes of a function that returns what it allocated. */
+#define ALLOCATOR(name, entry_size, ...)                               \
+	SEC("uprobe/libc:" #name)                                      \
+	int BPF_UPROBE(trace_uprobe_##name, __VA_ARGS__)               \
+	{                                                              \
+		return enter(name, entry_size);                        \
+	}                                                              \
+                                                                       \
+	SEC("uretprobe/libc:" #name)                                   \
+	int trace_uretprobe_##name(struct pt_regs *ctx)                \
+	{                                                              \
+		return leave(ctx, name, PT_REGS_RC(ctx));              \
+	}
+
+static __always_inline __u64 saturating_product(__u64 count, __u64 size)
+{
+	__u64 limit = size == 0 ? (__u64)-1 : (__u64)-1 / size;
+
+	/* Else clang makes it a 128-bit product, which BPF has not. */
+	barrier_var(limit);
+	return count > limit ? (__u64)-1 : count * size;
+}
+
+ALLOCATOR(malloc, size, size_t size)
+ALLOCATOR(calloc, saturating_product(count, size), size_t count, size_t size)
+ALLOCATOR(aligned_alloc, size, size_t alignment, size_t size)
+ALLOCATOR(memalign, size, size_t alignment, size_t size)
+ALLOCATOR(valloc, size, size_t size)
+ALLOCATOR(pvalloc, size, size_t size)
+
+SEC("uprobe/libc:free")
+int BPF_UPROBE(trace_uprobe_free, void *block)
+{
+	__u64 addr = (__u64)block;
+	__u32 tid = current_tid();
+	struct reallocation *reallocation = reallocation_of(tid);
+
+	if (addr == 0 || !is_sampled(addr))
+		return 0;
+	/* Inside realloc(): the realloc_free said so already. */
+	if (reallocation->addr == addr && reallocation->tid == tid)
+		return 0;
+	release(ctx, free, addr, 0);
+	return 0;
+}
+
+SEC("uprobe/libc:realloc")
+int BPF_UPROBE(trace_uprobe_realloc, void *block, size_t size)
+{
+	__u64 addr = (__u64)block;
+	__u32 tid = current_tid();
+	struct reallocation *reallocation = reallocation_of(tid);
+
+	reallocation->addr = addr;
+	reallocation->tid = tid;
+	if (likely(addr != 0 && is_sampled(addr)))
+		release(ctx, realloc_free, addr, 0);
+	return enter(realloc, size);
+}
+
+SEC("uretprobe/libc:realloc")
+int trace_uretprobe_realloc(struct pt_regs *ctx)
+{
+	__u32 tid = current_tid();
+	struct reallocation *reallocation = reallocation_of(tid);
+
+	if (reallocation->tid == tid)
+		reallocation->addr = 0;
+	return leave(ctx, realloc, PT_REGS_RC(ctx));
+}
+
+SEC("uprobe/libc:mmap")
+int BPF_UPROBE(trace_uprobe_mmap, void *hint, size_t length)
+{
+	return enter(mmap, length);
+}
+
+SEC("uretprobe/libc:mmap")
+int trace_uretprobe_mmap(struct pt_regs *ctx)
+{
+	__u64 addr = PT_REGS_RC(ctx);
+
+	return leave(ctx, mmap, addr == MAP_FAILED ? 0 : addr);
+}
+
+SEC("uprobe/libc:munmap")
+int BPF_UPROBE(trace_uprobe_munmap, void *start, size_t length)
+{
+	__u64 addr = (__u64)start;
+
+	/* Both are refused by the kernel (EINVAL): nothing is released. */
+	if (length == 0 || addr & PAGE_MASK)
+		return 0;
+	release(ctx, munmap, addr, length);
+	return 0;
+}
+
+SEC("uprobe/libc:posix_memalign")
+int BPF_UPROBE(trace_uprobe_posix_memalign, void **memptr, size_t alignment,
+	       size_t size)
+{
+	__u64 memptr_addr = (__u64)memptr;
+	__u32 tid = current_tid();
+
+	if (is_filtered_at_entry())
+		return 0;
+	if (bpf_map_update_elem(&memptrs, &tid, &memptr_addr, BPF_ANY)) {
+		count_lost(1);
+		return 0;
+	}
+	return enter(posix_memalign, size);
+}
+
+SEC("uretprobe/libc:posix_memalign")
+int trace_uretprobe_posix_memalign(struct pt_regs *ctx)
+{
+	__u32 tid = current_tid();
+	__u64 *memptr = bpf_map_lookup_elem(&memptrs, &tid);
+	void *memptr_addr;
+	__u64 addr = 0;
+
+	if (!memptr)
+		return 0;
+	memptr_addr = (void *)*memptr;
+	bpf_map_delete_elem(&memptrs, &tid);
+	/* *memptr is undefined after a failure. */
+	if ((int)PT_REGS_RC(ctx) == 0)
+		bpf_probe_read_user(&addr, sizeof(addr), memptr_addr);
+	return leave(ctx, posix_memalign, addr);
+}
+
+SEC("tracepoint/sched/sched_process_exit")
+int trace_sched_process_exit(void *ctx)
+{
+	__u32 tid = current_tid();
+
+	bpf_map_delete_elem(&sizes, &tid);
+	bpf_map_delete_elem(&memptrs, &tid);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
