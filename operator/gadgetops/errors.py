@@ -14,6 +14,7 @@ Every error that gadgetops raises on purpose.
     │   └── UnsupportedMediaType
     ├── ObjectError                not a BPF ELF we can read: section, offset
     ├── MetadataError              gadget.yaml or build.yaml: path into the document
+    ├── MarkdownError              the marks of generated regions make no sense: file, line
     ├── TraceError                 this machine or target cannot be traced: what is missing
     ├── RecordingError             a recording cannot be read or written: file
     └── DriftError                 generated text differs: file, region, diff; exit 3
@@ -205,6 +206,23 @@ class MetadataError(GadgetOpsError):
         super().__init__(": ".join(part for part in (document, path, problem) if part), hint=hint)
         self.document = document
         self.path = path
+        self.reason = problem
+
+
+class MarkdownError(GadgetOpsError):
+    """
+    A document's generated regions cannot be told from its prose.
+
+    Args:
+        path: The document.
+        line: Where, counted from 1.
+        problem: What is wrong there.
+    """
+
+    def __init__(self, path: Path, line: int, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: line {line}: {problem}", hint=hint)
+        self.path = path
+        self.line = line
         self.reason = problem
 
 
