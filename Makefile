@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Every caller of the demo is on the stack, and its line is known.
+DEMO_CFLAGS := -g -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls
 
 .PHONY: help
 help: ## this list
@@ -14,6 +16,35 @@ setup: ## install what users need: clang, libbpf, .venv
 .PHONY: setup-test
 setup-test: ## install what the tests compare against, too
 	@scripts/setup.sh test
+
+.PHONY: demo
+demo: setup ## build the gadget, check the diagrams, find the leaks of a small program
+	gadgetops build . --tag trace_malloc
+	gadgetops docs --check
+	@mkdir -p build && rm -rf build/demo.gadgetrec
+	gcc $(DEMO_CFLAGS) -o build/demo tests/workloads/demo.c
+	gadgetops record --image trace_malloc --output build/demo.gadgetrec -- build/demo
+	gadgetops leaks build/demo.gadgetrec
+
+.PHONY: test
+test: setup-test lint docs-check ## everything that proves it: lint, diagrams, tests
+	pytest
+
+.PHONY: docs
+docs: setup ## rewrite the generated parts of DEVELOPER.md and README.md
+	gadgetops docs
+
+.PHONY: docs-check
+docs-check: setup ## fail if they are out of date
+	gadgetops docs --check
+
+.PHONY: testdata
+testdata: setup-test ## compile the objects that the tests read, and what is expected of them
+	tests/data/objects/build.sh
+
+.PHONY: bench
+bench: setup ## measure what bench/ compares
+	@for script in bench/[a-z]*.py; do [ ! -e "$$script" ] || python "$$script" || exit; done
 
 .PHONY: lint
 lint: setup ## style, types, import layers, docstrings
