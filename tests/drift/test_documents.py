@@ -1,0 +1,85 @@
+"""What the documents say is what the program does."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gadgetops.bpf import mermaid
+from gadgetops.bpf.graph import Graph
+from gadgetops.bpf.object import Object
+from gadgetops.commands import VERBS
+from gadgetops.docs import Document
+
+ROOT = Path(__file__).parents[2]
+SEED = ROOT / "tests" / "data" / "seed"
+DIAGRAMS = {"flowchart": mermaid.flowchart, "sequence": mermaid.sequence}
+CLANGS = [version for version in range(14, 40) if shutil.which(f"clang-{version}")]
+Gadgetops = Callable[..., "Result"]  # noqa: F821 - the class is conftest's
+
+
+def region(path: Path, name: str) -> str:
+    document = Document.read(path)
+    found = next(region for region in document.regions if region.name == name)
+    return "".join(document.lines[found.begin + 1 : found.end])
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_the_diagrams_of_developer_md_are_the_seeds(name: str) -> None:
+    """Those the project started from, line for line."""
+    assert region(ROOT / "DEVELOPER.md", name) == f"```mermaid\n{(SEED / f'{name}.mmd').read_text()}```\n"
+
+
+@pytest.mark.clang
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+@pytest.mark.parametrize("version", CLANGS)
+def test_the_gadget_has_the_seeds_diagrams_under_every_clang(
+    version: int,
+    architecture: str,
+    tmp_path: Path,
+    gadgetops: Gadgetops,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CLANG", f"clang-{version}")
+    monkeypatch.setenv("LLVM_STRIP", f"llvm-strip-{version}")
+    assert gadgetops("build", ROOT, "--arch", architecture, "--output", tmp_path).status == 0
+    graph = Graph.from_object(Object.from_bytes((tmp_path / f"{architecture}.bpf.o").read_bytes()))
+    for name, draw in DIAGRAMS.items():
+        assert draw(graph) == (SEED / f"{name}.mmd").read_text()
+
+
+@pytest.mark.clang
+def test_generated_regions_are_up_to_date(gadgetops: Gadgetops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = gadgetops("docs", "--check")
+    assert result.status == 0, result.out
+
+
+def test_the_readme_shows_the_help_of_every_verb() -> None:
+    regions = [found.name for found in Document.read(ROOT / "README.md").regions]
+    assert regions == [f"help:{verb}" for verb in VERBS]
+
+
+def test_targets_the_documents_name_exist() -> None:
+    """`make X` in prose is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in (ROOT / "README.md", ROOT / "DEVELOPER.md"):
+        assert set(re.findall(r"`make ([a-z-]+)`", path.read_text())) <= targets
+
+
+def test_paths_developer_md_names_exist() -> None:
+    """What looks like a path in code spans is one, from the root or from operator/gadgetops."""
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", (ROOT / "DEVELOPER.md").read_text())
+    bases = (ROOT, ROOT / "operator" / "gadgetops", ROOT / "gadget" / "include")
+    assert named
+    assert [path for path in named if not any((base / path).exists() for base in bases)] == []
+
+
+def test_ci_runs_the_tests_of_the_readme_and_nothing_else() -> None:
+    script = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert [line for line in script if "make" in line and not line.startswith("#")] == ["exec make test"]
+    assert "`make test`" in (ROOT / "README.md").read_text()

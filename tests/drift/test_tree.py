@@ -1,0 +1,70 @@
+"""The tree is what it promises to be: layers, verbs, and no package that shadows the standard library's."""
+
+import importlib
+import operator
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gadgetops import commands
+from gadgetops.commands import VERBS
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ROOT / "operator" / "gadgetops" / "commands"
+Gadgetops = Callable[..., "Result"]  # noqa: F821 - the class is conftest's
+
+
+def test_operator_is_the_standard_librarys() -> None:
+    """`operator/` is a folder: with an `__init__.py` it would take the place of the module of that name."""
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    assert not Path(operator.__file__).is_relative_to(ROOT)
+
+
+def test_imports_keep_to_their_layers() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_each_module_with_a_command_is_a_verb_and_the_other_way_round() -> None:
+    modules = {
+        path.stem.replace("_", "-")
+        for path in COMMANDS.glob("*.py")
+        if path.stem != "__init__" and "\ndef command(" in path.read_text()
+    }
+    assert modules == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_is_called_as_its_module_says(verb: str) -> None:
+    module = importlib.import_module(f"gadgetops.commands.{verb.replace('-', '_')}")
+    assert module.command.name == verb
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_with_an_example(verb: str, gadgetops: Gadgetops) -> None:
+    result = gadgetops(verb, "--help")
+    assert (result.status, result.err) == (0, "")
+    assert f"Example:\n  gadgetops {verb}" in result.out
+
+
+def test_the_programs_help_lists_the_verbs(gadgetops: Gadgetops) -> None:
+    out = gadgetops("--help").out
+    assert all(f"  {verb} " in out and text in out for verb, text in VERBS.items())
+
+
+def test_only_commands_print() -> None:
+    """Results, messages and exit statuses are the command line's business."""
+    package = ROOT / "operator" / "gadgetops"
+    sources = [path for path in package.rglob("*.py") if COMMANDS not in path.parents]
+    offenders = [
+        path.name
+        for path in sources
+        if any(word in path.read_text() for word in ("import click", "sys.exit", "sys.stdout"))
+        and path.name != "__main__.py"
+    ]
+    assert offenders == []
+    assert callable(commands.main)

@@ -1,0 +1,149 @@
+"""`gadgetops docs` on a gadget of its own and a real compiler."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+FIELDS = DATA / "objects" / "fields.bpf.o"
+EMPTY = "# Notes\n\n<!-- begin flowchart -->\n<!-- end flowchart -->\n"
+Gadgetops = Callable[..., "Result"]  # noqa: F821 - the class is conftest's
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of our gadget and its document, the working directory."""
+    shutil.copytree(ROOT / "gadget", tmp_path / "gadget")
+    for name in ("build.yaml", "DEVELOPER.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(path: Path, pattern: str, new: str) -> None:
+    text, n_changes = re.subn(pattern, new, path.read_text())
+    assert n_changes
+    path.write_text(text)
+
+
+@pytest.mark.clang
+def test_nothing_drifted_says_nothing(folder: Path, gadgetops: Gadgetops) -> None:
+    result = gadgetops("docs", "--check")
+    assert (result.status, result.out, result.err) == (0, "", "")
+
+
+@pytest.mark.clang
+def test_an_edited_probe_is_named_with_its_edge(folder: Path, gadgetops: Gadgetops) -> None:
+    """Exit 3, diff and sentence on standard output, the command that repairs it on standard error."""
+    before = (folder / "DEVELOPER.md").read_bytes()
+    change(
+        folder / "gadget/program.bpf.c", r"\tif \(unlikely\(gadget_should_discard_data_current.*\n.*\n", ""
+    )
+    result = gadgetops("docs", "--check")
+    assert result.status == 3
+    assert "trace_uprobe_free no longer looks up gadget_mntns_filter_map" in result.out.splitlines()
+    assert '-trace_uprobe_free -- "Lookup" --> gadget_mntns_filter_map' in result.out.splitlines()
+    assert "out of date: flowchart, sequence\nrun `gadgetops docs`" in result.err
+    assert (folder / "DEVELOPER.md").read_bytes() == before
+    assert gadgetops("docs").err == "DEVELOPER.md: updated\n"
+    assert gadgetops("docs", "--check").status == 0
+
+
+@pytest.mark.clang
+def test_a_source_that_does_not_compile_changes_nothing(folder: Path, gadgetops: Gadgetops) -> None:
+    before = (folder / "DEVELOPER.md").read_bytes()
+    change(folder / "gadget/program.bpf.c", r"\Z", "\nint")
+    result = gadgetops("docs")
+    assert result.status == 1
+    assert "program.bpf.c" in result.err
+    assert (folder / "DEVELOPER.md").read_bytes() == before
+
+
+@pytest.mark.clang
+def test_an_image_is_drawn_as_its_source_is(folder: Path, gadgetops: Gadgetops) -> None:
+    assert gadgetops("build", "--tag", "mine:v1").status == 0
+    assert gadgetops("docs", "--check", "--image", "mine:v1").status == 0
+
+
+def test_an_object_is_drawn_into_a_named_file(
+    tmp_path: Path, gadgetops: Gadgetops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a compiler on PATH, that is."""
+    path = tmp_path / "NOTES.md"
+    path.write_text(EMPTY)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gadgetops("docs", path, "--object", FIELDS).status == 0
+    expected = FIELDS.with_name("fields.flowchart.mmd").read_text()
+    assert path.read_text() == EMPTY.replace(" -->\n<", f" -->\n```mermaid\n{expected}```\n<")
+
+
+def test_drift_in_several_files_is_all_shown(tmp_path: Path, gadgetops: Gadgetops) -> None:
+    paths = [tmp_path / "a.md", tmp_path / "b.md"]
+    for path in paths:
+        path.write_text(EMPTY)
+    result = gadgetops("docs", "--check", *paths, "--object", FIELDS)
+    assert result.status == 3
+    assert result.out.count("+flowchart LR\n") == 2
+    assert all(f"{path}: out of date: flowchart" in result.err for path in paths)
+
+
+def test_a_help_screen_is_as_wide_everywhere(
+    tmp_path: Path, gadgetops: Gadgetops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "NOTES.md"
+    path.write_text("<!-- begin help:list -->\n<!-- end help:list -->\n")
+    for columns in ("40", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert gadgetops("docs", path).status == 0
+        assert "```text\nUsage: gadgetops list [OPTIONS]\n" in path.read_text()
+        monkeypatch.setenv("COLUMNS", "90")
+        assert gadgetops("docs", "--check", path).status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "there is no DEVELOPER.md or README.md here"),
+        (["x.md", "--image", "a", "--object", "b"], "--image and --object both say what to draw"),
+        (["x.md"], "x.md: no generated region"),
+    ],
+)
+def test_a_wrong_request_is_refused(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    gadgetops: Gadgetops,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.md").write_text("# Nothing generated\n")
+    result = gadgetops("docs", *arguments)
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, gadgetops: Gadgetops) -> None:
+    (tmp_path / "gone").mkdir()
+    result = gadgetops("docs", tmp_path / "gone" / "x.md", "--object", FIELDS)
+    assert result.status == 1
+    assert f"{tmp_path / 'gone' / 'x.md'}: No such file or directory" in result.err
+
+
+@pytest.mark.clang
+def test_the_check_takes_half_a_second_when_nothing_changed(folder: Path, gadgetops: Gadgetops) -> None:
+    """The start of Python included; the best of five, for machines that do other things too."""
+    assert gadgetops("docs", "--check").status == 0
+    durations_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "gadgetops", "docs", "--check"], check=True, env=os.environ)
+        durations_s.append(time.perf_counter() - start)
+    assert min(durations_s) <= 0.5
