@@ -77,6 +77,8 @@ static noinline void serve(int request)
 {
 	char *answer;
 
+	if (latest && latest->request == request)
+		return; /* answered already */
 	touch_session(request);
 	if (parse_request(request) < 0)
 		return;

@@ -130,12 +130,13 @@ static inline void write_truth(const char *path)
 	close(file);
 }
 
-/* Wait at the FIFO `path` until somebody opens its other end. */
+/* Wait at the FIFO `path` until somebody opens and closes its other end. */
 static inline void wait_at(const char *path)
 {
 	int fifo = open(path, O_RDONLY);
+	char byte;
 
-	if (fifo < 0)
+	if (fifo < 0 || read(fifo, &byte, 1) != 0)
 		_exit(5);
 	close(fifo);
 }

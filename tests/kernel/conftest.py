@@ -1,0 +1,258 @@
+"""The gadget as built from this folder, programs that know their calls, and recordings of them."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import duckdb
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKLOADS = ROOT / "tests/workloads"
+OBJECT_OF_MACHINE = {"x86_64": "amd64.bpf.o", "aarch64": "arm64.bpf.o"}
+# No call is optimised away or inlined: the source says what is called.
+CFLAGS = ["-Wall", "-Werror", "-g", "-O1", "-fno-builtin", "-pthread"]
+CFLAGS += ["-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
+LARGEST_SIZE = 2**63 - 1
+N_PROGRAMS = 21
+START_TIMEOUT_S = 20
+RUN_TIMEOUT_S = 120
+
+
+Process = subprocess.Popen[str]
+T = TypeVar("T")
+
+
+class Call(NamedTuple):
+    """One operation: as the program made it, or as the recording has it."""
+
+    operation: str
+    address: int
+    size: int
+
+
+class Known(NamedTuple):
+    """A call with what the program knows about it besides."""
+
+    call: Call
+    began_ns: int
+    ended_ns: int
+    pid: int
+    tid: int
+
+
+class Event(NamedTuple):
+    """An event of a recording."""
+
+    call: Call
+    timestamp_ns: int
+    pid: int
+    tid: int
+    stack_id: int
+    lost: int
+
+
+class Recording:
+    """What was recorded beside what the program says it did."""
+
+    def __init__(self, folder: Path, truth: Path) -> None:
+        self.header: dict[str, Any] = json.loads((folder / "recording.json").read_text())
+        self.every_event = _read_events(folder)
+        self.events = _without_nested_munmap(self.every_event)
+        self.truth = _read_truth(truth) if truth.exists() else []
+
+    @property
+    def calls(self) -> list[Call]:
+        """What was recorded, without what the C library did on its own."""
+        return [event.call for event in self.events]
+
+    @property
+    def known_calls(self) -> list[Call]:
+        """What the program did."""
+        return [known.call for known in self.truth]
+
+
+def _read_events(folder: Path) -> list[Event]:
+    rows = duckdb.sql(
+        "SELECT operation, address, size_bytes, timestamp_ns, pid, tid, stack_id, lost"
+        f" FROM read_parquet('{folder}/events-*.parquet') ORDER BY seq"
+    ).fetchall()
+    return [Event(Call(*row[:3]), *row[3:]) for row in rows]
+
+
+def _read_truth(path: Path) -> list[Known]:
+    rows = [line.split() for line in path.read_text().splitlines()]
+    return [
+        Known(Call(operation, int(address), min(int(size), LARGEST_SIZE)), *map(int, rest))
+        for operation, address, size, *rest in rows
+    ]
+
+
+def _without_nested_munmap(events: list[Event]) -> list[Event]:
+    """Leave out the munmap by which free() or realloc() gives a large block back."""
+    last_of_thread: dict[int, Event] = {}
+    kept = []
+    for event in events:
+        last = last_of_thread.get(event.tid)
+        last_of_thread[event.tid] = event
+        if last is None or not _is_part_of(event.call, last.call):
+            kept.append(event)
+    return kept
+
+
+def _is_part_of(call: Call, release: Call) -> bool:
+    return (
+        call.operation == "munmap"
+        and release.operation in ("free", "realloc_free")
+        and call.address <= release.address < call.address + call.size
+    )
+
+
+@pytest.fixture(scope="session")
+def gadget_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gadget, compiled once from this folder."""
+    folder = tmp_path_factory.mktemp("gadget")
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder)}
+    arguments = ["build", str(ROOT), "-o", str(folder / "out")]
+    subprocess.run([sys.executable, "-m", "gadgetops", *arguments], check=True, env=environment)
+    return folder / "out" / OBJECT_OF_MACHINE[os.uname().machine]
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a program of tests/workloads, once: `compiled("nested")`."""
+    folder = tmp_path_factory.mktemp("workloads")
+    compiler = shutil.which("gcc") or "clang"
+
+    def compile_(name: str) -> Path:
+        program = folder / name
+        if not program.exists():
+            source = WORKLOADS / f"{name}.c"
+            subprocess.run([compiler, *CFLAGS, str(source), "-o", str(program)], check=True)
+        return program
+
+    return compile_
+
+
+class Recorder:
+    """Calls `gadgetops record` with the gadget of this folder."""
+
+    def __init__(self, gadget_object: Path, compiled: Callable[[str], Path], folder: Path) -> None:
+        self._object = gadget_object
+        self._compiled = compiled
+        self._folder = folder
+        self._n_recordings = 0
+
+    def __call__(self, workload: str, *arguments: object, options: str = "") -> Recording:
+        """Record a whole run of a workload: `record("blocks", 1000, options="--buffer-size 4096")`."""
+        folder, truth = self._new_paths()
+        with self._recording(folder, options, "--", self._compiled(workload), truth, *arguments):
+            pass
+        return Recording(folder, truth)
+
+    @contextmanager
+    def held_at_end(self, workload: str, *, options: str = "") -> Iterator[None]:
+        """Record a workload that has made its calls and, inside this context, has not ended."""
+        folder, truth = self._new_paths()
+        fifo = _new_fifo(folder)
+        with (
+            self._recording(folder, options, "--", self._compiled(workload), truth, fifo) as process,
+            _holding(fifo, process),
+        ):
+            yield
+
+    def running(self, workload: str, *, options: Callable[[int, int], str]) -> Recording:
+        """Attach to a workload that runs already; `options` from its pid and its second thread's tid."""
+        folder, truth = self._new_paths()
+        fifo = _new_fifo(folder)
+        with (
+            _started([self._compiled(workload), truth, fifo]) as program,
+            ExitStack() as recording,
+            _holding(fifo, program),
+        ):
+            pid, tid = map(int, Path(f"{truth}.pid").read_text().split())
+            recorder = recording.enter_context(self._recording(folder, options(pid, tid), "--pid", pid))
+            _until(lambda: _is_attached(recorder), recorder)
+        return Recording(folder, truth)
+
+    def _recording(self, folder: Path, options: str, *rest: object) -> AbstractContextManager[Process]:
+        arguments = ["record", "-o", folder, "--image", self._object, *options.split(), *rest]
+        return _started([sys.executable, "-m", "gadgetops", *arguments])
+
+    def _new_paths(self) -> tuple[Path, Path]:
+        self._n_recordings += 1
+        folder = self._folder / f"{self._n_recordings}.gadgetrec"
+        return folder, folder.with_suffix(".truth")
+
+
+@contextmanager
+def _started(command: list[object]) -> Iterator[Process]:
+    """A process that must end well; its stderr is kept for the message if it does not."""
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+        _, errors = process.communicate(timeout=RUN_TIMEOUT_S)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode == 0, f"{command}: {errors}"
+
+
+def _new_fifo(folder: Path) -> Path:
+    fifo = folder.with_suffix(".fifo")
+    os.mkfifo(fifo)
+    return fifo
+
+
+@contextmanager
+def _holding(fifo: Path, process: Process) -> Iterator[None]:
+    """Wait until the program of `process` waits at the FIFO, and let it go on afterwards."""
+    writer = _until(lambda: _open_writer(fifo), process)
+    try:
+        yield
+    finally:
+        os.close(writer)
+
+
+def _open_writer(fifo: Path) -> int | None:
+    """None while nobody reads."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
+
+
+def _until(ask: Callable[[], T | None], process: Process) -> T:
+    """What `ask` says as soon as it says something, while `process` lives."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        answer = ask()
+        if answer is not None:
+            return answer
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    raise TimeoutError(process.args)
+
+
+def _is_attached(recorder: Process) -> bool | None:
+    """None until the recorder's last program, the one at the exit of processes, is attached."""
+    answer = subprocess.run(["bpftool", "--json", "perf", "show"], check=True, capture_output=True, text=True)
+    of_recorder = [entry for entry in json.loads(answer.stdout) if entry["pid"] == recorder.pid]
+    return True if len(of_recorder) == N_PROGRAMS else None
+
+
+@pytest.fixture
+def record(gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path) -> Recorder:
+    """Record a workload: `record("nested").events`."""
+    return Recorder(gadget_object, compiled, tmp_path)

@@ -1,0 +1,285 @@
+"""What the gadget promises, on the running kernel, against programs that know their every call."""
+
+import ctypes
+import json
+import subprocess
+from collections import Counter, defaultdict
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.clang]
+
+LARGEST_SIZE = 2**63 - 1
+NO_STACK = -1
+FAILED_STACK = -2
+ALLOCATIONS = ("malloc", "calloc", "realloc", "posix_memalign")
+OTHER_UID = 65534
+OTHER_GID = 65533
+
+
+def _has_one_address(first: str, second: str) -> bool:
+    libc = ctypes.CDLL(None)
+    addresses = {ctypes.cast(getattr(libc, name), ctypes.c_void_p).value for name in (first, second)}
+    return len(addresses) == 1
+
+
+def _as_told_apart(calls):
+    """Before glibc 2.38, aligned_alloc() and memalign() are one function, which no probe tells apart."""
+    if not _has_one_address("memalign", "aligned_alloc"):
+        return calls
+    return [
+        call._replace(operation="memalign") if call.operation == "aligned_alloc" else call for call in calls
+    ]
+
+
+def _of_operation(calls, *operations):
+    return [call for call in calls if call.operation in operations]
+
+
+class TestNestedCalls:
+    """One call of the program is one allocation, whatever the C library calls inside it."""
+
+    def test_every_call_is_recorded_once_with_its_size_and_address(self, record):
+        """Large blocks, reallocations and alignments: the recording is the program's own account."""
+        recording = record("nested")
+        assert _as_told_apart(recording.known_calls) == _as_told_apart(recording.calls)
+
+    def test_large_malloc_is_no_mmap(self, record):
+        """glibc maps a block of 1 MiB; what the program called is malloc."""
+        recording = record("nested")
+        assert recording.events[0].call.size == 1048576
+        assert recording.events[0].call.operation == "malloc"
+        assert _of_operation(recording.calls, "mmap") == []
+
+    def test_realloc_to_nothing_is_one_release(self, record):
+        """realloc(p, 0) frees p: neither a free beside it nor a failed realloc."""
+        recording = record("nested")
+        releases = Counter(call.address for call in _of_operation(recording.calls, "realloc_free"))
+        known = Counter(call.address for call in _of_operation(recording.known_calls, "realloc_free"))
+        assert known == releases
+        assert [call for call in _of_operation(recording.calls, "realloc") if call.size == 0] == []
+
+    def test_threads_do_not_disturb_each_other(self, record):
+        """Four threads reallocate and map at once; each one's calls are its own, in its order."""
+        recording = record("threads")
+        known, calls = defaultdict(list), defaultdict(list)
+        for entry in recording.truth:
+            known[entry.tid].append(entry.call)
+        for event in recording.events:
+            calls[event.tid].append(event.call)
+        assert len(known) == 4
+        assert known == {tid: calls[tid] for tid in known}
+
+
+class TestFailures:
+    """A call that failed is an event with address 0; a call that does nothing is none."""
+
+    def test_failures_are_recorded_and_nothing_else(self, record):
+        """Too much, no product, a bad alignment, no length; and free(NULL) and refused munmaps are silent."""
+        recording = record("failures")
+        assert recording.known_calls == recording.calls
+
+    def test_each_allocator_can_fail(self, record):
+        """malloc, calloc, posix_memalign, mmap and realloc fail once each."""
+        failed = [call for call in record("failures").calls if call.address == 0]
+        assert [call.operation for call in failed] == [
+            "malloc",
+            "calloc",
+            "posix_memalign",
+            "mmap",
+            "realloc",
+        ]
+
+    def test_product_of_calloc_saturates(self, record):
+        """calloc(SIZE_MAX, 2) asks for more than there is, not for the product's lower half."""
+        calls = _of_operation(record("failures").calls, "calloc")
+        assert calls[0][1:] == (0, LARGEST_SIZE)
+
+    def test_block_of_failed_realloc_is_freed_later(self, record):
+        """The recording shows release, failure and free of one address, from which pairing knows it lived."""
+        *_, allocated, released, failed, freed = record("failures").calls
+        assert [call.operation for call in (allocated, released, failed, freed)] == [
+            "malloc",
+            "realloc_free",
+            "realloc",
+            "free",
+        ]
+        assert allocated.address == released.address == freed.address
+        assert failed.address == 0
+
+
+def test_munmap_says_how_much(record):
+    """Mappings released whole and in parts have the lengths and starts that the program gave."""
+    recording = record("mappings")
+    assert recording.known_calls == recording.calls
+    assert [call.size for call in _of_operation(recording.calls, "munmap")] == [
+        5 * 4096 + 1,
+        4096,
+        4096,
+        2 * 4096,
+    ]
+
+
+@pytest.mark.parametrize("workload", ["nested", "failures"])
+def test_time_is_boot_time(record, workload):
+    """Every event lies between CLOCK_BOOTTIME before its call and after it."""
+    recording = record(workload)
+    assert len(recording.truth) == len(recording.events)
+    for known, event in zip(recording.truth, recording.events, strict=True):
+        assert known.began_ns <= event.timestamp_ns <= known.ended_ns, event
+
+
+def test_process_and_thread_are_those_that_called(record):
+    """pid and tid of each event are what getpid() and gettid() say."""
+    recording = record("threads")
+    ids = {(known.pid, known.tid) for known in recording.truth}
+    known = Counter((entry.pid, entry.tid) for entry in recording.truth)
+    assert len(ids) == 4
+    assert known == Counter(
+        (event.pid, event.tid) for event in recording.events if (event.pid, event.tid) in ids
+    )
+
+
+def _marked(recording):
+    """The allocations of tests/workloads/identities.c, told by their sizes."""
+    return [call.size for call in _of_operation(recording.calls, "malloc") if 1001 <= call.size <= 1004]
+
+
+class TestFilters:
+    """A filter keeps what it names and only that."""
+
+    @pytest.mark.parametrize(
+        ("parameter", "sizes"),
+        [
+            (f"uid={OTHER_UID}", [1004]),
+            (f"gid={OTHER_GID}", [1004]),
+            ("uid=0", [1001, 1002, 1003]),
+            ("comm=renamed", [1003, 1004]),
+            ("comm=identities", [1001, 1002]),
+            ("comm=rename", []),
+            ("comm=renamed2", []),
+        ],
+    )
+    def test_by_user_group_and_name(self, record, parameter, sizes):
+        """Threads and children are judged by what they are when they call."""
+        recording = record("identities", options=f"--param {parameter}")
+        assert sizes == _marked(recording)
+        assert len(sizes) == len(_of_operation(recording.calls, "free"))
+
+    def test_without_a_filter_all_are_there(self, record):
+        """Else the tests of filters would prove nothing."""
+        assert _marked(record("identities")) == [1001, 1002, 1003, 1004]
+
+    def test_by_thread(self, record):
+        """Of two threads of a running process the one named is kept."""
+        recording = record.running("identities", options=lambda _pid, tid: f"--param tid={tid}")
+        assert _marked(recording) == [1002]
+        assert len({event.tid for event in recording.every_event}) == 1
+
+    def test_by_process(self, record):
+        """The process named is kept, its child is not."""
+        recording = record.running("identities", options=lambda pid, _tid: f"--param pid={pid}")
+        assert _marked(recording) == [1001, 1002, 1003]
+
+    @pytest.mark.parametrize(
+        "parameter", ["comm=nobody", "uid=12345", "min-size=1000000000", "sample-every=4000000000"]
+    )
+    def test_what_is_not_wanted_leaves_nothing_behind(self, record, parameter):
+        """After sixteen thousand unwanted calls no call is noted as still going on."""
+        with record.held_at_end("mixture", options=f"--param {parameter}"):
+            assert _dump("sizes") == []
+            assert _dump("memptrs") == []
+
+
+def _dump(name: str) -> list[object]:
+    """The entries of all loaded maps of this name."""
+    answer = subprocess.run(
+        ["bpftool", "--json", "map", "dump", "name", name], check=True, capture_output=True, text=True
+    )
+    return json.loads(answer.stdout)
+
+
+class TestLoss:
+    """What could not be delivered is counted, exactly and where it happened."""
+
+    N_BLOCKS = 200_000
+
+    @pytest.fixture
+    def recording(self, record):
+        """Far more events at once than the ring buffer has room for."""
+        return record("blocks", self.N_BLOCKS, options="--buffer-size 4096")
+
+    def test_kept_and_lost_are_what_was_made(self, recording):
+        """No event is neither here nor counted."""
+        counters = recording.header["counters"]
+        assert counters["lost"] > 0
+        assert len(recording.every_event) == counters["events"]
+        assert counters["events"] + counters["lost"] == 2 * self.N_BLOCKS
+
+    def test_each_event_says_how_many_are_missing_before_it(self, recording):
+        """The event numbered k with L missing is the call numbered k + L."""
+        known = recording.known_calls
+        for index, event in enumerate(recording.every_event):
+            assert known[index + event.lost] == event.call
+
+    def test_nothing_is_lost_where_there_is_room(self, record):
+        """And the counter says so."""
+        recording = record("mixture")
+        assert recording.header["counters"]["lost"] == 0
+        assert recording.known_calls == recording.calls
+
+
+class TestVolume:
+    """Fewer events that still tell the truth."""
+
+    EVERY = 10
+
+    def test_sampling_keeps_a_block_with_its_release_or_neither(self, record):
+        """Of each address all operations are there or none, and of mappings and nothing else all."""
+        recording = record("mixture", options=f"--param sample-every={self.EVERY}")
+        kept = {call.address for call in recording.calls}
+        mappings = {call.address for call in _of_operation(recording.known_calls, "mmap", "munmap")}
+        assert mappings <= kept
+        assert [call for call in recording.known_calls if call.address in kept] == recording.calls
+
+    def test_sampling_keeps_about_the_share_asked_for(self, record):
+        """One address in ten, within a factor of two."""
+        recording = record("mixture", options=f"--param sample-every={self.EVERY}")
+        n_kept = len({call.address for call in _of_operation(recording.calls, *ALLOCATIONS)})
+        n_known = len({call.address for call in _of_operation(recording.known_calls, *ALLOCATIONS)})
+        assert n_known / self.EVERY / 2 < n_kept < n_known / self.EVERY * 2
+
+    def test_min_size_drops_smaller_allocations_only(self, record):
+        """An allocation of the least size is kept, releases all are."""
+        recording = record("mixture", options="--param min-size=100")
+        allocations = (*ALLOCATIONS, "mmap")
+        assert [
+            call for call in recording.known_calls if call.operation not in allocations or call.size >= 100
+        ] == recording.calls
+        assert min(call.size for call in _of_operation(recording.calls, *allocations)) == 100
+
+
+class TestStacks:
+    """A stack that failed is told from a stack that nobody asked for."""
+
+    def test_what_does_not_fit_is_marked_and_counted(self, record):
+        """A hundred stacks do not fit into sixteen places; the events are there all the same."""
+        recording = record("stacks", options="--max-stacks 16")
+        ids = [event.stack_id for event in recording.events]
+        assert recording.known_calls == recording.calls
+        assert ids.count(FAILED_STACK) == recording.header["counters"]["failed_stacks"]
+        assert ids.count(FAILED_STACK) >= 100 - 16
+        assert NO_STACK not in ids
+
+    def test_an_id_is_one_stack(self, record):
+        """Each depth of the recursion that has an id has one of its own."""
+        recording = record("stacks", options="--max-stacks 64")
+        kept = [event.stack_id for event in recording.events if event.stack_id != FAILED_STACK]
+        assert len(kept) > 1
+        assert len(kept) == len(set(kept))
+
+    def test_stacks_not_asked_for_are_no_failures(self, record):
+        """Without stacks every event says that there is none."""
+        recording = record("stacks", options="--param collect-ustack=false")
+        assert {NO_STACK} == {event.stack_id for event in recording.events}
+        assert recording.header["counters"]["failed_stacks"] == 0
