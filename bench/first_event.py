@@ -1,0 +1,40 @@
+"""Time from the start of `record` to the first event, beside the start of Python."""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import side_by_side as bench
+
+TIMES = 5
+
+
+def main() -> None:
+    """Start `record` anew each time; both clocks are boot time."""
+    with bench.working_folder() as folder:
+        gadget = bench.built_gadget(folder)
+        command = [bench.compiled("mappings", folder), str(folder / "truth")]
+        first_s = statistics.median(
+            _first_event_s(folder / f"{number}.gadgetrec", gadget, command) for number in range(TIMES)
+        )
+    python_s = bench.seconds([sys.executable, "-c", "pass"], TIMES)
+    bench.show(
+        "first event", "s", ("from `record` to the first event", first_s), ("python -c pass", python_s)
+    )
+
+
+def _first_event_s(recording: Path, gadget: Path, command: list[str]) -> float:
+    start_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    bench.run(bench.record_command(recording, gadget, *command))
+    first = duckdb.sql(
+        f"SELECT min(timestamp_ns) FROM read_parquet('{recording}/events-*.parquet')"
+    ).fetchone()
+    if first is None or first[0] is None:
+        raise SystemExit("no event")
+    return float(first[0] - start_ns) / 1e9
+
+
+if __name__ == "__main__":
+    main()
