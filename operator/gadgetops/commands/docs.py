@@ -13,7 +13,7 @@ from gadgetops.commands import VERBS, cli, messages
 from gadgetops.commands.options import verb
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import DriftError, ObjectError, UsageError
-from gadgetops.gadget.build import build, file_name
+from gadgetops.gadget.build import compile_source, file_name
 from gadgetops.gadget.buildfile import BuildFile
 from gadgetops.gadget.subject import host_architecture, open_subject
 from gadgetops.gadget.toolchain import TARGETS
@@ -51,7 +51,7 @@ def command(
         raise UsageError("--image and --object both say what to draw", hint="pass one of them")
     documents = [docs.Document.read(path) for path in dict.fromkeys(files or _default_files())]
     subject = image or object_file
-    read_object = _build_object if subject is None else partial(_open_object, subject, store)
+    read_object = _compile_object if subject is None else partial(_open_object, subject, store)
     contents = docs.diagrams(cache(read_object)) | _help_screens()
     if is_check:
         _report(docs.check(documents, contents))
@@ -67,13 +67,16 @@ def _default_files() -> list[Path]:
     return found
 
 
-def _build_object() -> Object:
-    request = BuildFile.read(Path())
-    if request.source is None:
-        raise UsageError("the gadget in this folder has no programs that could be drawn")
+def _compile_object() -> Object:
     host = host_architecture()
     architecture = host if host in TARGETS else min(TARGETS)
-    return Object.from_bytes(build(request, [architecture]).objects[file_name(architecture)])
+    compiled = next(compile_source(BuildFile.read(Path()), [architecture]), None)
+    if compiled is None:
+        raise UsageError("the gadget in this folder has no programs that could be drawn")
+    try:
+        return Object.from_bytes(compiled.content)
+    except ObjectError as error:
+        raise error.named(file_name(architecture)) from error
 
 
 def _open_object(subject: str, store: str) -> Object:

@@ -68,7 +68,7 @@ def build(
         UsageError: SOURCE_DATE_EPOCH is no number, or there is no gadget.yaml to update.
     """
     found = _read_metadata(request, update_metadata)
-    objects = [_Object.of(compiled) for compiled in _compiled(request, architectures, on_compiled)]
+    objects = [_Object.of(compiled) for compiled in compile_source(request, architectures, on_compiled)]
     metadata = _updated(found, objects) if update_metadata else found
     warnings = _checked(request, objects, metadata, strict)
     contents = {each.compiled.architecture: each.compiled.content for each in objects}
@@ -118,9 +118,18 @@ def _read_metadata(request: BuildFile, update_metadata: bool) -> Metadata | None
     return Metadata.from_bytes(content or b"", str(request.metadata), may_be_empty=update_metadata)
 
 
-def _compiled(
-    request: BuildFile, architectures: Sequence[str], on_compiled: Callable[[Compiled], None]
+def compile_source(
+    request: BuildFile,
+    architectures: Sequence[str],
+    on_compiled: Callable[[Compiled], None] = lambda _: None,
 ) -> Iterator[Compiled]:
+    """
+    Yield the object of *request* for each of *architectures*, unchecked; none if it has no programs.
+
+    Raises:
+        ToolError: It does not compile, or there is no compiler.
+        StorageError: A file cannot be read.
+    """
     if request.source is None:
         return
     compiler = Compiler(
