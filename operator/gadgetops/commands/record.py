@@ -1,0 +1,235 @@
+"""`gadgetops record`: the allocations of a command or a running process, into a recording."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from gadgetops import __version__
+from gadgetops.commands import messages
+from gadgetops.commands.options import verb
+from gadgetops.commands.store_option import store_option
+from gadgetops.errors import AlreadyExists, NotFound, UsageError
+from gadgetops.gadget.subject import Subject, open_subject
+from gadgetops.units import format_bytes, parse_bytes, plural
+
+DEFAULT_IMAGE = "trace_malloc"
+
+
+@verb(
+    "record",
+    example=(
+        "gadgetops record -o app.gadgetrec -- ./app --its-own-option\n"
+        "gadgetops record -o server.gadgetrec --duration 60 --pid 4711"
+    ),
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+)
+@click.argument("command_line", metavar="[-- CMD…]", nargs=-1, type=click.UNPROCESSED)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; NAME.gadgetrec.")
+@click.option("-p", "--pid", type=click.IntRange(min=1), help="Record this running process.")
+@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after so many seconds.")
+@click.option("--image", metavar="REF|OBJECT.o", help="Gadget to load.  [default: trace_malloc of the store]")
+@click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
+@click.option("--buffer-size", default="64MiB", show_default=True, help="Of the ring buffer, a power of two.")
+@click.option(
+    "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
+)
+@click.option("--no-stacks", is_flag=True, help="Record no stacks.")
+@store_option
+def command(
+    command_line: Sequence[str],
+    output: Path | None,
+    pid: int | None,
+    duration: float | None,
+    image: str | None,
+    parameters: Sequence[str],
+    buffer_size: str,
+    max_stacks: int,
+    no_stacks: bool,
+    store: str,
+) -> int:
+    """Record every allocation and release of a command (its children included) or of a running process.
+
+    Others that use the same C library are not touched. The command's exit status is passed on. Ctrl-C ends a
+    recording cleanly.
+    """
+    # Imported here: numpy, DuckDB and the symboliser would cost every `--help` half a second.
+    from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
+    from gadgetops.trace.session import Options, Session  # noqa: PLC0415
+
+    if bool(command_line) == (pid is not None):
+        raise UsageError("give either a command after `--` or --pid", hint="see `gadgetops record --help`")
+    output = output or Path(f"{Path(command_line[0]).name if command_line else f'pid-{pid}'}.gadgetrec")
+    if output.exists():
+        raise AlreadyExists(str(output), hint="choose another name with -o, or remove it")
+    check_machine()
+    check_pid_namespace()
+    subject = _gadget(image, store)
+    options = Options(_parsed(parameters), _buffer_bytes(buffer_size), max_stacks, not no_stacks)
+    session = Session(subject.elf or b"", options)
+    recorder = _Recorder(session, output, _header(subject, options), duration)
+    return recorder.command(command_line) if command_line else recorder.process(pid or 0)
+
+
+class _Recorder:
+    """Drives one session over one target, and says how it went."""
+
+    def __init__(self, session: Any, output: Path, header: dict[str, Any], duration: float | None) -> None:
+        self._session = session
+        self._output = output
+        self._header = header
+        self._duration = duration
+
+    def command(self, command_line: Sequence[str]) -> int:
+        """Record a command from its first allocation and return its exit status."""
+        from gadgetops.trace import target  # noqa: PLC0415
+
+        library = target.library_of_command(target.find_program(command_line[0]))
+        offsets = target.function_offsets(library)
+        with target.private_copy(library) as copy, self._prepared() as tracker:
+            child = target.Command(command_line, library=library, copy=copy)
+            tracker.follow(child.pid)
+            self._session.attach(target.Allocator(library, copy, offsets, None))
+            self._header["target"] = {"command": list(command_line), "pid": child.pid}
+            self._run(tracker, child.start, lambda: "complete" if child.poll() is not None else None)
+            return self._status(child)
+
+    def process(self, pid: int) -> int:
+        """Record a running process."""
+        from gadgetops.trace import target  # noqa: PLC0415
+
+        allocator = target.allocator_of_process(pid)
+        name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+        with self._prepared() as tracker:
+            tracker.follow(pid)
+            self._header["target"] = {"pid": pid, "comm": name}
+            self._session.attach(allocator)
+            alive = Path(f"/proc/{pid}")
+            self._run(tracker, lambda: None, lambda: None if alive.exists() else "complete")
+            return 0
+
+    @contextlib.contextmanager
+    def _prepared(self) -> Iterator[Any]:
+        from gadgetops.trace.machine import mount_file_systems  # noqa: PLC0415
+        from gadgetops.trace.modules import ModuleTracker  # noqa: PLC0415
+
+        for sentence in mount_file_systems():
+            messages.say(sentence)
+        with self._session.loaded(), ModuleTracker() as tracker:
+            yield tracker
+
+    def _run(self, tracker: Any, start: Callable[[], None], is_over: Callable[[], str | None]) -> None:
+        from gadgetops.recording.writer import RecordingWriter  # noqa: PLC0415
+        from gadgetops.trace.session import follow  # noqa: PLC0415
+
+        self._header["target"]["attached"] = self._session.attached.programs
+        self._header["target"]["missing"] = self._session.attached.missing
+        self._header["started_at_ns"] = time.time_ns()
+        writer = RecordingWriter.create(self._output, self._header)
+        messages.detail(f"attached {plural(len(self._session.attached.programs), 'program')}")
+        with _stop_signals() as stopped:
+            start()
+            deadline = None if self._duration is None else time.monotonic() + self._duration
+            why_stop = _reason(is_over, stopped, deadline)
+            end = follow(self._session, tracker, writer, why_stop=why_stop)
+        self._session.close(writer, tracker, substitutes={}, end=end)
+        self._say_result()
+
+    def _say_result(self) -> None:
+        counters = self._session.counters()
+        messages.say(f"recorded {plural(counters['events'], 'event')} in {self._output}")
+        if counters["lost"]:
+            messages.warn(f"{plural(counters['lost'], 'event')} lost: use a larger --buffer-size")
+        if counters["failed_stacks"]:
+            messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
+
+    def _status(self, child: Any) -> int:
+        status: int | None = child.poll()
+        if status is None:
+            messages.say(f"the command goes on, unrecorded, as process {child.pid}")
+        return status or 0
+
+
+def _reason(
+    is_over: Callable[[], str | None], stopped: list[int], deadline: float | None
+) -> Callable[[], str | None]:
+    def why_stop() -> str | None:
+        if stopped:
+            return "interrupted"
+        if deadline is not None and time.monotonic() >= deadline:
+            return "duration"
+        return is_over()
+
+    return why_stop
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM for the length of the block instead of dying of them."""
+    caught: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _gadget(image: str | None, store: str) -> Subject:
+    """Return the gadget that is asked for; by default the one that `gadgetops build` put into the store."""
+    try:
+        subject = open_subject(image or DEFAULT_IMAGE, store=store)
+    except NotFound as error:
+        if image is not None:
+            raise
+        raise NotFound(
+            DEFAULT_IMAGE,
+            where=error.where,
+            hint=f"in the project's folder, run `gadgetops build -t {DEFAULT_IMAGE}`",
+        ) from error
+    if subject.elf is None:
+        raise UsageError(f"{subject.name}: holds no eBPF object")
+    return subject
+
+
+def _parsed(parameters: Sequence[str]) -> Mapping[str, str]:
+    for parameter in parameters:
+        if "=" not in parameter:
+            raise UsageError(f"--param {parameter}: expected KEY=VALUE")
+    return dict(parameter.split("=", 1) for parameter in parameters)
+
+
+def _buffer_bytes(text: str) -> int:
+    size = parse_bytes(text)
+    if size < os.sysconf("SC_PAGE_SIZE") or size & (size - 1):
+        raise UsageError(f"--buffer-size {text}: expected a power of two of at least {format_bytes(4096)}")
+    return size
+
+
+def _header(subject: Subject, options: Any) -> dict[str, Any]:
+    uname = os.uname()
+    return {
+        "tool": f"gadgetops {__version__}",
+        "image": {"reference": subject.name, "digest": subject.digest},
+        "host": {"name": uname.nodename, "kernel": uname.release, "machine": uname.machine},
+        "parameters": {
+            **options.parameters,
+            "buffer_bytes": options.buffer_bytes,
+            "max_stacks": options.max_stacks,
+            "collect_stacks": options.collect_stacks,
+        },
+        "clock": {
+            "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            "realtime_ns": time.clock_gettime_ns(time.CLOCK_REALTIME),
+        },
+    }

@@ -1,0 +1,241 @@
+"""
+One recording from beginning to end: load, attach, read until something ends it, symbolise, close.
+
+Nothing is symbolised while events come in: the loop only copies columns out of the ring buffer and takes note of
+mappings.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gadgetops.bpf.contract import Contract, Parameter
+from gadgetops.bpf.object import Object
+from gadgetops.errors import TraceError, UsageError
+from gadgetops.recording.writer import RecordingWriter
+from gadgetops.trace.events import EventLayout
+from gadgetops.trace.libbpf import LoadedObject
+from gadgetops.trace.modules import ModuleTracker
+from gadgetops.trace.ring import RingBuffer
+from gadgetops.trace.stacks import StackNumbers, Symboliser, addresses, no_stacks
+from gadgetops.trace.target import Allocator
+
+IDLE_SLEEP_S: Final = 0.005
+"""How long the reader sleeps when it found the ring buffer nearly empty."""
+_NEARLY_EMPTY: Final = 10_000
+_STACK_MAP: Final = "ig_ustack"
+_PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    How to record.
+
+    Attributes:
+        parameters: Run-time parameters of the gadget, by key as ig names them.
+        buffer_bytes: Of the ring buffer; a power of two.
+        max_stacks: Distinct stacks that the kernel can keep.
+        collect_stacks: Ask for a stack with each event.
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    buffer_bytes: int = 64 << 20
+    max_stacks: int = 32768
+    collect_stacks: bool = True
+
+
+@dataclass
+class Attached:
+    """Which programs were attached where, and which could not be for want of a function."""
+
+    programs: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+class Session:
+    """
+    A gadget in the kernel, attached to one target.
+
+    Args:
+        data: The BPF object.
+        options: How to record.
+    """
+
+    def __init__(self, data: bytes, options: Options) -> None:
+        self._object = Object.from_bytes(data)
+        self._layout = EventLayout.from_object(self._object)
+        self._options = options
+        self._bpf = LoadedObject(data, "gadgetops")
+        self._numbers = StackNumbers()
+        self._ring: RingBuffer
+        self.attached = Attached()
+        self.n_events = 0
+
+    @contextlib.contextmanager
+    def loaded(self) -> Iterator[None]:
+        """Load the object for the length of the block."""
+        with self._bpf:
+            self._configure()
+            self._bpf.load()
+            layout = self._layout
+            fd, size = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
+            with RingBuffer(fd, size, layout.dtype) as self._ring:
+                yield
+
+    def attach(self, allocator: Allocator) -> None:
+        """
+        Attach every program of the gadget: returns first, so that no call is noted whose return is not seen.
+
+        Raises:
+            TraceError: No allocating function is there, or the kernel refuses.
+        """
+        for program in sorted(self._object.programs, key=lambda program: program.section, reverse=True):
+            kind, _, place = program.section.partition("/")
+            if kind in _PROBE_KINDS:
+                self._attach_probe(program.name, place.rpartition(":")[2], _PROBE_KINDS[kind], allocator)
+            else:
+                self._bpf.attach(program.name)
+                self.attached.programs[program.name] = program.section
+        if not any(":" not in place and "+" in place for place in self.attached.programs.values()):
+            raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
+
+    def read(self, writer: RecordingWriter) -> int:
+        """Take what the ring buffer holds into *writer* and return the number of events."""
+        columns = dict(self._ring.read())
+        count = len(columns["pid"])
+        if count == 0:
+            return 0
+        columns["stack_id"] = self._stack_numbers(columns, count)
+        columns.setdefault("lost", np.zeros(count, np.uint64))
+        writer.write_events(columns, self._layout.operations)
+        self.n_events += count
+        return count
+
+    def stop(self, writer: RecordingWriter) -> None:
+        """Detach, and take in everything that is still in the ring buffer."""
+        self._bpf.detach()
+        while self.read(writer):
+            pass
+
+    def counters(self) -> dict[str, int]:
+        """Return `events` recorded, `lost` and `failed_stacks` so far, as the gadget counts them."""
+        return {
+            "events": self.n_events,
+            "lost": self._variable("lost_events"),
+            "failed_stacks": self._variable("failed_stacks"),
+        }
+
+    def close(
+        self, writer: RecordingWriter, tracker: ModuleTracker, *, substitutes: dict[str, str], end: str
+    ) -> None:
+        """Symbolise what was collected and close the recording."""
+        tracker.read()
+        symboliser = Symboliser(tracker.spaces, substitutes)
+        size_bytes = next((m.value_size_bytes for m in self._object.maps if m.name == _STACK_MAP), 0)
+        stacks = []
+        for number, (pid, kernel_id, timestamp_ns) in enumerate(self._numbers.keys):
+            found = addresses(self._bpf.look_up(_STACK_MAP, kernel_id, size_bytes))
+            stacks.append((number, symboliser.stack(pid, timestamp_ns, found)))
+        writer.close(
+            stacks=stacks,
+            frames=symboliser.frames,
+            modules=symboliser.module_rows(),
+            counters=self.counters(),
+            end=end,
+        )
+
+    def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
+        if not self._options.collect_stacks or "stack_id" not in columns:
+            return no_stacks(count)
+        return self._numbers.number(columns["pid"], columns["stack_id"], columns["timestamp_ns"])
+
+    def _configure(self) -> None:
+        contract = Contract.from_object(self._object)
+        for key, text in self._options.parameters.items():
+            parameter = next((p for p in contract.parameters if p.key == key), None)
+            if parameter is None:
+                known = ", ".join(sorted(p.key for p in contract.parameters))
+                raise UsageError(f"the gadget has no parameter {key!r}", hint=f"it has {known}")
+            self._bpf.set_bytes(parameter.section, parameter.offset_bytes, encoded(parameter, text))
+        self._set_flag("collect_ustack", self._options.collect_stacks)
+        self._set_flag("gadget_buffer_is_polled", True)
+        self._bpf.resize(self._layout.map, self._options.buffer_bytes)
+        if self._object.map(_STACK_MAP) is not None:
+            self._bpf.resize(_STACK_MAP, self._options.max_stacks)
+
+    def _set_flag(self, name: str, value: bool) -> None:
+        variable = self._object.variable(name)
+        if variable is not None:
+            self._bpf.set_bytes(variable.section, variable.offset_bytes, bytes([value]))
+
+    def _variable(self, name: str) -> int:
+        variable = self._object.variable(name)
+        if variable is None:
+            return 0
+        end = variable.offset_bytes + variable.size_bytes
+        return int.from_bytes(self._bpf.view(variable.section)[variable.offset_bytes : end], "little")
+
+    def _attach_probe(self, program: str, function: str, at_return: bool, allocator: Allocator) -> None:
+        offset = allocator.offsets_bytes.get(function)
+        if offset is None:
+            self.attached.missing.append(program)
+            return
+        self._bpf.attach_uprobe(program, allocator.probed, offset, at_return=at_return, pid=allocator.pid)
+        self.attached.programs[program] = f"{allocator.path}+{offset:#x}"
+
+
+def encoded(parameter: Parameter, text: str) -> bytes:
+    """
+    Return the bytes of *parameter*'s variable for the value *text*.
+
+    Raises:
+        UsageError: It is no such value.
+    """
+    kind = parameter.kind.lower()
+    try:
+        if kind == "bool":
+            return bytes([{"true": 1, "1": 1, "false": 0, "0": 0}[text.lower()]])
+        if "int" in kind:
+            return int(text, 0).to_bytes(parameter.size_bytes, "little", signed=not kind.startswith("u"))
+    except (KeyError, ValueError, OverflowError) as error:
+        raise UsageError(f"parameter {parameter.key}: not a {kind}: {text!r}") from error
+    value = text.encode()
+    if len(value) > parameter.size_bytes:
+        raise UsageError(f"parameter {parameter.key}: longer than {parameter.size_bytes} bytes: {text!r}")
+    return value.ljust(parameter.size_bytes, b"\0")
+
+
+def follow(
+    session: Session,
+    tracker: ModuleTracker,
+    writer: RecordingWriter,
+    *,
+    why_stop: Callable[[], str | None],
+    on_progress: Callable[[], None] = lambda: None,
+) -> str:
+    """
+    Read events until *why_stop* gives a reason; return it, with everything read.
+
+    Args:
+        session: Loaded and attached.
+        tracker: Following the target.
+        writer: Takes the events.
+        why_stop: Asked before each round.
+        on_progress: Called after each round.
+    """
+    while True:
+        reason = why_stop()
+        count = session.read(writer)
+        tracker.read()
+        if reason is not None:
+            session.stop(writer)
+            return reason
+        on_progress()
+        if count < _NEARLY_EMPTY:
+            time.sleep(IDLE_SLEEP_S)
