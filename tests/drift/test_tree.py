@@ -48,7 +48,7 @@ def test_each_verb_is_called_as_its_module_says(verb: str) -> None:
 def test_each_verb_has_help_with_an_example(verb: str, gadgetops: Gadgetops) -> None:
     result = gadgetops(verb, "--help")
     assert (result.status, result.err) == (0, "")
-    assert f"Example:\n  gadgetops {verb}" in result.out
+    assert f"\n  Example:\n    gadgetops {verb}" in result.out
 
 
 def test_the_programs_help_lists_the_verbs(gadgetops: Gadgetops) -> None:
