@@ -50,7 +50,7 @@ gadgetops build ~/gadgets/mine --arch amd64 --strict
 @click.option("--strict", is_flag=True, help="Refuse fields and parameters that gadget.yaml does not name.")
 @click.option("--update-metadata", is_flag=True, help="Add to gadget.yaml what the object has and it lacks.")
 @store_option
-def command(  # noqa: PLR0913, PLR0917 - an argument for each option
+def command(
     path: Path,
     tag: str | None,
     file: Path | None,

@@ -63,7 +63,7 @@ gadgetops inspect trace_malloc.tar --format json
     help="Which of an image's architectures.  [default: this machine's]",
 )
 @store_option
-def command(  # noqa: PLR0913, PLR0917 - an argument for each option
+def command(
     subject_text: str,
     name: str | None,
     mode: Mode | None,

@@ -1,9 +1,9 @@
 """
 The part of libbpf that a recorder needs, through ctypes: open, configure, load, attach, look up.
 
-No binding on the package index can size maps, set variables and attach to a chosen file and process, and a callback
-per event through any foreign-function interface would cost more than the event. So: the system's `libbpf.so.1`,
-called rarely; the ring buffer is read in `ring`.
+No binding on the package index can size maps, set variables and attach to a chosen file and process, and a
+callback per event through any foreign-function interface would cost more than the event. So: the system's
+`libbpf.so.1`, called rarely; the ring buffer is read in `ring`.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
 """
-Which file lay where in which process, and when: followed as it happens, so that a process that is gone by the end
-can still be symbolised.
+Which file lay where in which process, and when: followed as it happens, so that a process that is gone by the
+end can still be symbolised.
 
-The kernel reports each executable mapping, fork, exec and exit as perf side-band records (perf_event_open(2)), here
+The kernel reports each executable mapping, fork and exec as perf side-band records (perf_event_open(2)), here
 on every CPU; those of other processes are not kept.
 """
 

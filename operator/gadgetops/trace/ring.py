@@ -2,7 +2,8 @@
 A BPF ring buffer, mapped and read in bulk.
 
 All records of one stream have one size, so what lies between consumer and producer is an array: no loop, no
-callback, one copy per column. The kernel maps the data twice in a row, so an array that wraps around is contiguous.
+callback, one copy per column. The kernel maps the data twice in a row, so an array that wraps around is
+contiguous.
 Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
 

@@ -1,8 +1,8 @@
 """
 One recording from beginning to end: load, attach, read until something ends it, symbolise, close.
 
-Nothing is symbolised while events come in: the loop only copies columns out of the ring buffer and takes note of
-mappings.
+Nothing is symbolised while events come in: the loop only copies columns out of the ring buffer and takes note
+of mappings.
 """
 
 import contextlib

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pydemumble
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
 from symbolic.debuginfo import Archive
 from symbolic.symcache import SymCache
 
@@ -46,8 +47,8 @@ class Module:
         """
         Return where the call was that returns to *file_offset* bytes into the file.
 
-        Innermost inlined function first; empty if unknown. A function's first instruction stands for itself: that
-        is the leaf of a stack taken at its entry.
+        Innermost inlined function first; empty if unknown. A function's first instruction stands for itself:
+        that is the leaf of a stack taken at its entry.
         """
         address = self._address(file_offset)
         if self._cache is None or address is None:
@@ -83,7 +84,8 @@ def _read_headers(path: Path) -> tuple[list[tuple[int, int, int]], str | None]:
             elf = ELFFile(stream)
             loaded = [(s["p_offset"], s["p_vaddr"], s["p_filesz"]) for s in elf.iter_segments("PT_LOAD")]
             note = elf.get_section_by_name(".note.gnu.build-id")
-            build_id = next((n["n_desc"] for n in note.iter_notes()), None) if note else None
+            notes = note.iter_notes() if isinstance(note, NoteSection) else ()
+            build_id = next((each["n_desc"] for each in notes), None)
             return loaded, build_id
     except (OSError, ELFError):
         return [], None

@@ -1,9 +1,9 @@
 """
 What to trace: which file holds the allocator, where its functions begin, and how others are kept out of it.
 
-A command runs in a mount namespace of its own, in which a private copy of its C library lies over the real one. The
-copy's inode belongs to the command and its descendants alone, so that probes on it cost nobody else anything, from
-the first allocation on. A running process is reached through perf's process filter instead.
+A command runs in a mount namespace of its own, in which a private copy of its C library lies over the real
+one. The copy's inode belongs to the command and its descendants alone, so that probes on it cost nobody else
+anything, from the first allocation on. A running process is reached through perf's process filter instead.
 """
 
 import contextlib
@@ -18,9 +18,11 @@ from typing import Final
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+from elftools.elf.segments import InterpSegment
 
 from gadgetops import process
-from gadgetops.errors import StorageError, ToolError, TraceError, UsageError
+from gadgetops.errors import StorageError, TraceError, UsageError
 from gadgetops.trace.machine import libc
 
 _CLONE_NEWNS: Final = 0x00020000
@@ -59,7 +61,7 @@ def function_offsets(path: Path) -> dict[str, int]:
     try:
         with path.open("rb") as stream:
             elf = ELFFile(stream)
-            segments = [header for header in elf.iter_segments("PT_LOAD")]
+            segments = list(elf.iter_segments("PT_LOAD"))
             return dict(_functions(elf, segments))
     except (ELFError, UnicodeDecodeError) as error:
         raise TraceError(f"{path}: not an ELF file: {error}") from error
@@ -70,7 +72,7 @@ def function_offsets(path: Path) -> dict[str, int]:
 def _functions(elf: ELFFile, segments: Sequence[object]) -> Iterator[tuple[str, int]]:
     for name in (".dynsym", ".symtab"):
         section = elf.get_section_by_name(name)
-        for symbol in section.iter_symbols() if section else ():
+        for symbol in section.iter_symbols() if isinstance(section, SymbolTableSection) else ():
             if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_value"]:
                 yield symbol.name, _file_offset(segments, symbol["st_value"])
 
@@ -149,8 +151,9 @@ def _dynamic_linker(executable: Path) -> str | None:
     try:
         with executable.open("rb") as stream:
             headers = ELFFile(stream).iter_segments("PT_INTERP")
-            return next((header.get_interp_name() for header in headers), None)
-    except (ELFError, ToolError) as error:
+            names = (header.get_interp_name() for header in headers if isinstance(header, InterpSegment))
+            return next(names, None)
+    except ELFError as error:
         raise TraceError(f"{executable}: not a program: {error}") from error
 
 
