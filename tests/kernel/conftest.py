@@ -173,14 +173,12 @@ class Recorder:
         """Attach to a workload that runs already; `options` from its pid and its second thread's tid."""
         folder, truth = self._new_paths()
         fifo = _new_fifo(folder)
-        with (
-            _started([self._compiled(workload), truth, fifo]) as program,
-            ExitStack() as recording,
-            _holding(fifo, program),
-        ):
-            pid, tid = map(int, Path(f"{truth}.pid").read_text().split())
-            recorder = recording.enter_context(self._recording(folder, options(pid, tid), "--pid", pid))
-            _until(lambda: _is_attached(recorder), recorder)
+        with _started([self._compiled(workload), truth, fifo]) as program, ExitStack() as recording:
+            with _holding(fifo, program):
+                pid, tid = map(int, Path(f"{truth}.pid").read_text().split())
+                recorder = recording.enter_context(self._recording(folder, options(pid, tid), "--pid", pid))
+                _until(lambda: _is_attached(recorder), recorder)
+            program.wait(RUN_TIMEOUT_S)
         return Recording(folder, truth)
 
     def _recording(self, folder: Path, options: str, *rest: object) -> AbstractContextManager[Process]:

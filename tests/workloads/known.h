@@ -117,6 +117,19 @@ static inline void *known_realloc(void *block, size_t size)
 	return new;
 }
 
+/* By snprintf() and write(): dprintf() would allocate a buffer. */
+static inline void write_call(int file, const struct call *call)
+{
+	char line[200];
+	int length =
+		snprintf(line, sizeof(line), "%s %lu %lu %lu %lu %d %d\n",
+			 call->operation, call->address, call->size,
+			 call->began_ns, call->ended_ns, call->pid, call->tid);
+
+	if (write(file, line, (size_t)length) != length)
+		_exit(4);
+}
+
 static inline void write_truth(const char *path)
 {
 	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -124,9 +137,7 @@ static inline void write_truth(const char *path)
 	if (file < 0)
 		_exit(4);
 	for (size_t i = 0; i < n_calls; i++)
-		dprintf(file, "%s %lu %lu %lu %lu %d %d\n", calls[i].operation,
-			calls[i].address, calls[i].size, calls[i].began_ns,
-			calls[i].ended_ns, calls[i].pid, calls[i].tid);
+		write_call(file, &calls[i]);
 	close(file);
 }
 
