@@ -1,10 +1,14 @@
 """The tree is what it promises to be: layers, verbs, and no package that shadows the standard library's."""
 
+import ast
 import importlib
+import importlib.metadata
 import operator
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,3 +72,23 @@ def test_only_commands_print() -> None:
     ]
     assert offenders == []
     assert callable(commands.main)
+
+
+def test_what_is_imported_is_a_dependency() -> None:
+    """Not only of the tests: the package runs without them."""
+    package = ROOT / "operator" / "gadgetops"
+    trees = [ast.parse(path.read_text()) for path in package.rglob("*.py")]
+    names = {name.partition(".")[0] for tree in trees for name in _imported(tree)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=;\[ ]", text, maxsplit=1)[0].lower() for text in project["dependencies"]}
+    distributions = importlib.metadata.packages_distributions()
+    used = {distributions[name][0].lower() for name in names - sys.stdlib_module_names - {"gadgetops"}}
+    assert used - declared == set()
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
