@@ -30,11 +30,9 @@ from (
         case
             when next_operation is null then cast(0 as bigint)
             when next_operation = 'mmap' then size_bytes
-            when next_size_bytes >= size_bytes then size_bytes
-            else least(
-                size_bytes,
-                least(next_size_bytes, 4611686018427387904) + (4096 - next_size_bytes % 4096) % 4096
-            )
+            -- Compared as a difference, since the sum might not fit.
+            when size_bytes - next_size_bytes <= (4096 - next_size_bytes % 4096) % 4096 then size_bytes
+            else next_size_bytes + (4096 - next_size_bytes % 4096) % 4096
         end as released_bytes
     from (
         select

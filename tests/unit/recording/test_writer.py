@@ -1,0 +1,199 @@
+"""What a written recording holds, and what is left when writing fails."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from gadgetops.errors import AlreadyExists, RecordingError, StorageError
+from gadgetops.recording import writer as writer_module
+from gadgetops.recording.schema import (
+    EVENT_COLUMNS,
+    FRAME_COLUMNS,
+    MODULE_COLUMNS,
+    STACK_COLUMNS,
+    FrameRow,
+    ModuleRow,
+)
+from gadgetops.recording.writer import RecordingWriter
+
+END: dict[str, Any] = {"stacks": [], "frames": [], "modules": [], "counters": {}, "end": "complete"}
+MAX = 2**63 - 1
+
+
+def rows(path: Path, columns: str = "*") -> list[tuple[Any, ...]]:
+    return duckdb.sql(f"select {columns} from read_parquet('{path}')").fetchall()
+
+
+def types(path: Path) -> dict[str, str]:
+    described = duckdb.sql(f"describe select * from read_parquet('{path}')").fetchall()
+    return {row[0]: row[1].lower() for row in described}
+
+
+def events(n: int, **columns: Any) -> dict[str, np.ndarray]:
+    names = [name for name in EVENT_COLUMNS if name != "seq"]
+    return {
+        name: np.asarray(columns.get(name, np.arange(n) if name == "address" else np.zeros(n)))
+        for name in names
+    } | {"operation": np.asarray(columns.get("operation", np.zeros(n, np.uint8)))}
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> RecordingWriter:
+    return RecordingWriter.create(tmp_path / "r", {"target": {"pid": 7}})
+
+
+def header(writer: RecordingWriter) -> Any:
+    return json.loads((writer.path / "recording.json").read_text())
+
+
+def test_a_recording_says_that_it_is_being_written(writer: RecordingWriter) -> None:
+    """Until it is closed, `end` is null."""
+    assert tuple(header(writer)[key] for key in ("format_version", "target", "end")) == (1, {"pid": 7}, None)
+
+
+def test_a_closed_recording_says_how_it_ended(writer: RecordingWriter) -> None:
+    """The writer counts the events itself."""
+    writer.write_events(events(3), ["malloc"])
+    writer.close(**{**END, "counters": {"lost": 2, "events": 99}, "end": "interrupted"})
+    assert header(writer)["end"] == "interrupted"
+    assert header(writer)["counters"] == {"events": 3, "lost": 2, "failed_stacks": 0}
+
+
+def test_files_have_the_documented_columns(write_recording: Callable[..., Path]) -> None:
+    """Also where a file has no rows."""
+    path = write_recording([("malloc", 1, 2)], modules=[])
+    assert types(path / "events-00000.parquet") == EVENT_COLUMNS
+    assert types(path / "stacks.parquet") == STACK_COLUMNS
+    assert types(path / "frames.parquet") == FRAME_COLUMNS
+    assert types(path / "modules.parquet") == MODULE_COLUMNS
+
+
+def test_nothing_temporary_stays(write_recording: Callable[..., Path]) -> None:
+    """Only the files of the format are in the folder."""
+    assert sorted(path.name for path in write_recording([("malloc", 1, 2)]).iterdir()) == [
+        "events-00000.parquet",
+        "frames.parquet",
+        "modules.parquet",
+        "recording.json",
+        "stacks.parquet",
+    ]
+
+
+def test_full_segments_are_written_at_once(writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the sizes of the batches, segments are equal and seq runs through them."""
+    monkeypatch.setattr(writer_module, "SEGMENT_EVENTS", 10)
+    writer.write_events(events(7), ["malloc"])
+    assert not list(writer.path.glob("events-*"))
+    writer.write_events(events(18), ["malloc"])
+    segments = sorted(writer.path.glob("events-*"))
+    assert [len(rows(segment)) for segment in segments] == [10, 10]
+    writer.close(**END)
+    assert [*range(25)] == [row[0] for row in rows(writer.path / "events-*.parquet", "seq")]
+
+
+def test_operations_are_stored_by_name(writer: RecordingWriter) -> None:
+    """Codes may change their meaning between two calls."""
+    writer.write_events(events(1), ["it's"])
+    writer.write_events(events(2, operation=[1, 0]), ["free", "malloc"])
+    writer.close(**END)
+    assert rows(writer.path / "events-*.parquet", "operation") == [("it's",), ("malloc",), ("free",)]
+
+
+def test_what_does_not_fit_is_clamped_and_addresses_keep_their_bits(writer: RecordingWriter) -> None:
+    """A calloc may ask for 2^64-1 bytes."""
+    high = np.array([2**64 - 1], np.uint64)
+    writer.write_events(events(1, address=high, size_bytes=high, stack_id=np.array([-2])), ["calloc"])
+    writer.close(**{**END, "frames": [FrameRow(1, 0, 2**64 - 2, None, None, None, None, None)]})
+    assert rows(writer.path / "events-*.parquet", "address, size_bytes, stack_id") == [(-1, MAX, -2)]
+    assert rows(writer.path / "frames.parquet", "address") == [(-2,)]
+
+
+def test_names_that_are_no_unicode_are_escaped(writer: RecordingWriter) -> None:
+    """Linux allows any bytes in a path."""
+    writer.close(**{**END, "modules": [ModuleRow(1, 1, "/\udcff", None, 0, 1, 0, 0)]})
+    assert rows(writer.path / "modules.parquet", "path") == [("/\\udcff",)]
+
+
+def test_an_existing_folder_is_not_touched(writer: RecordingWriter) -> None:
+    """Not even an unfinished recording."""
+    with pytest.raises(AlreadyExists) as caught:
+        RecordingWriter.create(writer.path, {})
+    assert caught.value.what == str(writer.path)
+    assert header(writer)["target"] == {"pid": 7}
+
+
+def test_a_missing_parent_is_a_storage_error(tmp_path: Path) -> None:
+    """The folder around it is not made."""
+    with pytest.raises(StorageError):
+        RecordingWriter.create(tmp_path / "no" / "r", {})
+
+
+def test_a_header_that_is_no_json_leaves_nothing(tmp_path: Path) -> None:
+    """It is refused before the folder is made."""
+    with pytest.raises(RecordingError):
+        RecordingWriter.create(tmp_path / "r", {"host": object()})
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"pid": np.zeros(1)}, "columns missing"),
+        (events(2) | {"pid": np.zeros(1)}, "differ in length"),
+        (events(1, operation=[1]), "not below 1"),
+        (events(1, operation=[-1]), "not below 1"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(
+    writer: RecordingWriter, columns: dict[str, np.ndarray], problem: str
+) -> None:
+    """Nothing of them is written."""
+    with pytest.raises(RecordingError, match=problem):
+        writer.write_events(columns, ["malloc"])
+    writer.close(**END)
+    assert header(writer)["counters"]["events"] == 0
+
+
+def test_a_closed_recording_takes_no_more(writer: RecordingWriter) -> None:
+    """Neither events nor another end."""
+    writer.close(**END)
+    with pytest.raises(RecordingError):
+        writer.write_events(events(1), ["malloc"])
+    with pytest.raises(RecordingError):
+        writer.close(**END)
+
+
+def test_a_value_beyond_its_column_is_a_recording_error(writer: RecordingWriter) -> None:
+    """And the recording stays incomplete."""
+    with pytest.raises(RecordingError, match=r"stacks\.parquet"):
+        writer.close(**{**END, "stacks": [(2**40, [1])]})
+    assert header(writer)["end"] is None
+
+
+def test_a_failed_write_leaves_no_half_file(writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails at fsync leaves a recording that says it is not complete."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    writer.write_events(events(3), ["malloc"])
+    monkeypatch.setattr(writer_module.os, "fsync", fail)
+    with pytest.raises(StorageError) as caught:
+        writer.close(**END)
+    assert caught.value.path == writer.path / "events-00000.parquet"
+    assert [path.name for path in writer.path.iterdir()] == ["recording.json"]
+    assert header(writer)["end"] is None
+
+
+def test_a_folder_that_vanished_is_a_storage_error(writer: RecordingWriter) -> None:
+    """Somebody removed it while it was written."""
+    (writer.path / "recording.json").unlink()
+    writer.path.rmdir()
+    writer.write_events(events(3), ["malloc"])
+    with pytest.raises(StorageError):
+        writer.close(**END)
