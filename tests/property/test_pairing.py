@@ -118,7 +118,7 @@ class TestPairing:
     """What is live is what the model says; allocated = released + live, in bytes and in counts."""
 
     @given(EVENTS)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     def test_model(self, events: list[Event]) -> None:
         """Any events, sensible or not."""
         found, expected = ask(events), model(events)
@@ -132,7 +132,7 @@ class TestPairing:
         assert sum(leak.live_bytes for leak in found.leaks) == found.live.size_bytes
 
     @given(EVENTS, st.sampled_from([PAGE, PAGE + 16, 2 * PAGE]), st.sampled_from(["free", "munmap"]))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=25, deadline=None)
     def test_a_release_never_raises_what_is_live(
         self, events: list[Event], address: int, operation: str
     ) -> None:
@@ -142,7 +142,7 @@ class TestPairing:
         assert after.count <= before.count
 
     @given(HEAP_CALLS, st.data())
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=25, deadline=None)
     def test_the_truth_is_not_below_the_least(
         self, calls: list[tuple[bool, int, int]], data: st.DataObject
     ) -> None:

@@ -172,7 +172,7 @@ def _leaks(recording: Recording) -> Leaks:
         live = Amount(sum(row[1] for row in by_stack), sum(row[2] for row in by_stack))
         missing = recording.n_missing
         lost = max(lost_before_last, recording.counters.get("lost", 0)) + (missing or 0)
-        most_false = _largest(connection, lost)
+        most_false = _largest(connection, min(lost, live.count))
         merged = _merged(by_stack, _stacks(connection))
     failed_stacks = max(int(failed), recording.counters.get("failed_stacks", 0))
     reasons = tuple(_reasons(recording, lost, failed_stacks))

@@ -28,6 +28,7 @@ from gadgetops.recording.schema import (
     SEGMENT_GLOB,
     STACK_COLUMNS,
     STACKS_NAME,
+    check_path,
     segment_name,
 )
 from gadgetops.units import plural
@@ -109,6 +110,7 @@ def open_recording(path: Path) -> Recording:
 
 
 def _open(path: Path, *, thorough: bool) -> Recording:
+    check_path(path)
     names = _names(path)
     header, problems = _read_header(path)
     with _connection() as connection:
@@ -199,7 +201,7 @@ class _Files:
                 return None
             query = f"select {rows} from {source}"  # noqa: S608 - our own names, quoted
             return int(self._connection.execute(query).fetchall()[0][0])
-        except (duckdb.Error, UnicodeDecodeError) as error:
+        except duckdb.Error as error:
             self.problems.append(f"{name} cannot be read: {_short(error, self._path / name)}")
             return None
 

@@ -4,7 +4,10 @@ The recording format, version 1: names of files, columns and their types; docs/r
 Integers are signed, because Spark reads unsigned Parquet columns as decimals. Nothing heavy is imported here.
 """
 
+from pathlib import Path
 from typing import Final, NamedTuple
+
+from gadgetops.errors import RecordingError
 
 FORMAT_VERSION: Final = 1
 """Raised when an older reader would misread what is written."""
@@ -112,6 +115,15 @@ class ModuleRow(NamedTuple):
     end_address: int
     file_offset: int
     timestamp_ns: int
+
+
+def check_path(path: Path) -> None:
+    """Raise `RecordingError` if *path* is no UTF-8: DuckDB, which has the tables, takes no other."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        shown = Path(str(path).encode("utf-8", "backslashreplace").decode())
+        raise RecordingError(shown, "the path is no UTF-8", hint="choose another name") from error
 
 
 def segment_name(number: int) -> str:

@@ -31,6 +31,7 @@ from gadgetops.recording.schema import (
     STACKS_NAME,
     FrameRow,
     ModuleRow,
+    check_path,
     segment_name,
 )
 
@@ -74,8 +75,9 @@ class RecordingWriter:
         Raises:
             AlreadyExists: Something is at *path*.
             StorageError: It cannot be written.
-            RecordingError: *header* is not JSON.
+            RecordingError: *header* is not JSON, or *path* is no UTF-8.
         """
+        check_path(path)
         full = {
             "started_at_ns": time.time_ns(),
             **header,

@@ -148,6 +148,11 @@ def test_lost_events_may_have_been_releases(ask: Ask, where: str) -> None:
     assert found.reasons[0].startswith("2 events lost")
 
 
+def test_more_lost_than_any_column_holds_leaves_nothing_sure(ask: Ask) -> None:
+    """A header may say any number."""
+    assert ask([("malloc", 1, 5)], lost=10**30).at_least == Amount(0, 0)
+
+
 def test_failed_stacks_are_a_doubt(ask: Ask) -> None:
     """The bytes are right, the places are not all known."""
     found = ask([("malloc", 1, 5, -2)])

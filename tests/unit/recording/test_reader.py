@@ -129,6 +129,13 @@ def test_a_name_with_wildcards_and_quotes_is_a_name(write_recording: Write) -> N
     assert count(path, "events") == 25
 
 
+def test_a_name_that_is_no_unicode_is_refused(recording: Path) -> None:
+    """DuckDB takes text only; the message can be printed."""
+    with pytest.raises(RecordingError) as caught:
+        open_recording(recording.rename(recording.with_name("\udcff")))
+    assert caught.value.path.name == "\\udcff"
+
+
 def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     """No such path, a file, a folder of other things, and one with nothing readable."""
     (tmp_path / "file").write_text("x")

@@ -190,6 +190,13 @@ def test_a_failed_write_leaves_no_half_file(writer: RecordingWriter, monkeypatch
     assert header(writer)["end"] is None
 
 
+def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    """DuckDB takes text only; nothing is made."""
+    with pytest.raises(RecordingError):
+        RecordingWriter.create(tmp_path / "\udcff", {})
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_folder_that_vanished_is_a_storage_error(writer: RecordingWriter) -> None:
     """Somebody removed it while it was written."""
     (writer.path / "recording.json").unlink()
