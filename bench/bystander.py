@@ -1,6 +1,10 @@
 """The time of a program on the same C library, while another is recorded and while nothing is."""
 
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import side_by_side as bench
@@ -22,24 +26,19 @@ def main() -> None:
     )
 
 
-class _recorded_sleep:  # noqa: N801 - reads as the context it is
+@contextmanager
+def _recorded_sleep(folder: Path) -> Iterator[None]:
     """A program under `record` that does nothing: what is measured is the probes' cost to others."""
-
-    def __init__(self, folder: Path) -> None:
-        command = bench.record_command(folder / "sleep.gadgetrec", bench.built_gadget(folder), "sleep", 1000)
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-    def __enter__(self) -> None:
-        """Wait until the probes are surely in place."""
-        try:
-            self._process.wait(READY_S)
-        except subprocess.TimeoutExpired:
-            return
-        raise SystemExit("`record` ended early")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+    command = bench.record_command(folder / "sleep.gadgetrec", bench.built_gadget(folder), "sleep", 1000)
+    recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(READY_S)
+        if recorder.poll() is not None:
+            raise SystemExit("`record` ended early")
+        yield
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        recorder.wait()
 
 
 if __name__ == "__main__":

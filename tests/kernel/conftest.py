@@ -81,6 +81,8 @@ class Recording:
 
 
 def _read_events(folder: Path) -> list[Event]:
+    if not list(folder.glob("events-*.parquet")):
+        return []
     rows = duckdb.sql(
         "SELECT operation, address, size_bytes, timestamp_ns, pid, tid, stack_id, lost"
         f" FROM read_parquet('{folder}/events-*.parquet') ORDER BY seq"
@@ -143,31 +145,41 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 class Recorder:
-    """Calls `gadgetops record` with the gadget of this folder."""
+    """Calls `gadgetops record` with the gadget of this folder; what was recorded once is not again."""
 
     def __init__(self, gadget_object: Path, compiled: Callable[[str], Path], folder: Path) -> None:
         self._object = gadget_object
         self._compiled = compiled
         self._folder = folder
         self._n_recordings = 0
+        self._whole_runs: dict[tuple[object, ...], Recording] = {}
 
     def __call__(self, workload: str, *arguments: object, options: str = "") -> Recording:
         """Record a whole run of a workload: `record("blocks", 1000, options="--buffer-size 4096")`."""
+        key = (workload, *arguments, options)
+        if key not in self._whole_runs:
+            self._whole_runs[key] = self._whole_run(workload, *arguments, options=options)
+        return self._whole_runs[key]
+
+    def _whole_run(self, workload: str, *arguments: object, options: str) -> Recording:
         folder, truth = self._new_paths()
         with self._recording(folder, options, "--", self._compiled(workload), truth, *arguments):
             pass
         return Recording(folder, truth)
 
     @contextmanager
-    def held_at_end(self, workload: str, *, options: str = "") -> Iterator[None]:
-        """Record a workload that has made its calls and, inside this context, has not ended."""
+    def held_at_end(self, workload: str, *, options: str = "") -> Iterator[Process]:
+        """Record a workload that has made its calls and, inside this context, has not ended.
+
+        The context is the recorder's process.
+        """
         folder, truth = self._new_paths()
         fifo = _new_fifo(folder)
         with (
             self._recording(folder, options, "--", self._compiled(workload), truth, fifo) as process,
             _holding(fifo, process),
         ):
-            yield
+            yield process
 
     def running(self, workload: str, *, options: Callable[[int, int], str]) -> Recording:
         """Attach to a workload that runs already; `options` from its pid and its second thread's tid."""
@@ -198,9 +210,9 @@ def _started(command: list[object]) -> Iterator[Process]:
     try:
         yield process
         _, errors = process.communicate(timeout=RUN_TIMEOUT_S)
-    except BaseException:
+    except BaseException as error:
         process.kill()
-        process.communicate()
+        error.add_note(process.communicate()[1])
         raise
     assert process.returncode == 0, f"{command}: {errors}"
 
@@ -238,7 +250,7 @@ def _until(ask: Callable[[], T | None], process: Process) -> T:
         answer = ask()
         if answer is not None:
             return answer
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, f"{process.args} ended early"
         time.sleep(0.01)
     raise TimeoutError(process.args)
 
@@ -250,7 +262,9 @@ def _is_attached(recorder: Process) -> bool | None:
     return True if len(of_recorder) == N_PROGRAMS else None
 
 
-@pytest.fixture
-def record(gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path) -> Recorder:
+@pytest.fixture(scope="session")
+def record(
+    gadget_object: Path, compiled: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Recorder:
     """Record a workload: `record("nested").events`."""
-    return Recorder(gadget_object, compiled, tmp_path)
+    return Recorder(gadget_object, compiled, tmp_path_factory.mktemp("recordings"))

@@ -2,8 +2,10 @@
 
 import ctypes
 import json
+import re
 import subprocess
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -149,9 +151,17 @@ def test_process_and_thread_are_those_that_called(record):
     assert {pid for pid, _ in calls} == {pid for pid, _ in ids}
 
 
-def _marked(recording):
+def _marked_events(recording):
     """The allocations of tests/workloads/identities.c, told by their sizes."""
-    return [call.size for call in _of_operation(recording.calls, "malloc") if 1001 <= call.size <= 1004]
+    return [
+        event
+        for event in recording.events
+        if event.call.operation == "malloc" and 1001 <= event.call.size <= 1004
+    ]
+
+
+def _marked(recording):
+    return [event.call.size for event in _marked_events(recording)]
 
 
 class TestFilters:
@@ -173,7 +183,12 @@ class TestFilters:
         """Threads and children are judged by what they are when they call."""
         recording = record("identities", options=f"--param {parameter}")
         assert sizes == _marked(recording)
-        assert len(sizes) == len(_of_operation(recording.calls, "free"))
+        allocated = {(event.tid, event.call.address) for event in _marked_events(recording)}
+        released = {
+            (event.tid, event.call.address) for event in recording.events if event.call.operation == "free"
+        }
+        assert allocated <= released
+        assert {tid for tid, _ in allocated} == {event.tid for event in recording.every_event}
 
     def test_without_a_filter_all_are_there(self, record):
         """Else the tests of filters would prove nothing."""
@@ -195,23 +210,34 @@ class TestFilters:
     )
     def test_what_is_not_wanted_leaves_nothing_behind(self, record, parameter):
         """After sixteen thousand unwanted calls no call is noted as still going on."""
-        with record.held_at_end("mixture", options=f"--param {parameter}"):
-            assert _dump("sizes") == []
-            assert _dump("memptrs") == []
+        with record.held_at_end("mixture", options=f"--param {parameter}") as recorder:
+            assert _entries(recorder.pid) == {"sizes": [], "memptrs": []}
 
 
-def _dump(name: str) -> list[object]:
-    """The entries of all loaded maps of this name."""
-    answer = subprocess.run(
-        ["bpftool", "--json", "map", "dump", "name", name], check=True, capture_output=True, text=True
-    )
-    return json.loads(answer.stdout)
+def _entries(pid):
+    """The entries of the two maps of calls in progress that process *pid* has loaded, by map."""
+    maps = [_bpftool("map", "show", "id", map_id) for map_id in _map_ids(pid)]
+    return {
+        entry["name"]: _bpftool("map", "dump", "id", entry["id"])
+        for entry in maps
+        if entry["name"] in ("sizes", "memptrs")
+    }
+
+
+def _map_ids(pid):
+    texts = [file.read_text() for file in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return [found[1] for text in texts if (found := re.search(r"^map_id:\s*(\d+)", text, re.MULTILINE))]
+
+
+def _bpftool(*arguments):
+    command = ["bpftool", "--json", *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 class TestLoss:
     """What could not be delivered is counted, exactly and where it happened."""
 
-    N_BLOCKS = 200_000
+    N_BLOCKS = 100_000
 
     @pytest.fixture
     def recording(self, record):

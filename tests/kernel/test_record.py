@@ -1,0 +1,190 @@
+"""What `record` promises besides events: children, status, others left alone, clean ends, clear errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+LEAKER = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static __attribute__((noinline)) void *leak(int size) { return malloc(size); }
+int main(int argc, char **argv)
+{
+	void *volatile kept = leak(argc > 1 ? 2000 : 1000);
+	if (argc == 1) {
+		fflush(stdout);
+		if (fork() == 0)
+			execl(argv[0], argv[0], "child", NULL);
+		wait(NULL);
+	}
+	return kept ? 3 : 4;
+}
+"""
+
+
+@pytest.fixture
+def leaker(tmp_path: Path) -> Path:
+    """A program that leaks 1000 bytes, and whose child, exec'd anew, leaks 2000."""
+    source = tmp_path / "leaker.c"
+    source.write_text(LEAKER)
+    flags = ["-g", "-O1", "-fno-builtin", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
+    subprocess.run(["gcc", *flags, source, "-o", tmp_path / "leaker"], check=True)
+    return tmp_path / "leaker"
+
+
+def gadgetops(*arguments: object) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "gadgetops", *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+def wait_for(path: Path) -> None:
+    """Wait until *path* is there: a recording is made when everything is attached."""
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def events(recording: Path) -> list[tuple[object, ...]]:
+    query = (
+        f"select operation, size_bytes, pid from read_parquet('{recording}/events-*.parquet') order by seq"
+    )
+    return duckdb.sql(query).fetchall()
+
+
+def test_children_and_what_they_exec_are_recorded_and_the_status_is_passed_on(
+    gadget_object: Path, leaker: Path, tmp_path: Path
+) -> None:
+    recording = tmp_path / "r.gadgetrec"
+    done = gadgetops("record", "-o", recording, "--image", gadget_object, "--", leaker)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert [event[:2] for event in events(recording)] == [("malloc", 1000), ("malloc", 2000)]
+    assert len({event[2] for event in events(recording)}) == 2
+
+
+def test_leaks_names_function_and_line_of_processes_that_are_gone(
+    gadget_object: Path, leaker: Path, tmp_path: Path
+) -> None:
+    recording = tmp_path / "r.gadgetrec"
+    gadgetops("record", "-o", recording, "--image", gadget_object, "--", leaker)
+    answer = json.loads(gadgetops("leaks", recording, "--format", "json").stdout)
+    assert (answer["certainty"], answer["live_bytes"], answer["live_count"]) == ("certain", 3000, 2)
+    for leak in answer["leaks"]:
+        assert [(f["function"], f["line"]) for f in leak["stack"][:2]] == [("leak", 6), ("main", 9)]
+        assert leak["stack"][0]["file"] == str(leaker.with_suffix(".c"))
+        assert leak["stack"][0]["module"] == str(leaker)
+
+
+def test_a_process_beside_is_not_recorded(gadget_object: Path, tmp_path: Path) -> None:
+    """Programs that start while another is recorded, on the same C library, give no events."""
+    recording = tmp_path / "r.gadgetrec"
+    argv = [sys.executable, "-m", "gadgetops", "record", "-o", str(recording), "--image", str(gadget_object)]
+    recorder = subprocess.Popen([*argv, "--", "sleep", "2"], stderr=subprocess.DEVNULL)
+    wait_for(recording)
+    beside = {subprocess.Popen(["perl", "-e", "1"]).pid for _ in range(3)}
+    recorder.wait(30)
+    pids = {event[2] for event in events(recording)}
+    assert len(pids) == 1
+    assert not pids & beside
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_recording_cleanly(
+    gadget_object: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    recording = tmp_path / "r.gadgetrec"
+    program = "import time\nwhile True: bytearray(5000); time.sleep(0.001)"
+    target = subprocess.Popen([sys.executable, "-c", program])
+    argv = [sys.executable, "-m", "gadgetops", "record", "-o", str(recording), "--image", str(gadget_object)]
+    recorder = subprocess.Popen([*argv, "--pid", str(target.pid)], stderr=subprocess.DEVNULL)
+    wait_for(recording)
+    time.sleep(1)
+    recorder.send_signal(number)
+    assert recorder.wait(30) == 0
+    target.kill()
+    target.wait()
+    header = json.loads((recording / "recording.json").read_text())
+    assert header["end"] == "interrupted"
+    assert header["counters"]["events"] == len(events(recording)) > 0
+    assert {event[2] for event in events(recording)} == {target.pid}
+
+
+def test_duration_ends_a_recording_and_leaves_the_command(gadget_object: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "r.gadgetrec"
+    done = gadgetops(
+        "record", "-o", recording, "--image", gadget_object, "--duration", 0.3, "--", "sleep", 60
+    )
+    assert done.returncode == 0
+    assert "the command goes on, unrecorded, as process" in done.stderr
+    os.kill(int(done.stderr.split()[-1]), signal.SIGKILL)
+    assert json.loads((recording / "recording.json").read_text())["end"] == "duration"
+
+
+def test_what_cannot_be_recorded_says_why_and_leaves_nothing(gadget_object: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "r.gadgetrec"
+    record = ["record", "-o", recording, "--image", gadget_object]
+    expected = [
+        ((*record, "--", "no-such-program"), 2, "no such program"),
+        ((*record, "--pid", 2**22 + 1), 1, "no process"),
+        ((*record, "--param", "nope=1", "--", "true"), 2, "no parameter 'nope'"),
+        ((*record, "--param", "min-size=x", "--", "true"), 2, "parameter min_size"),
+        ((*record, "--buffer-size", "1000", "--", "true"), 2, "power of two"),
+        ((*record,), 2, "give either a command"),
+        (("record", "-o", recording, "--image", __file__, "--", "true"), 1, "test_record.py"),
+    ]
+    for arguments, status, text in expected:
+        done = gadgetops(*arguments)
+        assert (done.returncode, text in done.stderr) == (status, True), done.stderr
+        assert "Traceback" not in done.stderr
+        assert not recording.exists()
+
+
+def test_an_existing_recording_is_not_touched(gadget_object: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "r.gadgetrec"
+    recording.mkdir()
+    done = gadgetops("record", "-o", recording, "--image", gadget_object, "--", "true")
+    assert done.returncode == 1
+    assert "already exists" in done.stderr
+    assert not [*recording.iterdir()]
+
+
+def test_without_the_right_to_trace_it_says_so(gadget_object: Path, tmp_path: Path) -> None:
+    gadgetops_argv = [sys.executable, "-m", "gadgetops", "record", "-o", str(tmp_path / "r"), "--image"]
+    drop = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    done = subprocess.run(
+        [*drop, *gadgetops_argv, str(gadget_object), "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "CAP_SYS_ADMIN" in done.stderr
+    assert "sudo" in done.stderr
+
+
+def test_missing_file_systems_are_mounted_with_a_message(gadget_object: Path, tmp_path: Path) -> None:
+    """In a mount namespace without tracefs and bpffs the recorder mounts them, there alone."""
+    recording = tmp_path / "r.gadgetrec"
+    hide = 'umount -l /sys/kernel/tracing; umount -l /sys/fs/bpf; exec "$@"'
+    argv = [sys.executable, "-m", "gadgetops", "record", "-o", str(recording), "--image", str(gadget_object)]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, "sh", *argv, "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mounted tracefs on /sys/kernel/tracing" in done.stderr
+    assert "mounted bpf on /sys/fs/bpf" in done.stderr
