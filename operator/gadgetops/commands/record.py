@@ -85,6 +85,7 @@ class _Recorder:
         self._output = output
         self._header = header
         self._duration = duration
+        self._stopped: list[int] = []
 
     def command(self, command_line: Sequence[str]) -> int:
         """Record a command from its first allocation and return its exit status."""
@@ -121,7 +122,7 @@ class _Recorder:
 
         for sentence in mount_file_systems():
             messages.say(sentence)
-        with self._session.loaded(), ModuleTracker() as tracker:
+        with _stop_signals() as self._stopped, self._session.loaded(), ModuleTracker() as tracker:
             yield tracker
 
     def _run(self, tracker: Any, start: Callable[[], None], is_over: Callable[[], str | None]) -> None:
@@ -133,11 +134,10 @@ class _Recorder:
         self._header["started_at_ns"] = time.time_ns()
         writer = RecordingWriter.create(self._output, self._header)
         messages.detail(f"attached {plural(len(self._session.attached.programs), 'program')}")
-        with _stop_signals() as stopped:
-            start()
-            deadline = None if self._duration is None else time.monotonic() + self._duration
-            why_stop = _reason(is_over, stopped, deadline)
-            end = follow(self._session, tracker, writer, why_stop=why_stop)
+        start()
+        deadline = None if self._duration is None else time.monotonic() + self._duration
+        why_stop = _reason(is_over, self._stopped, deadline)
+        end = follow(self._session, tracker, writer, why_stop=why_stop)
         self._session.close(writer, tracker, substitutes={}, end=end)
         self._say_result()
 

@@ -157,11 +157,13 @@ class Session:
 
     def _configure(self) -> None:
         contract = Contract.from_object(self._object)
+        known = {_spelled(parameter.key): parameter for parameter in contract.parameters}
         for key, text in self._options.parameters.items():
-            parameter = next((p for p in contract.parameters if p.key == key), None)
+            parameter = known.get(_spelled(key))
             if parameter is None:
-                known = ", ".join(sorted(p.key for p in contract.parameters))
-                raise UsageError(f"the gadget has no parameter {key!r}", hint=f"it has {known}")
+                raise UsageError(
+                    f"the gadget has no parameter {key!r}", hint=f"it has {', '.join(sorted(known))}"
+                )
             self._bpf.set_bytes(parameter.section, parameter.offset_bytes, encoded(parameter, text))
         self._set_flag("collect_ustack", self._options.collect_stacks)
         self._set_flag("gadget_buffer_is_polled", True)
@@ -188,6 +190,11 @@ class Session:
             return
         self._bpf.attach_uprobe(program, allocator.probed, offset, at_return=at_return, pid=allocator.pid)
         self.attached.programs[program] = f"{allocator.path}+{offset:#x}"
+
+
+def _spelled(key: str) -> str:
+    """Return *key* as a flag; the object alone knows the variable's name, gadget.yaml the flag's."""
+    return key.replace("_", "-")
 
 
 def encoded(parameter: Parameter, text: str) -> bytes:

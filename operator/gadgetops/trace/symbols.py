@@ -15,6 +15,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 from symbolic.debuginfo import Archive
+from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SymCache
 
 _DEBUG_FOLDER: Final = Path("/usr/lib/debug")
@@ -98,7 +99,7 @@ def _symbols(path: Path, build_id: str | None) -> SymCache | None:
         try:
             archive = Archive.open(str(candidate))
             return SymCache.from_object(next(iter(archive.iter_objects())))
-        except (OSError, ValueError, RuntimeError, StopIteration):
+        except (OSError, SymbolicError, StopIteration):
             continue
     return None
 
