@@ -2,8 +2,6 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Every caller of the demo is on the stack, and its line is known.
-DEMO_CFLAGS := -g -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls
 
 .PHONY: help
 help: ## this list
@@ -19,12 +17,7 @@ setup-test: ## install what the tests compare against, too
 
 .PHONY: demo
 demo: setup ## build the gadget, check the diagrams, find the leaks of a small program
-	gadgetops build . --tag trace_malloc
-	gadgetops docs --check
-	@mkdir -p build && rm -rf build/demo.gadgetrec
-	gcc $(DEMO_CFLAGS) -o build/demo tests/workloads/demo.c
-	gadgetops record --image trace_malloc --output build/demo.gadgetrec -- build/demo
-	gadgetops leaks build/demo.gadgetrec
+	@scripts/demo.sh
 
 .PHONY: test
 test: setup-test lint docs-check ## everything that proves it: lint, diagrams, tests
