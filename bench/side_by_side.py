@@ -36,7 +36,7 @@ def compiled(workload: str, folder: Path) -> str:
 
 def built_gadget(folder: Path) -> Path:
     """Compile the gadget of this checkout."""
-    subprocess.run([*GADGETOPS, "--quiet", "build", ROOT, "-o", folder / "gadget"], check=True)
+    run([*GADGETOPS, "build", str(ROOT), "-o", str(folder / "gadget")])
     return folder / "gadget" / OBJECT_OF_MACHINE[os.uname().machine]
 
 

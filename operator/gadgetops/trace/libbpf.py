@@ -109,15 +109,14 @@ class LoadedObject:
 
     def set_bytes(self, section: str, offset_bytes: int, value: bytes) -> None:
         """Write *value* into data section *section* before the object is loaded."""
-        self.view(section)[offset_bytes : offset_bytes + len(value)] = value
+        self._initial(section)[offset_bytes : offset_bytes + len(value)] = value
 
-    def view(self, section: str) -> memoryview:
-        """Return the bytes of data section *section*: initial before loading, the kernel's own after."""
-        size = c_size_t()
-        address = self._lib.bpf_map__initial_value(self._map(section), byref(size))
-        if not address:
-            raise TraceError(f"the object has no section {section}")
-        return memoryview((ctypes.c_char * size.value).from_address(address)).cast("B")
+    def get_bytes(self, section: str, offset_bytes: int, size_bytes: int) -> bytes:
+        """Return *size_bytes* bytes of data section *section* as they are in the kernel now."""
+        contents = self.look_up(section, 0, len(self._initial(section)))
+        if contents is None:
+            raise TraceError(f"section {section} cannot be read: {_last_error()}")
+        return contents[offset_bytes : offset_bytes + size_bytes]
 
     def resize(self, name: str, max_entries: int) -> None:
         """Give map *name* room for *max_entries* before the object is loaded."""
@@ -188,6 +187,14 @@ class LoadedObject:
         if not link:
             raise TraceError(f"cannot attach {what}: {_last_error()}", hint=_attach_hint())
         self._links.append(link)
+
+    def _initial(self, section: str) -> memoryview:
+        """Return what *section* begins with; libbpf copies it to the kernel when the object is loaded."""
+        size = c_size_t()
+        address = self._lib.bpf_map__initial_value(self._map(section), byref(size))
+        if not address:
+            raise TraceError(f"the object has no section {section}")
+        return memoryview((ctypes.c_char * size.value).from_address(address)).cast("B")
 
     def _map(self, name: str) -> c_long:
         found = self._lib.bpf_object__find_map_by_name(self._object, name.encode())

@@ -180,8 +180,8 @@ class Session:
         variable = self._object.variable(name)
         if variable is None:
             return 0
-        end = variable.offset_bytes + variable.size_bytes
-        return int.from_bytes(self._bpf.view(variable.section)[variable.offset_bytes : end], "little")
+        value = self._bpf.get_bytes(variable.section, variable.offset_bytes, variable.size_bytes)
+        return int.from_bytes(value, "little")
 
     def _attach_probe(self, program: str, function: str, at_return: bool, allocator: Allocator) -> None:
         offset = allocator.offsets_bytes.get(function)
