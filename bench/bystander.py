@@ -1,5 +1,6 @@
 """The time of a program on the same C library, while another is recorded and while nothing is."""
 
+import os
 import signal
 import subprocess
 import time
@@ -30,14 +31,15 @@ def main() -> None:
 def _recorded_sleep(folder: Path) -> Iterator[None]:
     """A program under `record` that does nothing: what is measured is the probes' cost to others."""
     command = bench.record_command(folder / "sleep.gadgetrec", bench.built_gadget(folder), "sleep", 1000)
-    recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         time.sleep(READY_S)
         if recorder.poll() is not None:
             raise SystemExit("`record` ended early")
         yield
     finally:
-        recorder.send_signal(signal.SIGINT)
+        # The whole session: a command outlives its recording.
+        os.killpg(recorder.pid, signal.SIGTERM)
         recorder.wait()
 
 
