@@ -99,6 +99,19 @@ def test_a_process_beside_is_not_recorded(gadget_object: Path, tmp_path: Path) -
     assert not pids & beside
 
 
+def test_a_process_that_ends_ends_its_recording(gadget_object: Path, tmp_path: Path) -> None:
+    """Also before its parent has waited for it."""
+    recording = tmp_path / "r.gadgetrec"
+    target = subprocess.Popen(["sleep", "60"])
+    argv = [sys.executable, "-m", "gadgetops", "record", "-o", str(recording), "--image", str(gadget_object)]
+    recorder = subprocess.Popen([*argv, "--pid", str(target.pid)], stderr=subprocess.DEVNULL)
+    wait_for(recording)
+    target.kill()
+    assert recorder.wait(30) == 0
+    target.wait()
+    assert json.loads((recording / "recording.json").read_text())["end"] == "complete"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_recording_cleanly(
     gadget_object: Path, tmp_path: Path, number: signal.Signals

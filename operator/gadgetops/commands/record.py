@@ -111,8 +111,7 @@ class _Recorder:
             tracker.follow(pid)
             self._header["target"] = {"pid": pid, "comm": name}
             self._session.attach(allocator)
-            alive = Path(f"/proc/{pid}")
-            self._run(tracker, lambda: None, lambda: None if alive.exists() else "complete")
+            self._run(tracker, lambda: None, lambda: None if target.is_alive(pid) else "complete")
             return 0
 
     @contextlib.contextmanager

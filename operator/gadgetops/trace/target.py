@@ -105,6 +105,15 @@ def allocator_of_process(pid: int) -> Allocator:
     raise TraceError(f"process {pid}: no malloc in {', '.join(map(str, candidates)) or 'what it maps'}")
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether process *pid* still runs; one that its parent has not waited for does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return status.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+
+
 def _executable_mappings(pid: int) -> list[Path]:
     lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
     paths = (line.split(maxsplit=5)[5:] for line in lines if "x" in line.split()[1])
