@@ -16,7 +16,7 @@ READY_S = 2
 
 
 def main() -> None:
-    """Time the bystander in turns beside a program that is recorded and idle."""
+    """Time the bystander alone, then beside a program that is recorded and idle."""
     with bench.working_folder() as folder:
         bystander = [bench.compiled("blocks", folder), str(folder / "truth"), str(N_BLOCKS)]
         untraced_s = bench.seconds(bystander, TIMES)
