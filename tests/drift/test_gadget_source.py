@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "gadget/program.bpf.c"
 HEADERS = {
@@ -49,3 +51,11 @@ def test_it_uses_only_names_that_both_sets_have() -> None:
     text = re.sub(r"#include[^\n]*", "", code())
     assert set(re.findall(r"\bgadget_\w+", text)) <= NAMES
     assert set(re.findall(r"\bGADGET_\w+", text)) <= MACROS
+
+
+@pytest.mark.ig
+def test_ig_says_the_same_of_our_gadget(gadgetops) -> None:
+    """Every extra info, both diagrams among them."""
+    assert gadgetops("build", ROOT, "-t", "trace_malloc", "--strict").status == 0
+    result = gadgetops("inspect", "trace_malloc", "--engine", "both")
+    assert (result.status, result.err) == (0, "")

@@ -135,7 +135,7 @@ def _comparable(name: str, content: str) -> str:
 
 
 def _store(subject: Subject, path: Path) -> str:
-    """Make a store of ig's with *subject* alone, as of this machine's architecture; return its name there."""
+    """Make a store of ig's with *subject* alone, for this machine's architecture; return its name."""
     layout = Layout.open(path, create=True)
     if subject.elf is not None:
         layout.add_blob(subject.elf, MEDIA_TYPE_OBJECT)
@@ -145,7 +145,7 @@ def _store(subject: Subject, path: Path) -> str:
     described = layout.add_blob(manifest, MEDIA_TYPE_MANIFEST)
     index = Index(manifests=(replace(described, platform=Platform(host_architecture())),))
     name = _OBJECT_NAME if subject.picture is None else _name(subject.picture)
-    layout.publish({name: layout.add_blob(index.to_bytes(), MEDIA_TYPE_INDEX)})
+    layout.publish({_stored_name(name): layout.add_blob(index.to_bytes(), MEDIA_TYPE_INDEX)})
     return name
 
 
@@ -159,6 +159,9 @@ def _manifest(subject: Subject, layout: Layout) -> Manifest:
 
 
 def _name(picture: Picture) -> str:
-    # The index differs from the image's, so that its digest would lead nowhere.
-    reference = Reference.parse(picture.name.partition("@")[0])
-    return str(replace(reference, digest=None))
+    """Return the name as it was typed, for ig shows parts of it; the digest would lead to another index."""
+    return picture.name.partition("@")[0]
+
+
+def _stored_name(name: str) -> str:
+    return str(replace(Reference.parse(name), digest=None))
