@@ -201,3 +201,20 @@ def test_missing_file_systems_are_mounted_with_a_message(gadget_object: Path, tm
     assert done.returncode == 0, done.stderr
     assert "mounted tracefs on /sys/kernel/tracing" in done.stderr
     assert "mounted bpf on /sys/fs/bpf" in done.stderr
+
+
+def test_a_static_program_is_probed_itself_and_a_call_that_never_returns_is_given_up(
+    gadget_object: Path, tmp_path: Path
+) -> None:
+    """After 16 returns inside a call that has not returned, its owner is gone: 17 calls count as lost."""
+    program, recording = tmp_path / "jumper", tmp_path / "r.gadgetrec"
+    source = Path(__file__).parents[1] / "workloads/jumper.c"
+    subprocess.run(["gcc", "-static", "-O1", "-fno-builtin", source, "-o", program], check=True)
+    done = gadgetops("record", "-o", recording, "--image", gadget_object, "--", program)
+    assert done.returncode == 0, done.stderr
+    header = json.loads((recording / "recording.json").read_text())
+    assert header["target"]["attached"]["trace_uprobe_malloc"].startswith(f"{program}+")
+    made = [("malloc", size) for size in range(100, 140)]
+    recorded = [event[:2] for event in events(recording) if 100 <= event[1] < 140]
+    assert recorded == made[17:]
+    assert header["counters"]["lost"] == 17

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import click
 
-from gadgetops.analysis.leaks import leaks
 from gadgetops.commands.options import format_option, verb
 from gadgetops.commands.output import print_rows
-from gadgetops.recording.reader import open_recording
-from gadgetops.report.leaks import folded, leaks_as_text
 
 _SHOWN_STACKS = 20
 _INCONCLUSIVE = 4
@@ -34,6 +31,11 @@ def command(recording: Path, limit: int | None, output_format: str) -> int:
     at least is shown too), or inconclusive (nothing was recorded; exit status 4). Live means not released
     when the recording ended, which is not yet a fault of the program.
     """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.analysis.leaks import leaks  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.report.leaks import folded, leaks_as_text  # noqa: PLC0415
+
     found = leaks(open_recording(recording))
     if output_format == "table":
         click.echo(leaks_as_text(found, limit=_SHOWN_STACKS if limit is None else limit))
