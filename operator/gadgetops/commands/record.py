@@ -137,7 +137,7 @@ class _Recorder:
         deadline = None if self._duration is None else time.monotonic() + self._duration
         why_stop = _reason(is_over, self._stopped, deadline)
         end = follow(self._session, tracker, writer, why_stop=why_stop)
-        self._session.close(writer, tracker, substitutes={}, end=end)
+        self._session.close(writer, tracker, end=end)
         self._say_result()
 
     def _say_result(self) -> None:

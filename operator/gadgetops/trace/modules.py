@@ -28,7 +28,7 @@ _FLAG_BITS: Final = (8, 9, 13, 18, 23, 24, 25)
 _FLAG_BUILD_ID: Final = 34
 _CLOSE_ON_EXEC: Final = 8
 _DATA_PAGES: Final = 256
-_COMM, _EXIT, _FORK, _MMAP2 = 3, 4, 7, 10
+_COMM, _FORK, _MMAP2 = 3, 7, 10
 _MISC_EXEC: Final = 1 << 13
 _MISC_BUILD_ID: Final = 1 << 14
 
@@ -65,7 +65,7 @@ class AddressSpace:
 
 class ModuleTracker:
     """
-    Follows the mappings of the processes in `followed` and of those that they start.
+    Follows the mappings of the processes given to `follow` and of those that they start.
 
     Use as a context manager, and call `read` now and then: the kernel keeps 1 MiB a CPU meanwhile.
 

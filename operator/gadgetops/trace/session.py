@@ -131,12 +131,10 @@ class Session:
             "failed_stacks": self._variable("failed_stacks"),
         }
 
-    def close(
-        self, writer: RecordingWriter, tracker: ModuleTracker, *, substitutes: dict[str, str], end: str
-    ) -> None:
+    def close(self, writer: RecordingWriter, tracker: ModuleTracker, *, end: str) -> None:
         """Symbolise what was collected and close the recording."""
         tracker.read()
-        symboliser = Symboliser(tracker.spaces, substitutes)
+        symboliser = Symboliser(tracker.spaces)
         size_bytes = next((m.value_size_bytes for m in self._object.maps if m.name == _STACK_MAP), 0)
         stacks = []
         for number, (pid, kernel_id, timestamp_ns) in enumerate(self._numbers.keys):

@@ -69,11 +69,9 @@ class Symboliser:
 
     Attributes:
         spaces: What each process mapped, by pid.
-        substitutes: Path in a mapping -> file to read instead of it.
     """
 
     spaces: dict[int, AddressSpace]
-    substitutes: dict[str, str]
     frames: list[FrameRow] = field(default_factory=list)
     modules: dict[tuple[int, Mapping], int] = field(default_factory=dict)
     _frame_ids: dict[tuple[int, int | None], int] = field(default_factory=dict)
@@ -126,5 +124,4 @@ class Symboliser:
     def _locate(self, mapping: Mapping | None, offset: int | None) -> Sequence[Location | None]:
         if mapping is None or offset is None or not mapping.path.startswith("/"):
             return ()
-        path = self.substitutes.get(mapping.path, mapping.path)
-        return open_module(path, mapping.build_id).locate(offset)
+        return open_module(mapping.path, mapping.build_id).locate(offset)
