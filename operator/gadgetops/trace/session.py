@@ -74,6 +74,7 @@ class Session:
         self._bpf = LoadedObject(data, "gadgetops")
         self._numbers = StackNumbers()
         self._ring: RingBuffer
+        self._n_probes = 0
         self.attached = Attached()
         self.n_events = 0
 
@@ -102,7 +103,7 @@ class Session:
             else:
                 self._bpf.attach(program.name)
                 self.attached.programs[program.name] = program.section
-        if not any(":" not in place and "+" in place for place in self.attached.programs.values()):
+        if not self._n_probes:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
 
     def read(self, writer: RecordingWriter) -> int:
@@ -188,6 +189,7 @@ class Session:
             return
         self._bpf.attach_uprobe(program, allocator.probed, offset, at_return=at_return, pid=allocator.pid)
         self.attached.programs[program] = f"{allocator.path}+{offset:#x}"
+        self._n_probes += 1
 
 
 def _spelled(key: str) -> str:
