@@ -53,7 +53,8 @@ format: setup ## rewrite sources in the project's style
 	ruff format .
 
 .PHONY: lock
-lock: setup ## pin the dependencies of pyproject.toml, with hashes
+lock: ## pin the dependencies of pyproject.toml, with hashes
+	[ -d .venv ] || python3 -m venv .venv
 	.venv/bin/pip install --quiet uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-find-links \
