@@ -89,28 +89,28 @@ class _Recorder:
 
     def command(self, command_line: Sequence[str]) -> int:
         """Record a command from its first allocation and return its exit status."""
-        from gadgetops.trace import target  # noqa: PLC0415
+        from gadgetops.trace import allocator, target  # noqa: PLC0415
 
-        library = target.library_of_command(target.find_program(command_line[0]))
-        offsets = target.function_offsets(library)
+        library = allocator.library_of_command(target.find_program(command_line[0]))
+        offsets = allocator.function_offsets(library)
         with target.private_copy(library) as copy, self._prepared() as tracker:
             child = target.Command(command_line, library=library, copy=copy)
             tracker.follow(child.pid)
-            self._session.attach(target.Allocator(library, copy, offsets, None))
+            self._session.attach(allocator.Allocator(library, copy, offsets, None))
             self._header["target"] = {"command": list(command_line), "pid": child.pid}
             self._run(tracker, child.start, lambda: "complete" if child.poll() is not None else None)
             return self._status(child)
 
     def process(self, pid: int) -> int:
         """Record a running process."""
-        from gadgetops.trace import target  # noqa: PLC0415
+        from gadgetops.trace import allocator, target  # noqa: PLC0415
 
-        allocator = target.allocator_of_process(pid)
+        found = allocator.allocator_of_process(pid)
         name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
         with self._prepared() as tracker:
             tracker.follow(pid)
             self._header["target"] = {"pid": pid, "comm": name}
-            self._session.attach(allocator)
+            self._session.attach(found)
             self._run(tracker, lambda: None, lambda: None if target.is_alive(pid) else "complete")
             return 0
 

@@ -18,12 +18,12 @@ from gadgetops.bpf.contract import Contract, Parameter
 from gadgetops.bpf.object import Object
 from gadgetops.errors import TraceError, UsageError
 from gadgetops.recording.writer import RecordingWriter
+from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.ring import RingBuffer
 from gadgetops.trace.stacks import StackNumbers, Symboliser, addresses, no_stacks
-from gadgetops.trace.target import Allocator
 
 IDLE_SLEEP_S: Final = 0.005
 """How long the reader sleeps when it found the ring buffer nearly empty."""
