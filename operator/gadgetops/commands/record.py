@@ -93,10 +93,10 @@ class _Recorder:
 
         library = allocator.library_of_command(target.find_program(command_line[0]))
         offsets = allocator.function_offsets(library)
-        with target.private_copy(library) as copy, self._prepared() as tracker:
-            child = target.Command(command_line, library=library, copy=copy)
+        with target.private_copies([library]) as copies, self._prepared() as tracker:
+            child = target.Command(command_line, copies=copies)
             tracker.follow(child.pid)
-            self._session.attach(allocator.Allocator(library, copy, offsets, None))
+            self._session.attach(allocator.Allocator(library, copies[library], offsets, None))
             self._header["target"] = {"command": list(command_line), "pid": child.pid}
             self._run(tracker, child.start, lambda: "complete" if child.poll() is not None else None)
             return self._status(child)

@@ -11,7 +11,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +48,11 @@ def find_program(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def private_copy(library: Path) -> Iterator[Path]:
+def private_copies(libraries: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     """
-    Yield a copy of *library*, removed afterwards, on a file system from which code may run.
+    Yield a copy of each of *libraries*, by its original, on a file system from which code may run.
+
+    They are removed afterwards.
 
     Raises:
         StorageError: There is no room for it.
@@ -58,12 +60,15 @@ def private_copy(library: Path) -> Iterator[Path]:
     folder = next((place for place in ("/tmp", "/var/tmp", "/run") if _may_execute(place)), None)  # noqa: S108
     with tempfile.TemporaryDirectory(prefix="gadgetops-", dir=folder) as name:
         Path(name).chmod(0o755)
-        copy = Path(name) / library.name
-        try:
-            shutil.copy(library, copy)
-        except OSError as error:
-            raise StorageError.from_os_error(error, copy) from error
-        yield copy
+        yield {library: _copy(library, Path(name) / str(n)) for n, library in enumerate(libraries)}
+
+
+def _copy(library: Path, folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    try:
+        return Path(shutil.copy(library, folder))
+    except OSError as error:
+        raise StorageError.from_os_error(error, folder / library.name) from error
 
 
 def _may_execute(place: str) -> bool:
@@ -75,13 +80,17 @@ def _may_execute(place: str) -> bool:
 
 class Command:
     """
-    A command that is ready to run with *copy* lying over *library*, and waits for `start`.
+    A command that is ready to run with *copies* lying over their originals, and waits for `start`.
+
+    Args:
+        argv: The command.
+        copies: What `private_copies` made.
 
     Raises:
         TraceError: It may not have a mount namespace of its own.
     """
 
-    def __init__(self, argv: Sequence[str], *, library: Path, copy: Path) -> None:
+    def __init__(self, argv: Sequence[str], *, copies: Mapping[Path, Path]) -> None:
         self._argv = list(argv)
         ready_read, ready_write = os.pipe()
         self._go_read, self._go_write = os.pipe()
@@ -90,7 +99,7 @@ class Command:
         if self.pid == 0:
             os.close(ready_read)
             os.close(self._go_write)
-            self._become(library, copy, ready_write)
+            self._become(copies, ready_write)
         os.close(ready_write)
         os.close(self._go_read)
         with os.fdopen(ready_read) as ready:
@@ -113,10 +122,10 @@ class Command:
                 self.exit_status = code if code >= 0 else 128 - code
         return self.exit_status
 
-    def _become(self, library: Path, copy: Path, ready: int) -> None:
+    def _become(self, copies: Mapping[Path, Path], ready: int) -> None:
         """Turn the forked child into the command. Never returns."""
         try:
-            _lay_over(copy, library)
+            _lay_over(copies)
         except OSError as error:
             os.write(ready, str(error.strerror).encode())
             os._exit(_EXEC_FAILED)
@@ -129,13 +138,14 @@ class Command:
         os._exit(_EXEC_FAILED)
 
 
-def _lay_over(copy: Path, library: Path) -> None:
-    """Mount *copy* over *library*, for this process and its descendants alone."""
-    calls = (
-        lambda: libc.unshare(_CLONE_NEWNS),
-        lambda: libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None),
-        lambda: libc.mount(os.fsencode(copy), os.fsencode(library), None, ctypes.c_ulong(_MS_BIND), None),
-    )
-    for call in calls:
-        if call() != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+def _lay_over(copies: Mapping[Path, Path]) -> None:
+    """Mount *copies* over their originals, for this process and its descendants alone."""
+    _check(libc.unshare(_CLONE_NEWNS))
+    _check(libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+    for library, copy in copies.items():
+        _check(libc.mount(os.fsencode(copy), os.fsencode(library), None, ctypes.c_ulong(_MS_BIND), None))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
