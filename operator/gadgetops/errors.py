@@ -12,6 +12,9 @@ Every error that gadgetops raises on purpose.
     │   ├── SizeMismatch
     │   ├── DigestMismatch
     │   └── UnsupportedMediaType
+    ├── RegistryError              a registry did not do what was asked: method, URL, status, codes
+    │   ├── Unauthorized
+    │   └── Denied
     ├── ObjectError                not a BPF ELF we can read: section, offset
     ├── MetadataError              gadget.yaml or build.yaml: path into the document
     ├── MarkdownError              the marks of generated regions make no sense: file, line
@@ -155,6 +158,45 @@ class UnsupportedMediaType(ContentError):
         self.what = what
         self.expected = expected
         self.actual = actual
+
+
+class RegistryError(GadgetOpsError):
+    """
+    A registry, or a service it sent us to, could not be reached or did not do what was asked.
+
+    Args:
+        method: HTTP method.
+        url: What was asked for, without query and user, which may hold secrets.
+        reason: What it said or what went wrong, bounded.
+        status: HTTP status; None if no answer came.
+        codes: Error codes of the answer's body, in order (distribution-spec v1.1.1, "Error Codes").
+    """
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        codes: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        parts = [f"{method} {url}", "" if status is None else f"status {status}", *codes, reason]
+        super().__init__(": ".join(filter(None, parts)), hint=hint)
+        self.method = method
+        self.url = url
+        self.reason = reason
+        self.status = status
+        self.codes = tuple(codes)
+
+
+class Unauthorized(RegistryError):
+    """The registry wants to know who asks, or does not believe it."""
+
+
+class Denied(RegistryError):
+    """The registry knows who asks and says no."""
 
 
 class ObjectError(GadgetOpsError):
