@@ -1,12 +1,9 @@
 """`gadgetops record`: the allocations of a command or a running process, into a recording."""
 
-import contextlib
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -61,7 +58,9 @@ def command(
     """
     # Imported here: numpy, DuckDB and the symboliser would cost every `--help` half a second.
     from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
+    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
     from gadgetops.trace.session import Options, Session  # noqa: PLC0415
+    from gadgetops.trace.targets import CommandTarget, ProcessTarget  # noqa: PLC0415
 
     if bool(command_line) == (pid is not None):
         raise UsageError("give either a command after `--` or --pid", hint="see `gadgetops record --help`")
@@ -73,115 +72,27 @@ def command(
     subject = _gadget(image, store)
     options = Options(_parsed(parameters), _buffer_bytes(buffer_size), max_stacks, not no_stacks)
     session = Session(subject.elf or b"", options)
-    recorder = _Recorder(session, output, _header(subject, options), duration)
-    return recorder.command(command_line) if command_line else recorder.process(pid or 0)
+    target = CommandTarget(command_line) if command_line else ProcessTarget(pid or 0)
+    counters = record(
+        session, target, output, _header(subject, options), limits=Limits(duration), listener=messages
+    )
+    _say_result(counters, output)
+    return _status(target) if isinstance(target, CommandTarget) else 0
 
 
-class _Recorder:
-    """Drives one session over one target, and says how it went."""
-
-    def __init__(self, session: Any, output: Path, header: dict[str, Any], duration: float | None) -> None:
-        self._session = session
-        self._output = output
-        self._header = header
-        self._duration = duration
-        self._stopped: list[int] = []
-
-    def command(self, command_line: Sequence[str]) -> int:
-        """Record a command from its first allocation and return its exit status."""
-        from gadgetops.trace import allocator, target  # noqa: PLC0415
-
-        library = allocator.library_of_command(target.find_program(command_line[0]))
-        offsets = allocator.function_offsets(library)
-        with target.private_copies([library]) as copies, self._prepared() as tracker:
-            child = target.Command(command_line, copies=copies)
-            tracker.follow(child.pid)
-            self._session.attach(allocator.Allocator(library, copies[library], offsets, None))
-            self._header["target"] = {"command": list(command_line), "pid": child.pid}
-            self._run(tracker, child.start, lambda: "complete" if child.poll() is not None else None)
-            return self._status(child)
-
-    def process(self, pid: int) -> int:
-        """Record a running process."""
-        from gadgetops.trace import allocator, target  # noqa: PLC0415
-
-        found = allocator.allocator_of_process(pid)
-        name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-        with self._prepared() as tracker:
-            tracker.follow(pid)
-            self._header["target"] = {"pid": pid, "comm": name}
-            self._session.attach(found)
-            self._run(tracker, lambda: None, lambda: None if target.is_alive(pid) else "complete")
-            return 0
-
-    @contextlib.contextmanager
-    def _prepared(self) -> Iterator[Any]:
-        from gadgetops.trace.machine import mount_file_systems  # noqa: PLC0415
-        from gadgetops.trace.modules import ModuleTracker  # noqa: PLC0415
-
-        for sentence in mount_file_systems():
-            messages.say(sentence)
-        with _stop_signals() as self._stopped, self._session.loaded(), ModuleTracker() as tracker:
-            yield tracker
-
-    def _run(self, tracker: Any, start: Callable[[], None], is_over: Callable[[], str | None]) -> None:
-        from gadgetops.recording.writer import RecordingWriter  # noqa: PLC0415
-        from gadgetops.trace.session import follow  # noqa: PLC0415
-
-        self._header["target"]["attached"] = self._session.attached.programs
-        self._header["target"]["missing"] = self._session.attached.missing
-        self._header["started_at_ns"] = time.time_ns()
-        writer = RecordingWriter.create(self._output, self._header)
-        messages.detail(f"attached {plural(len(self._session.attached.programs), 'program')}")
-        start()
-        deadline = None if self._duration is None else time.monotonic() + self._duration
-        why_stop = _reason(is_over, self._stopped, deadline)
-        end = follow(self._session, tracker, writer, why_stop=why_stop)
-        self._session.close(writer, tracker, end=end)
-        self._say_result()
-
-    def _say_result(self) -> None:
-        counters = self._session.counters()
-        messages.say(f"recorded {plural(counters['events'], 'event')} in {self._output}")
-        if counters["lost"]:
-            messages.warn(f"{plural(counters['lost'], 'event')} lost: use a larger --buffer-size")
-        if counters["failed_stacks"]:
-            messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
-
-    def _status(self, child: Any) -> int:
-        status: int | None = child.poll()
-        if status is None:
-            messages.say(f"the command goes on, unrecorded, as process {child.pid}")
-        return status or 0
+def _say_result(counters: Mapping[str, int], output: Path) -> None:
+    messages.say(f"recorded {plural(counters['events'], 'event')} in {output}")
+    if counters["lost"]:
+        messages.warn(f"{plural(counters['lost'], 'event')} lost: use a larger --buffer-size")
+    if counters["failed_stacks"]:
+        messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
 
 
-def _reason(
-    is_over: Callable[[], str | None], stopped: list[int], deadline: float | None
-) -> Callable[[], str | None]:
-    def why_stop() -> str | None:
-        if stopped:
-            return "interrupted"
-        if deadline is not None and time.monotonic() >= deadline:
-            return "duration"
-        return is_over()
-
-    return why_stop
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM for the length of the block instead of dying of them."""
-    caught: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _status(target: Any) -> int:
+    status: int | None = target.exit_status
+    if status is None:
+        messages.say(f"the command goes on, unrecorded, as process {target.pid}")
+    return status or 0
 
 
 def _gadget(image: str | None, store: str) -> Subject:
