@@ -11,6 +11,7 @@ from importlib import resources
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from gadgetops.analysis.stacks_of import Frame
 from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import FAILED_STACK, NO_STACK
@@ -23,39 +24,6 @@ Certainty = Literal["certain", "possible", "inconclusive"]
 
 _NO_FRAMES: Final = {NO_STACK: "no stack was collected", FAILED_STACK: "its stack could not be collected"}
 _NOT_RECORDED: Final = "its stack is not in the recording"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """
-    One function of a stack.
-
-    Args:
-        function: None where unknown.
-        file: Source file; None where unknown.
-        line: Line in it; None where unknown.
-        module: Path of the executable or library; None where unknown.
-        module_offset: The address as an offset in bytes into the module; None where unknown.
-        address: The return address in the process; 0 where unknown.
-    """
-
-    function: str | None
-    file: str | None
-    line: int | None
-    module: str | None
-    module_offset: int | None
-    address: int
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        """What two frames share that are one place in the program, however often it was loaded."""
-        if self.function is not None:
-            return (self.function, self.file, self.line, self.module)
-        return (self.module, self.module_offset) if self.module_offset is not None else (self.address,)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the frame as the documented JSON."""
-        return {**vars(self)}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from gadgetops.analysis.leaks import Frame, Leak, Leaks
+from gadgetops.analysis.leaks import Leak, Leaks
+from gadgetops.analysis.stacks_of import Frame
 from gadgetops.units import format_bytes, plural
 
 

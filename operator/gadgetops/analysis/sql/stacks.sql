@@ -1,0 +1,2 @@
+-- Every stack, frames leaf first.
+select stack_id, frame_ids from stacks
