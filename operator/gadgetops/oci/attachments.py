@@ -36,13 +36,14 @@ def referrers_by_subject(source: Source, listed: Iterable[Descriptor]) -> dict[s
         with contextlib.suppress(ContentError):
             manifest = Manifest.from_bytes(fetch_document(source, entry), f"manifest {entry.digest}")
             if manifest.subject is not None:
-                referrer = replace(
-                    entry,
-                    annotations=manifest.annotations,
-                    artifact_type=manifest.artifact_type or manifest.config.media_type,
-                )
-                found.setdefault(manifest.subject.digest, []).append(referrer)
+                found.setdefault(manifest.subject.digest, []).append(as_referrer(entry, manifest))
     return found
+
+
+def as_referrer(entry: Descriptor, manifest: Manifest) -> Descriptor:
+    """Return *entry*, which describes *manifest*, as a list of referrers has it."""
+    artifact_type = manifest.artifact_type or manifest.config.media_type
+    return replace(entry, annotations=manifest.annotations, artifact_type=artifact_type)
 
 
 def with_attachments(

@@ -1,0 +1,380 @@
+"""
+HTTP with a registry: one request at a time, with proof of who asks, patience, redirects and limits.
+
+oras-py holds the connection: its session, without cookies, and the places of the API. Its `do_request`,
+through which all of it goes, is replaced here: it keeps one token for everything, waits 131 s before it
+reports a dead port, and does not wait when told to (429).
+"""
+
+import random
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import oras.provider
+import requests
+import requests.adapters
+import urllib3
+
+from gadgetops.errors import RegistryError, StorageError
+from gadgetops.oci.credentials import Credentials, find_credentials
+from gadgetops.oci.registry_auth import Authenticator
+from gadgetops.oci.registry_failures import (
+    error_of_answer,
+    error_of_failure,
+    is_hopeless,
+    retry_after,
+    shown,
+    too_long_a_wait,
+)
+
+MAX_ERROR_BYTES: Final = 8 << 10
+"""No more of an error's body is read."""
+
+MAX_REDIRECTS: Final = 5
+CHUNK_BYTES: Final = 1 << 18
+"""How much of a body is held in memory at a time."""
+
+_TIMEOUTS_S: Final = (10.0, 60.0)
+"""Seconds to connect, and to wait for the next bytes."""
+_WORTH_ANOTHER_TRY = frozenset({408, 429, 500, 502, 503, 504})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+Outcome = TypeVar("Outcome")
+Body = bytes | None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """
+    How often and how long to try again what may pass: cut connections, status 429 and 5xx.
+
+    Attributes:
+        attempts: How often a request is made at most.
+        first_wait_s: Seconds before the second; each wait is twice the one before, up to half of it random.
+        longest_wait_s: Seconds; a registry that asks for a longer wait gets no further request.
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 0.25
+    longest_wait_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """
+    How registries are reached.
+
+    Attributes:
+        plain_http: Hosts, with their ports, that are asked over HTTP; all others only over HTTPS.
+        ca_file: Certificates to trust besides the system's.
+        authfile: The only file of credentials to read.
+        credentials: Used instead of any file's.
+        patience: What to do when a request fails.
+    """
+
+    plain_http: frozenset[str] = frozenset()
+    ca_file: Path | None = None
+    authfile: Path | None = None
+    credentials: Credentials | None = None
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    What a registry said.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers; keys in any case.
+        body: The whole body, bounded; empty for HEAD.
+        url: Where it came from, after redirects.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
+    """Requests to one registry, from any number of threads."""
+
+    def __init__(self, host: str, access: Access) -> None:
+        super().__init__(hostname=_api_host(host), insecure=host in access.plain_http)
+        self.host = host
+        self._access = access
+        self._authenticator = Authenticator(host, lambda: self._credentials, self._ask_token_service)
+        # Otherwise requests would send what ~/.netrc has, even to where a redirect leads.
+        self.session.auth = _leave_alone
+        self.session.headers["User-Agent"] = "gadgetops"
+        adapter = _Adapter(_tls_context(access.ca_file), pool_maxsize=16)
+        self.session.mount("https://", adapter)
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host, without a slash at the end."""
+        return f"{self.prefix}://{self.hostname}"
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        action: str | None = None,
+        data: Body = None,
+        headers: Mapping[str, str] | None = None,
+        allow: frozenset[int] = frozenset(),
+        limit_bytes: int = MAX_ERROR_BYTES,
+        attempts: int | None = None,
+    ) -> Answer:
+        """
+        Ask and return the answer, its body read whole.
+
+        Args:
+            method: HTTP method.
+            url: Where, complete.
+            action: For what kind of request a proof of who we are is valid; by the method if not given.
+            data: Body to send.
+            headers: Headers to send.
+            allow: Statuses from 400 on that are answers and no errors.
+            limit_bytes: A longer body is refused.
+            attempts: How often to try at most, if not as often as patience allows.
+
+        Raises:
+            RegistryError: No answer came, or one that is an error, after all attempts.
+        """
+
+        def ask() -> Answer:
+            with self._send(method, url, action=action, data=data, headers=headers) as response:
+                self._raise_for_status(response, allow)
+                body = b"" if method == "HEAD" else _read(response, limit_bytes)
+                return Answer(response.status_code, response.headers, body, response.url)
+
+        return self._patiently(method, url, ask, attempts)
+
+    def open(self, url: str, *, headers: Mapping[str, str], allow: frozenset[int]) -> requests.Response:
+        """Return the answer to GET *url*, its body still to be read (`pieces`); errors as of `request`."""
+
+        def ask() -> requests.Response:
+            response = self._send("GET", url, headers=headers)
+            try:
+                self._raise_for_status(response, allow)
+            except BaseException:
+                response.close()
+                raise
+            return response
+
+        return self._patiently("GET", url, ask)
+
+    def do_request(
+        self,
+        url: str,
+        method: str = "GET",
+        data: Any = None,
+        headers: dict[str, str] | None = None,
+        json: Any = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Make a request for the methods that oras defines; status 404 is an answer."""
+        del json, stream
+        response = self._patiently(method, url, lambda: self._send(method, url, data=data, headers=headers))
+        self._raise_for_status(response, frozenset({404}))
+        return response
+
+    @property
+    def patience(self) -> Patience:
+        """What to do when a request fails."""
+        return self._access.patience
+
+    def _patiently(
+        self, method: str, url: str, ask: Callable[[], Outcome], attempts: int | None = None
+    ) -> Outcome:
+        """Call *ask* until it succeeds, it makes no sense any more, or patience ends."""
+        patience = self.patience
+        attempts = attempts or patience.attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                return ask()
+            except _StatusError as failure:
+                wait_s = failure.retry_after_s
+                if failure.status not in _WORTH_ANOTHER_TRY or attempt == attempts:
+                    raise failure.error from None
+                if wait_s is not None and wait_s > patience.longest_wait_s:
+                    raise too_long_a_wait(failure.error, wait_s) from None
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
+                wait_s = None
+                if is_hopeless(failure) or attempt == attempts:
+                    raise error_of_failure(method, url, failure, self.host) from failure
+            backoff_s = patience.first_wait_s * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+            time.sleep(backoff_s if wait_s is None else wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        action: str | None = None,
+        data: Body = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Make a request, answer the challenge if one comes, and follow redirects."""
+        action = action or ("pull" if method in ("GET", "HEAD") else "push")
+        for _ in range(3):
+            proof = self._authenticator.proof(action)
+            response = self._follow(method, url, data, headers or {}, proof)
+            if response.status_code != 401 or not self._is_ours(response.url):
+                break
+            challenge = response.headers.get("WWW-Authenticate", "")
+            response.close()
+            self._authenticator.answer(action, proof, challenge, method=method, url=shown(url))
+        return response
+
+    def _follow(
+        self, method: str, url: str, data: Body, headers: Mapping[str, str], proof: str | None
+    ) -> requests.Response:
+        for _ in range(MAX_REDIRECTS + 1):
+            sent = {"Accept-Encoding": "identity", **headers}
+            if proof is not None and self._is_ours(url):
+                sent["Authorization"] = proof
+            response: requests.Response = self.session.request(
+                method, url, data=data, headers=sent, stream=True, timeout=_TIMEOUTS_S, allow_redirects=False
+            )
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or location is None:
+                return response
+            response.close()
+            url = self.resolve_url(url, location)
+        raise RegistryError(method, shown(url), f"more than {MAX_REDIRECTS} redirects")
+
+    def resolve_url(self, url: str, location: str) -> str:
+        """Return where *location*, which *url* answered, leads; `RegistryError` if from HTTPS to HTTP."""
+        found = urljoin(url, location)
+        schemes = {"https"} if url.startswith("https:") else {"http", "https"}
+        if urlsplit(found).scheme not in schemes:
+            raise RegistryError("GET", shown(url), f"leads to {shown(found)!r}, which is not encrypted")
+        return found
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether *url* is the registry itself: nobody else gets to see who we are."""
+        return _origin(url) == _origin(self.base_url)
+
+    def _raise_for_status(self, response: requests.Response, allow: frozenset[int]) -> None:
+        if response.status_code < 400 or response.status_code in allow:
+            return
+        method = response.request.method or ""
+        body = b"" if method == "HEAD" else _read_some(response, MAX_ERROR_BYTES)
+        response.close()
+        error = error_of_answer(method, response.url, response.status_code, response.reason, body, self.host)
+        raise _StatusError(error, response.status_code, retry_after(response.headers))
+
+    @cached_property
+    def _credentials(self) -> Credentials | None:
+        return self._access.credentials or find_credentials(self.host, self._access.authfile)
+
+    def _ask_token_service(
+        self, method: str, url: str, *, params: list[tuple[str, str]], authorization: str | None
+    ) -> bytes:
+        if urlsplit(url).scheme not in ({"https"} if self.prefix == "https" else {"http", "https"}):
+            raise RegistryError(
+                method, shown(url), "the registry names a token service that is not encrypted"
+            )
+        headers = {} if authorization is None else {"Authorization": authorization}
+
+        def ask() -> bytes:
+            with self.session.request(
+                method,
+                url,
+                params=params if method == "GET" else None,
+                data=params if method == "POST" else None,
+                headers=headers,
+                stream=True,
+                timeout=_TIMEOUTS_S,
+                allow_redirects=False,
+            ) as response:
+                self._raise_for_status(response, frozenset())
+                return _read(response, MAX_TOKEN_BYTES)
+
+        return self._patiently(method, url, ask)
+
+
+MAX_TOKEN_BYTES: Final = 1 << 20
+"""A token service's answer longer than this is refused."""
+
+
+class _StatusError(Exception):
+    """An answer that is an error, perhaps one that passes."""
+
+    def __init__(self, error: RegistryError, status: int, retry_after_s: float | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """HTTPS with the certificates of a context besides those that requests knows."""
+
+    def __init__(self, context: ssl.SSLContext, **options: Any) -> None:
+        self._context = context
+        super().__init__(**options)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, ssl_context=self._context, **options)
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError as error:
+            raise StorageError(
+                ca_file, "no certificates in PEM form", hint="pass --ca-file FILE.pem"
+            ) from error
+        except OSError as error:
+            raise StorageError.from_os_error(error, ca_file) from error
+    return context
+
+
+def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def pieces(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body of *response* piece by piece, exactly the bytes sent."""
+    yield from response.raw.stream(CHUNK_BYTES, decode_content=False)
+
+
+def _read(response: requests.Response, limit_bytes: int) -> bytes:
+    body = _read_some(response, limit_bytes + 1)
+    if len(body) > limit_bytes:
+        method = response.request.method or ""
+        raise RegistryError(method, shown(response.url), f"an answer of more than {limit_bytes} bytes")
+    return body
+
+
+def _read_some(response: requests.Response, limit_bytes: int) -> bytes:
+    body = bytearray()
+    for piece in pieces(response):
+        body += piece
+        if len(body) >= limit_bytes:
+            break
+    return bytes(body[:limit_bytes])
+
+
+def _api_host(host: str) -> str:
+    """Return where the API of *host* is: Docker Hub's is not at the name that references have."""
+    return "registry-1.docker.io" if host == "docker.io" else host
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
