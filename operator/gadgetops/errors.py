@@ -12,6 +12,8 @@ Every error that gadgetops raises on purpose.
     │   ├── SizeMismatch
     │   ├── DigestMismatch
     │   └── UnsupportedMediaType
+    ├── KeyFileError               a signing key cannot be read or opened: file, reason
+    ├── VerificationError          a signature does not hold; the only thing verify raises: check, reason
     ├── RegistryError              a registry did not do what was asked: method, URL, status, codes
     │   ├── Unauthorized
     │   └── Denied
@@ -20,6 +22,8 @@ Every error that gadgetops raises on purpose.
     ├── MarkdownError              the marks of generated regions make no sense: file, line
     ├── TraceError                 this machine or target cannot be traced: what is missing
     ├── RecordingError             a recording cannot be read or written: file
+    ├── IgOutputError              what ig printed cannot be read: source, line
+    ├── QueryError                 SQL that asks for more than reading, or that DuckDB refuses; exit 2
     └── DriftError                 generated text differs: file, region, diff; exit 3
 
 Fields first: each class stores what went wrong as attributes and composes its sentence from them, lower
@@ -199,6 +203,41 @@ class Denied(RegistryError):
     """The registry knows who asks and says no."""
 
 
+class KeyFileError(GadgetOpsError):
+    """
+    A key to sign or verify with cannot be read; says the file, never what is in it.
+
+    Args:
+        what: The file.
+        reason: Why it is no key, or cannot be opened.
+    """
+
+    def __init__(self, what: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{what}: {reason}", hint=hint)
+        self.what = what
+        self.reason = reason
+
+
+class VerificationError(GadgetOpsError):
+    """
+    An image is not proven to be what somebody signed.
+
+    Args:
+        what: The image.
+        check: Which check failed: `"image"` (it cannot be found), `"presence"` (nothing is signed),
+            `"document"` (what is attached cannot be read), `"signature"` (none is by a given key),
+            `"claim"` (what is signed says nothing known here), `"digest"` (it is about other content) or
+            `"content"` (a part of the image is missing, or altered).
+        reason: What was seen.
+    """
+
+    def __init__(self, what: str, check: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{what}: not verified: {check}: {reason}", hint=hint)
+        self.what = what
+        self.check = check
+        self.reason = reason
+
+
 class ObjectError(GadgetOpsError):
     """
     Bytes that are not a BPF ELF we can read.
@@ -278,6 +317,30 @@ class RecordingError(GadgetOpsError):
     def __init__(self, path: Path, problem: str, *, hint: str | None = None) -> None:
         super().__init__(f"{path}: {problem}", hint=hint)
         self.path = path
+        self.reason = problem
+
+
+class QueryError(GadgetOpsError):
+    """A query is no single statement that reads, or DuckDB refuses it."""
+
+    exit_status = 2
+
+
+class IgOutputError(GadgetOpsError):
+    """
+    What `ig` printed cannot be read as events.
+
+    Args:
+        source: File, or `standard input`.
+        line: Where, counted from 1; None for the whole.
+        problem: What is wrong there.
+    """
+
+    def __init__(self, source: str, line: int | None, problem: str, *, hint: str | None = None) -> None:
+        place = source if line is None else f"{source}: line {line}"
+        super().__init__(f"{place}: {problem}", hint=hint)
+        self.source = source
+        self.line = line
         self.reason = problem
 
 

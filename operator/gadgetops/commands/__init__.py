@@ -28,6 +28,9 @@ VERBS: Final = {
     "remove": "Remove images from the store.",
     "export": "Write images to a tar file.",
     "import-image": "Read images from a tar file.",
+    "keygen": "Make a pair of keys for signing.",
+    "sign": "Sign an image.",
+    "verify": "Check who signed an image, and that it is unaltered.",
     "record": "Record the allocations of a process.",
     "leaks": "Show what was never released, by stack.",
 }

@@ -1,0 +1,1 @@
+"""Signatures and attestations of images: made, attached, found and verified; keys included."""
