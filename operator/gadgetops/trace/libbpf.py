@@ -9,17 +9,31 @@ callback per event through any foreign-function interface would cost more than t
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_bool,
+    c_char_p,
+    c_int,
+    c_long,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from gadgetops.errors import TraceError
+from gadgetops.trace import uprobe_multi
 
 _LOG_SIZE_BYTES: Final = 1 << 22
 _SHOWN_LOG_LINES: Final = 15
+_AT_ONCE: Final = 64
 
 
 class _OpenOptions(Structure):
@@ -51,6 +65,11 @@ _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32]),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
     "bpf_map_lookup_elem": (c_int, [c_int, c_void_p, c_void_p]),
+    "bpf_map_update_elem": (c_int, [c_int, c_void_p, c_void_p, c_uint64]),
+    "bpf_object__next_program": (c_void_p, [c_void_p, c_void_p]),
+    "bpf_program__section_name": (c_char_p, [c_void_p]),
+    "bpf_program__set_expected_attach_type": (c_int, [c_void_p, c_int]),
+    "bpf_program__fd": (c_int, [c_void_p]),
     "bpf_program__attach": (c_void_p, [c_void_p]),
     "bpf_program__attach_uprobe": (c_void_p, [c_void_p, c_bool, c_int, c_char_p, c_size_t]),
     "bpf_link__destroy": (c_int, [c_void_p]),
@@ -73,17 +92,18 @@ class LoadedObject:
     """
     A BPF object in the kernel: maps sized, variables set, programs attached while it is open.
 
-    Use as a context manager: open, `set_variable` and `resize`, `load`, then attach.
+    Use as a context manager: open, `set_bytes` and `resize`, `load`, then attach.
 
     Args:
         data: The object's bytes.
         name: Shown by the kernel's tools.
+        by_link: Attach uprobes by links and not by perf events; None: where the kernel has them.
 
     Raises:
         TraceError: libbpf is missing or refuses the object.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, *, by_link: bool | None = None) -> None:
         self._lib = _library()
         self._log = ctypes.create_string_buffer(_LOG_SIZE_BYTES)
         options = _OpenOptions(
@@ -94,6 +114,8 @@ class LoadedObject:
         )
         self._data = data
         self._links: list[int] = []
+        self._link_fds: list[int] = []
+        self._by_link = uprobe_multi.is_supported() if by_link is None else by_link
         self._object = self._lib.bpf_object__open_mem(data, len(data), byref(options))
         if not self._object:
             raise TraceError(f"libbpf cannot open the object: {_last_error()}")
@@ -130,6 +152,8 @@ class LoadedObject:
         Raises:
             TraceError: The kernel refuses; the last lines of the verifier's log are in the message.
         """
+        for program in self._uprobes() if self._by_link else ():
+            self._lib.bpf_program__set_expected_attach_type(program, uprobe_multi.ATTACH_TYPE)
         if self._lib.bpf_object__load(self._object) == 0:
             return
         problem = f"the kernel refuses the object: {_last_error()}"
@@ -152,36 +176,71 @@ class LoadedObject:
         found = self._lib.bpf_map_lookup_elem(self.map_fd(name), byref(c_uint32(key)), value)
         return value.raw if found == 0 else None
 
+    def update(self, name: str, key: bytes, value: bytes) -> None:
+        """Set *key* of map *name* to *value*."""
+        if self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0) != 0:
+            raise TraceError(f"map {name} cannot be filled: {_last_error()}")
+
     def attach(self, program: str) -> None:
         """Attach *program* where its section says."""
         self._keep(self._lib.bpf_program__attach(self._program(program)), program)
 
     def attach_uprobe(
-        self, program: str, path: Path, offset_bytes: int, *, at_return: bool, pid: int | None = None
+        self,
+        program: str,
+        path: Path,
+        offsets_bytes: Sequence[int],
+        *,
+        at_return: bool,
+        pid: int | None = None,
     ) -> None:
         """
-        Attach *program* to an instruction of a file.
+        Attach *program* to instructions of a file.
 
         Args:
             program: Name of the program.
             path: The file; what counts is its inode.
-            offset_bytes: Of the instruction, in the file.
-            at_return: To the return of the function that begins there.
+            offsets_bytes: Of the instructions, in the file.
+            at_return: To the returns of the functions whose first instructions these are; anywhere before the
+                stack pointer (arm64: the link register, too) changes is as good.
             pid: Only in this process; in all that map the file if None.
+
+        Raises:
+            TraceError: The kernel refuses; what was attached stays so.
         """
-        link = self._lib.bpf_program__attach_uprobe(
-            self._program(program), at_return, -1 if pid is None else pid, os.fsencode(path), offset_bytes
-        )
-        self._keep(link, f"{program} to {path}+{offset_bytes:#x}")
+        what = f"{program} to {path}+{','.join(map(hex, offsets_bytes))}"
+        if self._by_link:
+            self._create_link(program, what, path, offsets_bytes, at_return=at_return, pid=pid or 0)
+            return
+        for offset in offsets_bytes:
+            link = self._lib.bpf_program__attach_uprobe(
+                self._program(program), at_return, -1 if pid is None else pid, os.fsencode(path), offset
+            )
+            self._keep(link, what)
+
+    def _create_link(self, program: str, what: str, *place: Any, **how: Any) -> None:
+        fd = self._lib.bpf_program__fd(self._program(program))
+        try:
+            self._link_fds.append(uprobe_multi.create_link(fd, *place, **how))
+        except OSError as error:
+            raise TraceError(f"cannot attach {what}: {error.strerror}", hint=_attach_hint()) from error
 
     def detach(self) -> None:
         """Detach all programs."""
-        if not self._links:
-            return
-        # The kernel waits a quarter of a second for each: together, that is one wait.
-        with ThreadPoolExecutor(len(self._links)) as pool:
+        # The kernel waits for each until no processor runs it any more: together, links wait once.
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             list(pool.map(self._lib.bpf_link__destroy, self._links))
+            list(pool.map(os.close, self._link_fds))
         self._links.clear()
+        self._link_fds.clear()
+
+    def _uprobes(self) -> Iterator[int]:
+        """Yield the programs for instructions of files and for returns to them."""
+        program = self._lib.bpf_object__next_program(self._object, None)
+        while program:
+            if self._lib.bpf_program__section_name(program).startswith((b"uprobe/", b"uretprobe/")):
+                yield program
+            program = self._lib.bpf_object__next_program(self._object, program)
 
     def _keep(self, link: int | None, what: str) -> None:
         if not link:

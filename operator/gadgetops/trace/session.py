@@ -187,7 +187,7 @@ class Session:
         if offset is None:
             self.attached.missing.append(program)
             return
-        self._bpf.attach_uprobe(program, allocator.probed, offset, at_return=at_return, pid=allocator.pid)
+        self._bpf.attach_uprobe(program, allocator.probed, [offset], at_return=at_return, pid=allocator.pid)
         self.attached.programs[program] = f"{allocator.path}+{offset:#x}"
         self._n_probes += 1
 
