@@ -56,7 +56,7 @@ def ask(events: list[Event], lost: int = 0) -> Leaks:
             "lost": np.zeros(len(events), np.int64),
         }
         writer.write_events(columns, OPERATIONS)
-        writer.close(stacks=[], frames=[], modules=[], counters={"lost": lost}, end="complete")
+        writer.close(counters={"lost": lost}, end="complete")
         return leaks(open_recording(writer.path))
 
 

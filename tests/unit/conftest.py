@@ -7,23 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gadgetops.recording.schema import FrameRow, ModuleRow
+from gadgetops.recording.schema import FrameRow, ModuleRow, ProcessRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter
 
 Event = tuple[Any, ...]
 """Operation, address and size, then by default: stack 1, thread 1, process 1, nothing lost."""
 
 DEFAULTS = (0, 0, 1, 1, 1, 0)
-STACKS = [(1, [1, 3]), (2, [2, 3]), (3, [9, 3])]
+STACKS = [StackRow(1, [1, 3]), StackRow(2, [2, 3]), StackRow(3, [9, 3])]
 FRAMES = [
-    FrameRow(1, 0, 0x401010, 1, 0x1010, "inner", "a.c", 5),
-    FrameRow(1, 1, 0x401010, 1, 0x1010, "outer", "a.c", 9),
-    FrameRow(2, 0, 0x402020, 1, 0x2020, None, None, None),
-    FrameRow(3, 0, 0x403030, None, None, "main", None, None),
-    FrameRow(9, 0, 0x501010, 1, 0x1010, "inner", "a.c", 5),
-    FrameRow(9, 1, 0x501010, 1, 0x1010, "outer", "a.c", 9),
+    FrameRow(1, 0x401010, 1, 0x1010),
+    FrameRow(2, 0x402020, 1, 0x2020),
+    FrameRow(3, 0x403030, None, None),
+    FrameRow(9, 0x501010, 1, 0x1010),
+]
+SYMBOLS = [
+    SymbolRow(1, 0, "inner", "a.c", 5),
+    SymbolRow(1, 1, "outer", "a.c", 9),
+    SymbolRow(3, 0, "main", None, None),
+    SymbolRow(9, 0, "inner", "a.c", 5),
+    SymbolRow(9, 1, "outer", "a.c", 9),
 ]
 MODULES = [ModuleRow(1, 1, "/bin/program", "c0ffee", 0x400000, 0x410000, 0, 5)]
+PROCESSES = [ProcessRow(5, 1, "start", None, "program", None)]
 
 
 def columns_of(events: Sequence[Event]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -48,8 +54,13 @@ def write_recording(tmp_path: Path) -> Callable[..., Path]:
         events: Sequence[Event], *, name: str = "r.gadgetrec", modules: Any = MODULES, **counters: int
     ) -> Path:
         writer = RecordingWriter.create(tmp_path / name, {"host": {"kernel": "6.1"}})
+        writer.write_modules(modules)
+        writer.write_frames(FRAMES)
+        writer.write_stacks(STACKS)
+        writer.write_processes(PROCESSES)
         writer.write_events(*columns_of(events))
-        writer.close(stacks=STACKS, frames=FRAMES, modules=modules, counters=counters, end="complete")
+        writer.write_symbols(SYMBOLS)
+        writer.close(counters=counters, end="complete")
         return writer.path
 
     return write

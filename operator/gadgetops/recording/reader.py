@@ -1,8 +1,8 @@
 """
 Reading a recording, whole or cut off anywhere: what is readable is read, and what is missing is said.
 
-Queries see four tables, `events`, `stacks`, `frames` and `modules`; what is missing is empty. Answers are
-left to `analysis`.
+Queries see the tables `events`, `stacks`, `frames`, `modules` and `processes`; what is missing is empty.
+Answers are left to `analysis`.
 """
 
 import contextlib
@@ -18,17 +18,13 @@ import duckdb
 
 from gadgetops.errors import RecordingError, StorageError
 from gadgetops.recording.schema import (
-    EVENT_COLUMNS,
     FORMAT_VERSION,
-    FRAME_COLUMNS,
-    FRAMES_NAME,
     HEADER_NAME,
-    MODULE_COLUMNS,
-    MODULES_NAME,
-    SEGMENT_GLOB,
-    STACK_COLUMNS,
-    STACKS_NAME,
+    SEGMENT_TABLES,
+    SYMBOL_COLUMNS,
+    SYMBOLS_NAME,
     check_path,
+    parse_segment_name,
     segment_name,
 )
 from gadgetops.units import plural
@@ -36,12 +32,19 @@ from gadgetops.units import plural
 MEMORY_LIMIT: Final = "1GiB"
 """What DuckDB may hold before it spills to disk; with Python and its own overhead below 2 GiB."""
 
-_TABLES: Final = {
-    "stacks": (STACKS_NAME, STACK_COLUMNS),
-    "frames": (FRAMES_NAME, FRAME_COLUMNS),
-    "modules": (MODULES_NAME, MODULE_COLUMNS),
-}
-_SEGMENT: Final = re.compile(r"events-(\d{5,})\.parquet")
+_TABLES: Final = {**SEGMENT_TABLES, "symbols": SYMBOL_COLUMNS}
+_FRAMES_VIEW: Final = """
+    create view frames as
+    select
+        frame_id, coalesce(position, 0) as position, address, module_id, module_offset, function, file, line
+    from stored_frames left join symbols using (frame_id)
+"""
+_VIEW_NAMES: Final = {"frames": "stored_frames"}
+_TYPES: Final = """
+    select file_name, list(name || ' ' || lower(coalesce(duckdb_type, '')))
+    from parquet_schema($names)
+    group by file_name
+"""
 _HINT: Final = "name a folder that `gadgetops record` wrote"
 
 
@@ -53,8 +56,8 @@ class Recording:
     Args:
         path: The folder.
         header: recording.json; empty if it cannot be read.
-        segments: Readable event segments, in order.
-        tables: Readable files of `stacks`, `frames`, `modules`, by these names.
+        segments: Readable files of events, in order.
+        tables: Readable files of each table, in order; `symbols` besides those of a segment.
         n_events: How many events can be read.
         n_missing: How many more there were; None if nobody can say.
         problems: What is missing, a sentence each; empty for a whole recording.
@@ -63,7 +66,7 @@ class Recording:
     path: Path
     header: Mapping[str, Any]
     segments: tuple[Path, ...]
-    tables: Mapping[str, Path]
+    tables: Mapping[str, tuple[Path, ...]]
     n_events: int
     n_missing: int | None
     problems: tuple[str, ...] = field(default=())
@@ -75,6 +78,11 @@ class Recording:
         known = counters if isinstance(counters, dict) else {}
         return {name: value for name, value in known.items() if type(value) is int and value >= 0}
 
+    @property
+    def lacks_symbols(self) -> bool:
+        """Whether it has return addresses and no symbols: `gadgetops symbolize` finds them, also later."""
+        return bool(self.tables["frames"]) and not self.tables["symbols"]
+
     @contextlib.contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """
@@ -85,10 +93,9 @@ class Recording:
         """
         with tempfile.TemporaryDirectory(prefix="gadgetops-") as scratch, _connection(scratch) as connection:
             try:
-                _create_view(connection, "events", EVENT_COLUMNS, self.segments)
-                for table, (_, columns) in _TABLES.items():
-                    files = [self.tables[table]] if table in self.tables else []
-                    _create_view(connection, table, columns, files)
+                for table, columns in _TABLES.items():
+                    _create_view(connection, _VIEW_NAMES.get(table, table), columns, self.tables[table])
+                connection.execute(_FRAMES_VIEW)
                 yield connection
             except duckdb.Error as error:
                 raise RecordingError(self.path, _first_line(error)) from error
@@ -115,13 +122,14 @@ def _open(path: Path, *, thorough: bool) -> Recording:
     header, problems = _read_header(path)
     with _connection() as connection:
         files = _Files(connection, path, thorough=thorough)
-        segments = files.segments(names)
-        tables = files.tables(names)
-    if not header and not segments:
+        counts = {table: files.counts(table, names) for table in _TABLES}
+    if not header and not counts["events"]:
         raise RecordingError(path, "nothing in it is readable", hint="; ".join([*problems, *files.problems]))
-    recording = Recording(path, header, tuple(segments), tables, sum(segments.values()), 0)
+    tables = {table: tuple(found) for table, found in counts.items()}
+    n_rows = {table: sum(found.values()) for table, found in counts.items()}
+    recording = Recording(path, header, tables["events"], tables, n_rows["events"], 0)
     recording = replace(recording, n_missing=_n_missing(recording))
-    problems += [*files.problems, *_incompleteness(recording)]
+    problems += [*files.problems, *_incompleteness(recording, n_rows)]
     return replace(recording, problems=tuple(problems))
 
 
@@ -135,10 +143,11 @@ def _names(path: Path) -> frozenset[str]:
         raise RecordingError(path, "not a recording: it is no folder", hint=_HINT) from error
     except OSError as error:
         raise StorageError.from_os_error(error, path) from error
-    known = {HEADER_NAME, *(name for name, _ in _TABLES.values())}
-    ours = frozenset(name for name in names if name in known or _SEGMENT.fullmatch(name))
+    ours = frozenset(
+        name for name in names if name in (HEADER_NAME, SYMBOLS_NAME) or parse_segment_name(name)
+    )
     if not ours:
-        raise RecordingError(path, f"not a recording: no {HEADER_NAME} or {SEGMENT_GLOB} in it", hint=_HINT)
+        raise RecordingError(path, f"not a recording: no {HEADER_NAME} and no segment in it", hint=_HINT)
     return ours
 
 
@@ -169,41 +178,56 @@ class _Files:
         self._path = path
         self._thorough = thorough
 
-    def segments(self, names: frozenset[str]) -> dict[Path, int]:
-        """Return the readable segments in order, with their number of events."""
-        numbers = sorted(int(match[1]) for match in map(_SEGMENT.fullmatch, names) if match)
-        absent = sorted({*range(numbers[-1] if numbers else 0)} - {*numbers})
-        self.problems += [f"{segment_name(number)} is missing" for number in absent]
-        counts = {self._path / name: self._n_rows(name, EVENT_COLUMNS) for name in map(segment_name, numbers)}
-        return {path: count for path, count in counts.items() if count is not None}
+    def counts(self, table: str, names: frozenset[str]) -> dict[Path, int]:
+        """Return the number of rows of each readable file of *table*, in their order."""
+        if table == "symbols":
+            present = [SYMBOLS_NAME] if SYMBOLS_NAME in names else []
+        else:
+            numbers = sorted(
+                number for found, number in filter(None, map(parse_segment_name, names)) if found == table
+            )
+            self._note_gaps(table, numbers)
+            present = [segment_name(table, number) for number in numbers]
+        return self._n_rows([self._path / name for name in present], _TABLES[table])
 
-    def tables(self, names: frozenset[str]) -> dict[str, Path]:
-        """Return the readable files besides the segments, by table."""
-        found = {}
-        for table, (name, columns) in _TABLES.items():
-            if name not in names:
-                self.problems.append(f"{name} is missing")
-            elif self._n_rows(name, columns) is not None:
-                found[table] = self._path / name
-        return found
+    def _note_gaps(self, table: str, numbers: Sequence[int]) -> None:
+        """Only events are in every segment."""
+        absent = sorted({*range(numbers[-1])} - {*numbers}) if table == "events" and numbers else []
+        self.problems += [f"{segment_name(table, number)} is missing" for number in absent]
 
-    def _n_rows(self, name: str, columns: Mapping[str, str]) -> int | None:
-        """Return the number of rows of a file with these *columns*; None, and a problem, if it is not one."""
-        source = f"read_parquet({_literal(self._path / name)})"
-        rows = "count(*)" if not self._thorough else f"count(*), bit_xor(hash({', '.join(columns)}))"
+    def _n_rows(self, paths: Sequence[Path], columns: Mapping[str, str]) -> dict[Path, int]:
+        """Return the number of rows of each of *paths* that has these *columns*; a problem for each other."""
+        if not paths:
+            return {}
         try:
-            description = f"describe select * from {source}"  # noqa: S608 - our own names, quoted
-            described = self._connection.execute(description).fetchall()
-            types = {row[0]: row[1].lower() for row in described}
-            wrong = [column for column, sql_type in columns.items() if types.get(column) != sql_type]
-            if wrong:
-                self.problems.append(f"{name}: not the columns of a recording: {', '.join(wrong)}")
-                return None
-            query = f"select {rows} from {source}"  # noqa: S608 - our own names, quoted
-            return int(self._connection.execute(query).fetchall()[0][0])
+            return self._asked(paths, columns)
         except duckdb.Error as error:
-            self.problems.append(f"{name} cannot be read: {_short(error, self._path / name)}")
-            return None
+            if len(paths) > 1:
+                middle = len(paths) // 2
+                return self._n_rows(paths[:middle], columns) | self._n_rows(paths[middle:], columns)
+            self.problems.append(f"{paths[0].name} cannot be read: {_short(error, paths[0])}")
+            return {}
+
+    def _asked(self, paths: Sequence[Path], columns: Mapping[str, str]) -> dict[Path, int]:
+        """As `_n_rows`, with one question for all files; DuckDB raises if any of them cannot be read."""
+        names = [_pattern(path) for path in paths]
+        n_rows = self._by_file("select file_name, num_rows from parquet_file_metadata($names)", names)
+        types = self._by_file(_TYPES, names)
+        right = {path: n_rows[path.name] for path in paths if self._has(path, types[path.name], columns)}
+        for path in right if self._thorough else ():
+            query = f"select bit_xor(hash({', '.join(columns)})) from {_source([path])}"  # noqa: S608 - our names
+            self._connection.execute(query).fetchall()
+        return right
+
+    def _by_file(self, query: str, names: Sequence[str]) -> dict[str, Any]:
+        rows = self._connection.execute(query, {"names": names}).fetchall()
+        return {Path(name).name: value for name, value in rows}
+
+    def _has(self, path: Path, types: Sequence[str], columns: Mapping[str, str]) -> bool:
+        wrong = [column for column, sql_type in columns.items() if f"{column} {sql_type}" not in types]
+        if wrong:
+            self.problems.append(f"{path.name}: not the columns of a recording: {', '.join(wrong)}")
+        return not wrong
 
 
 def _n_missing(recording: Recording) -> int | None:
@@ -211,12 +235,17 @@ def _n_missing(recording: Recording) -> int | None:
     return None if expected is None else max(0, expected - recording.n_events)
 
 
-def _incompleteness(recording: Recording) -> Iterator[str]:
+def _incompleteness(recording: Recording, n_rows: Mapping[str, int]) -> Iterator[str]:
     """What the header says against what is there."""
     if recording.header and recording.header.get("end") is None:
         yield "the recorder did not end it: later events are missing"
     if recording.n_missing:
         yield f"{plural(recording.n_missing, 'event')} of {recording.counters['events']:,} cannot be read"
+    rows = recording.header.get("rows")
+    for table, expected in rows.items() if isinstance(rows, dict) else ():
+        missing = expected - n_rows.get(table, 0) if type(expected) is int else 0
+        if missing > 0:
+            yield f"{missing:,} of {plural(expected, 'row')} of {table} cannot be read"
 
 
 @contextlib.contextmanager
@@ -239,18 +268,22 @@ def _create_view(
     connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], files: Sequence[Path]
 ) -> None:
     if files:
-        source = f"read_parquet([{', '.join(map(_literal, files))}])"
-        query = f"select {', '.join(columns)} from {source}"  # noqa: S608 - our own names, quoted
+        query = f"select {', '.join(columns)} from {_source(files)}"  # noqa: S608 - our own names, quoted
         connection.execute(f"create view {name} as {query}")
     else:
         described = ", ".join(f"{column} {sql_type}" for column, sql_type in columns.items())
         connection.execute(f"create table {name} ({described})")
 
 
-def _literal(path: Path) -> str:
-    """Return *path* as SQL text, its wildcards taken as they stand."""
-    escaped = re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute()))
-    return "'" + escaped.replace("'", "''") + "'"
+def _source(paths: Sequence[Path]) -> str:
+    """Return what stands for the rows of *paths* in SQL."""
+    literals = ("'" + _pattern(path).replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{', '.join(literals)}])"
+
+
+def _pattern(path: Path) -> str:
+    """Return *path* as DuckDB takes it, its wildcards as they stand."""
+    return re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute()))
 
 
 def _short(error: Exception, path: Path) -> str:

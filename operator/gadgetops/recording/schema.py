@@ -4,6 +4,8 @@ The recording format, version 1: names of files, columns and their types; docs/r
 Integers are signed, because Spark reads unsigned Parquet columns as decimals. Nothing heavy is imported here.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,10 +18,7 @@ SUFFIX: Final = ".gadgetrec"
 """What the name of a recording's folder ends with, by custom."""
 
 HEADER_NAME: Final = "recording.json"
-STACKS_NAME: Final = "stacks.parquet"
-FRAMES_NAME: Final = "frames.parquet"
-MODULES_NAME: Final = "modules.parquet"
-SEGMENT_GLOB: Final = "events-*.parquet"
+SYMBOLS_NAME: Final = "symbols.parquet"
 
 NO_STACK: Final = -1
 """`stack_id` of an event for which no stack was collected."""
@@ -37,22 +36,18 @@ EVENT_COLUMNS: Final = {
     "stack_id": "integer",
     "lost": "bigint",
 }
-"""Column -> SQL type of the event segments."""
+"""Column -> SQL type of the events."""
 
 STACK_COLUMNS: Final = {"stack_id": "integer", "frame_ids": "integer[]"}
-"""Column -> SQL type of stacks.parquet; frames leaf first."""
+"""Column -> SQL type of the stacks; as `StackRow`."""
 
 FRAME_COLUMNS: Final = {
     "frame_id": "integer",
-    "position": "integer",
     "address": "bigint",
     "module_id": "integer",
     "module_offset": "bigint",
-    "function": "varchar",
-    "file": "varchar",
-    "line": "integer",
 }
-"""Column -> SQL type of frames.parquet; as `FrameRow`."""
+"""Column -> SQL type of the stored frames; as `FrameRow`."""
 
 MODULE_COLUMNS: Final = {
     "module_id": "integer",
@@ -64,19 +59,80 @@ MODULE_COLUMNS: Final = {
     "file_offset": "bigint",
     "timestamp_ns": "bigint",
 }
-"""Column -> SQL type of modules.parquet; as `ModuleRow`."""
+"""Column -> SQL type of the modules; as `ModuleRow`."""
+
+PROCESS_COLUMNS: Final = {
+    "timestamp_ns": "bigint",
+    "pid": "integer",
+    "event": "varchar",
+    "parent_pid": "integer",
+    "comm": "varchar",
+    "container": "varchar",
+}
+"""Column -> SQL type of the processes; as `ProcessRow`."""
+
+SYMBOL_COLUMNS: Final = {
+    "frame_id": "integer",
+    "position": "integer",
+    "function": "varchar",
+    "file": "varchar",
+    "line": "integer",
+}
+"""Column -> SQL type of symbols.parquet; as `SymbolRow`."""
+
+SEGMENT_TABLES: Final = {
+    "modules": MODULE_COLUMNS,
+    "frames": FRAME_COLUMNS,
+    "stacks": STACK_COLUMNS,
+    "processes": PROCESS_COLUMNS,
+    "events": EVENT_COLUMNS,
+}
+"""
+Table -> columns of what a segment holds, in the order in which its files become durable: what an event refers
+to is there before the event.
+"""
+
+
+_SEGMENT: Final = re.compile(rf"({'|'.join(SEGMENT_TABLES)})-(\d{{5,}})\.parquet")
+
+
+class StackRow(NamedTuple):
+    """
+    One stack.
+
+    Args:
+        stack_id: Names it within the recording; from 0.
+        frame_ids: Its return addresses, leaf first.
+    """
+
+    stack_id: int
+    frame_ids: Sequence[int]
 
 
 class FrameRow(NamedTuple):
     """
-    One function at one return address; a return address inside inlined code has several rows.
+    One return address.
 
     Args:
-        frame_id: Names the return address; `frame_ids` of a stack refers to it.
-        position: 0 for the innermost inlined function, 1 for the one it was inlined into, and so on.
-        address: The return address, in the process.
+        frame_id: Names it within the recording; `frame_ids` of a stack refers to it.
+        address: In the process.
         module_id: The module it lies in; None where unknown.
         module_offset: The address as an offset in bytes into the module's file; None where unknown.
+    """
+
+    frame_id: int
+    address: int
+    module_id: int | None
+    module_offset: int | None
+
+
+class SymbolRow(NamedTuple):
+    """
+    One function at one return address; a return address inside inlined code has several.
+
+    Args:
+        frame_id: The return address.
+        position: 0 for the innermost inlined function, 1 for the one it was inlined into, and so on.
         function: Name, demangled; None where unknown.
         file: Source file; None where unknown.
         line: Line in it, from 1; None where unknown.
@@ -84,9 +140,6 @@ class FrameRow(NamedTuple):
 
     frame_id: int
     position: int
-    address: int
-    module_id: int | None
-    module_offset: int | None
     function: str | None
     file: str | None
     line: int | None
@@ -94,17 +147,17 @@ class FrameRow(NamedTuple):
 
 class ModuleRow(NamedTuple):
     """
-    One file mapped executable into one process.
+    One file mapped executable into one process, and into those that it forked meanwhile.
 
     Args:
         module_id: Names it within the recording.
-        pid: The process.
+        pid: The process that mapped it.
         path: As the process sees it.
         build_id: GNU build id in hex; None where it has none.
         start_address: First mapped address.
         end_address: The address after the last one.
         file_offset: Offset in bytes into the file of what lies at `start_address`.
-        timestamp_ns: When it was seen, on the clock of the events.
+        timestamp_ns: When it was mapped, on the clock of the events; 0: before the recording.
     """
 
     module_id: int
@@ -117,6 +170,27 @@ class ModuleRow(NamedTuple):
     timestamp_ns: int
 
 
+class ProcessRow(NamedTuple):
+    """
+    Something that befell a process.
+
+    Args:
+        timestamp_ns: When, on the clock of the events.
+        pid: The process.
+        event: `start` (followed from here on), `fork`, `exec` or `exit`.
+        parent_pid: Who forked it; None unless *event* is `fork`.
+        comm: Its name then; None where unknown.
+        container: The container it is in; None where it is in none, or nobody knows.
+    """
+
+    timestamp_ns: int
+    pid: int
+    event: str
+    parent_pid: int | None
+    comm: str | None
+    container: str | None
+
+
 def check_path(path: Path) -> None:
     """Raise `RecordingError` if *path* is no UTF-8: DuckDB, which has the tables, takes no other."""
     try:
@@ -126,6 +200,12 @@ def check_path(path: Path) -> None:
         raise RecordingError(shown, "the path is no UTF-8", hint="choose another name") from error
 
 
-def segment_name(number: int) -> str:
-    """Return the file name of the event segment *number*, counted from 0."""
-    return f"events-{number:05d}.parquet"
+def segment_name(table: str, number: int) -> str:
+    """Return the name of the file that has the rows of *table* of the segment *number*, counted from 0."""
+    return f"{table}-{number:05d}.parquet"
+
+
+def parse_segment_name(name: str) -> tuple[str, int] | None:
+    """Return table and number of the segment file *name*; None if it is none."""
+    match = _SEGMENT.fullmatch(name)
+    return (match[1], int(match[2])) if match else None

@@ -1,8 +1,8 @@
 """
-Writing a recording: events in segments that are durable once closed, the rest when it ends.
+Writing a recording: segments that are durable once closed, symbols and the header's end when it ends.
 
-Every file appears whole or not at all (temporary file, fsync, rename), so a crash loses at most the events
-that were not yet in a segment, and nothing half-written looks complete.
+Every file appears whole or not at all (temporary file, fsync, rename), and what an event refers to before the
+event: a crash loses at most what was not yet in a segment, and nothing half-written looks complete.
 """
 
 import contextlib
@@ -22,25 +22,30 @@ from gadgetops.errors import AlreadyExists, RecordingError, StorageError
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
     FORMAT_VERSION,
-    FRAME_COLUMNS,
-    FRAMES_NAME,
     HEADER_NAME,
-    MODULE_COLUMNS,
-    MODULES_NAME,
-    STACK_COLUMNS,
-    STACKS_NAME,
+    SEGMENT_TABLES,
+    SYMBOL_COLUMNS,
+    SYMBOLS_NAME,
     FrameRow,
     ModuleRow,
+    ProcessRow,
+    StackRow,
+    SymbolRow,
     check_path,
     segment_name,
 )
 
 SEGMENT_EVENTS: Final = 1_000_000
-"""How many events a segment holds, the last one excepted."""
+"""How many events a segment holds at most."""
+SEGMENT_SECONDS: Final = 10.0
+"""How long after its first event a segment is closed at the latest."""
+SEGMENT_ROWS: Final = 250_000
+"""How many rows of other tables are kept in memory at most, where processes come and go without events."""
 
 _TEMPORARY_SUFFIX: Final = ".partial"
 _COPY_OPTIONS: Final = "(format parquet, parquet_version v2, compression zstd, row_group_size 262144)"
 _MAX: Final = np.uint64((1 << 63) - 1)
+_SMALL_TABLES: Final = {name: columns for name, columns in SEGMENT_TABLES.items() if name != "events"}
 
 Columns = dict[str, NDArray[Any]]
 
@@ -49,16 +54,22 @@ class RecordingWriter:
     """
     A recording being written; made by `create`, ended by `close`. For one thread.
 
-    A write that fails leaves what was closed before; its events are gone, and `close` can still be called.
+    Rows that events refer to are given before those events. Memory is bounded by one segment. A write that
+    fails leaves what was closed before; its events are gone, and `close` can still be called.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self.path = path
         self.n_events = 0
+        """Events in closed segments."""
         self._header = header
         self._segments = 0
-        self._buffered: list[Columns] = []
+        self._events: list[Columns] = []
         self._n_buffered = 0
+        self._first_event_s = 0.0
+        self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _SMALL_TABLES}
+        self._n_rows = dict.fromkeys(_SMALL_TABLES, 0)
+        self._symbols: list[SymbolRow] = []
         self._operations: tuple[str, ...] = ()
         self._closed = False
         self._connection = duckdb.connect(config={"threads": 1})
@@ -85,6 +96,7 @@ class RecordingWriter:
             "tool": f"gadgetops {__version__}",
             "ended_at_ns": None,
             "counters": None,
+            "rows": None,
             "end": None,
         }
         text = _header_text(path, full)
@@ -101,6 +113,27 @@ class RecordingWriter:
                 path.rmdir()
             raise
         return cls(path, full)
+
+    def write_modules(self, rows: Iterable[ModuleRow]) -> None:
+        """Append modules; they become durable with the segment."""
+        self._take("modules", rows)
+
+    def write_frames(self, rows: Iterable[FrameRow]) -> None:
+        """Append return addresses; they become durable with the segment."""
+        self._take("frames", rows)
+
+    def write_stacks(self, rows: Iterable[StackRow]) -> None:
+        """Append stacks; they become durable with the segment."""
+        self._take("stacks", rows)
+
+    def write_processes(self, rows: Iterable[ProcessRow]) -> None:
+        """Append what befell processes; they become durable with the segment."""
+        self._take("processes", rows)
+
+    def write_symbols(self, rows: Iterable[SymbolRow]) -> None:
+        """Append symbols; they are kept in memory and written when the recording ends."""
+        self._check_open()
+        self._symbols.extend(rows)
 
     def write_events(self, columns: Mapping[str, NDArray[Any]], operations: Sequence[str]) -> None:
         """
@@ -120,28 +153,50 @@ class RecordingWriter:
         self._check_open()
         events = self._checked(columns, len(operations))
         if tuple(operations) != self._operations:
-            self._close_segment()
+            if self._n_buffered:
+                self.close_segment()
             self._operations = tuple(operations)
         self._append(events)
 
-    def close(
-        self,
-        *,
-        stacks: Iterable[tuple[int, Sequence[int]]],
-        frames: Iterable[FrameRow],
-        modules: Iterable[ModuleRow],
-        counters: Mapping[str, int],
-        end: str,
-    ) -> None:
+    def tick(self) -> None:
+        """
+        Close the segment if its first event is `SEGMENT_SECONDS` old; to be called now and then.
+
+        Raises:
+            StorageError: The segment cannot be written.
+        """
+        is_due = bool(self._n_buffered) and time.monotonic() - self._first_event_s >= SEGMENT_SECONDS
+        if is_due or sum(map(len, self._rows.values())) >= SEGMENT_ROWS:
+            self.close_segment()
+
+    def close_segment(self) -> None:
+        """
+        Make everything durable that was given so far, symbols excepted; nothing happens if that is nothing.
+
+        Raises:
+            RecordingError: A value does not fit its column.
+            StorageError: A file cannot be written.
+        """
+        parts, n_events = self._events, self._n_buffered
+        self._events, self._n_buffered = [], 0
+        if not n_events and not any(self._rows.values()):
+            return
+        number, first_seq = self._segments, self.n_events
+        self._segments += 1
+        self.n_events += n_events
+        for table, columns in _SMALL_TABLES.items():
+            self._write_small(table, columns, number)
+        # Also without events: where numbers have no gap, nothing is missing.
+        self._write_segment(parts or [self._no_events()], number, first_seq)
+
+    def close(self, *, counters: Mapping[str, int], end: str, facts: Mapping[str, Any] | None = None) -> None:
         """
         Write what is left, then recording.json, which makes the recording complete.
 
         Args:
-            stacks: Stack id and frame ids, leaf first.
-            frames: One row a function, see `FrameRow`.
-            modules: See `ModuleRow`.
             counters: `lost`, `failed_stacks` and others; `events` is counted here.
             end: `"complete"`, `"interrupted"`, or another word for how it ended.
+            facts: Further members of recording.json that were not known in the beginning.
 
         Raises:
             RecordingError: It is closed already, or a value does not fit its column.
@@ -150,19 +205,23 @@ class RecordingWriter:
         self._check_open()
         self._closed = True
         try:
-            self._close_segment()
-            self._write_rows(STACKS_NAME, STACK_COLUMNS, stacks)
-            self._write_rows(FRAMES_NAME, FRAME_COLUMNS, frames)
-            self._write_rows(MODULES_NAME, MODULE_COLUMNS, modules)
+            self.close_segment()
         finally:
             self._connection.close()
+        if self._symbols:
+            write_symbols(self.path, self._symbols)
         counted = {"lost": 0, "failed_stacks": 0, **counters, "events": self.n_events}
-        self._header |= {"ended_at_ns": time.time_ns(), "counters": counted, "end": end}
+        ended = {"ended_at_ns": time.time_ns(), "counters": counted, "rows": self._n_rows, "end": end}
+        self._header |= {**(facts or {}), **ended}
         _write_text(self.path / HEADER_NAME, _header_text(self.path, self._header))
 
     def _check_open(self) -> None:
         if self._closed:
             raise RecordingError(self.path, "is closed, nothing more can be written")
+
+    def _take(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._check_open()
+        self._rows[table].extend(rows)
 
     def _checked(self, columns: Mapping[str, NDArray[Any]], n_operations: int) -> Columns:
         expected = [name for name in EVENT_COLUMNS if name != "seq"]
@@ -180,52 +239,79 @@ class RecordingWriter:
         n_events, start = len(events["operation"]), 0
         while start < n_events:
             end = min(n_events, start + SEGMENT_EVENTS - self._n_buffered)
-            self._buffered.append({name: column[start:end] for name, column in events.items()})
+            if not self._n_buffered:
+                self._first_event_s = time.monotonic()
+            self._events.append({name: column[start:end] for name, column in events.items()})
             self._n_buffered += end - start
             start = end
             if self._n_buffered >= SEGMENT_EVENTS:
-                self._close_segment()
+                self.close_segment()
+        self.tick()
 
-    def _close_segment(self) -> None:
-        if not self._n_buffered:
-            return
-        parts, n_events = self._buffered, self._n_buffered
-        self._buffered, self._n_buffered = [], 0
+    def _no_events(self) -> Columns:
+        return {name: _signed(name, np.empty(0)) for name in EVENT_COLUMNS if name != "seq"}
+
+    def _write_segment(self, parts: list[Columns], number: int, first_seq: int) -> None:
         events = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        events["seq"] = np.arange(self.n_events, self.n_events + n_events, dtype=np.int64)
+        events["seq"] = np.arange(first_seq, first_seq + len(events["operation"]), dtype=np.int64)
         names = [*EVENT_COLUMNS]
         names[names.index("operation")] = "cast($operations as varchar[])[operation + 1] as operation"
         self._connection.register("events", events)
         try:
             query = f"select {', '.join(names)} from events"  # noqa: S608 - our own column names
-            self._copy(segment_name(self._segments), query, {"operations": list(self._operations)})
+            path = self.path / segment_name("events", number)
+            _copy(self._connection, path, query, {"operations": list(self._operations)})
         finally:
             self._connection.unregister("events")
-        self._segments += 1
-        self.n_events += n_events
 
-    def _write_rows(self, name: str, columns: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write *rows* column by column: as list parameters they are 50 times as fast as row by row."""
-        values = [*zip(*rows, strict=True)] or [()] * len(columns)
-        selected = [
-            f"unnest(cast(${column} as {sql_type}[])) as {column}" for column, sql_type in columns.items()
-        ]
-        texts = {
-            key: [_plain(value) for value in column] for key, column in zip(columns, values, strict=True)
-        }
-        self._copy(name, f"select {', '.join(selected)}", texts)
+    def _write_small(self, table: str, columns: Mapping[str, str], number: int) -> None:
+        """Write the rows of one table; what could not be written is tried again with the next segment."""
+        rows = self._rows[table]
+        if not rows:
+            return
+        _write_rows(self._connection, self.path / segment_name(table, number), columns, rows)
+        self._n_rows[table] += len(rows)
+        self._rows[table] = []
 
-    def _copy(self, name: str, query: str, parameters: Mapping[str, Any]) -> None:
-        """Write the result of *query* to the file *name*, whole and durable."""
-        path = self.path / name
-        with _whole(path) as temporary:
-            target = str(temporary).replace("'", "''")
-            try:
-                self._connection.execute(f"copy ({query}) to '{target}' {_COPY_OPTIONS}", parameters)
-            except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-                raise RecordingError(self.path, f"{name}: {_first_line(error)}") from error
-            except duckdb.Error as error:
-                raise StorageError(path, _first_line(error)) from error
+
+def write_symbols(path: Path, rows: Iterable[SymbolRow]) -> None:
+    """
+    Write the symbols of the recording in the folder *path*, in place of those that it has.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    with duckdb.connect(config={"threads": 1}) as connection:
+        _write_rows(connection, path / SYMBOLS_NAME, SYMBOL_COLUMNS, rows)
+
+
+def _write_rows(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: Mapping[str, str],
+    rows: Iterable[tuple[Any, ...]],
+) -> None:
+    """Write *rows* column by column: as list parameters they are 50 times as fast as row by row."""
+    values = [*zip(*rows, strict=True)] or [()] * len(columns)
+    selected = [
+        f"unnest(cast(${column} as {sql_type}[])) as {column}" for column, sql_type in columns.items()
+    ]
+    texts = {key: [_plain(value) for value in column] for key, column in zip(columns, values, strict=True)}
+    _copy(connection, path, f"select {', '.join(selected)}", texts)
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection, path: Path, query: str, parameters: Mapping[str, Any]
+) -> None:
+    """Write the result of *query* to the file *path*, whole and durable."""
+    with _whole(path) as temporary:
+        target = str(temporary).replace("'", "''")
+        try:
+            connection.execute(f"copy ({query}) to '{target}' {_COPY_OPTIONS}", parameters)
+        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            raise RecordingError(path.parent, f"{path.name}: {_first_line(error)}") from error
+        except duckdb.Error as error:
+            raise StorageError(path, _first_line(error)) from error
 
 
 def _signed(name: str, column: NDArray[Any]) -> NDArray[Any]:

@@ -2,20 +2,25 @@
 Which file lay where in which process, and when: followed as it happens, so that a process that is gone by the
 end can still be symbolised.
 
-The kernel reports each executable mapping, fork and exec as perf side-band records (perf_event_open(2)), here
-on every CPU; those of other processes are not kept.
+The kernel reports each executable mapping, fork, exec and exit as perf side-band records
+(perf_event_open(2)), here on every CPU; those of other processes are not kept.
 """
 
+import bisect
 import ctypes
 import mmap
 import os
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gadgetops.errors import TraceError
+from gadgetops.recording.schema import ModuleRow, ProcessRow
+from gadgetops.trace.files import File, Files, build_id_of
 from gadgetops.trace.machine import libc
 
 _SYS_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
@@ -28,39 +33,133 @@ _FLAG_BITS: Final = (8, 9, 13, 18, 23, 24, 25)
 _FLAG_BUILD_ID: Final = 34
 _CLOSE_ON_EXEC: Final = 8
 _DATA_PAGES: Final = 256
-_COMM, _FORK, _MMAP2 = 3, 7, 10
+_LOST, _COMM, _EXIT, _FORK, _MMAP2 = 2, 3, 4, 7, 10
 _MISC_EXEC: Final = 1 << 13
 _MISC_BUILD_ID: Final = 1 << 14
+_REMEMBERED_REPLACED: Final = 256
+"""How many replaced mappings of a process are remembered, for events from just before."""
+_READS_OF_THE_GONE: Final = 64
+"""For how many more reads a process that has ended is remembered: its last events may come late."""
+_ANONYMOUS: Final = "//anon"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Mapping:
-    """One executable mapping of a file; addresses and offsets in bytes, time in ns since boot."""
+    """
+    One executable mapping; addresses and offsets in bytes, time in ns since boot.
 
+    Attributes:
+        pid: The process that made it; what it forks meanwhile has it too.
+        file: A handle on the file; None if it could not be had.
+        module_id: Its number in the recording, once a frame lies in it.
+        frame_ids: Numbers of the return addresses that lie in it, by address.
+    """
+
+    pid: int
     timestamp_ns: int
     start_address: int
     end_address: int
     file_offset: int
     path: str
     build_id: str | None
+    file: File | None = None
+    module_id: int | None = None
+    frame_ids: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether an offset into it means anything: code that was generated at run time has no file."""
+        return not self.path.startswith(_ANONYMOUS)
+
+    def offset_bytes(self, address: int) -> int:
+        """Return where *address* lies in the file."""
+        return address - self.start_address + self.file_offset
+
+    def parts_beside(self, other: "Mapping") -> Iterator["Mapping"]:
+        """Yield what is left of it, below and above, when *other* is mapped over it."""
+        if self.start_address < other.start_address:
+            yield replace(self, end_address=other.start_address)
+        if other.end_address < self.end_address:
+            offset = self.offset_bytes(other.end_address)
+            yield replace(
+                self, start_address=other.end_address, file_offset=offset, module_id=None, frame_ids={}
+            )
 
 
-@dataclass
 class AddressSpace:
-    """What one process mapped, in order of time; `exec_times_ns` say when it began anew."""
+    """
+    What one process has mapped, and until when it had what was replaced meanwhile.
 
-    mappings: list[Mapping] = field(default_factory=list)
-    exec_times_ns: list[int] = field(default_factory=list)
+    Attributes:
+        comm: Name of the process.
+        container: The container it is in, if known.
+        threads: Its threads.
+        root: Its root folder, when last seen.
+        stack_numbers: The recording's stack for each of the kernel's ids, while the ids mean the same.
+        stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
+    """
+
+    def __init__(self) -> None:
+        self.comm: str | None = None
+        self.container: str | None = None
+        self.threads: set[int] = set()
+        self.root: File | None = None
+        self.stack_numbers: dict[int, int] = {}
+        self.stacks: dict[tuple[int, ...], int] = {}
+        self._starts: list[int] = []
+        self._mappings: list[Mapping] = []
+        self._replaced: deque[tuple[int, Mapping]] = deque(maxlen=_REMEMBERED_REPLACED)
+
+    def forked(self) -> "AddressSpace":
+        """Return the space of a process that was just forked from this one; its threads are not known yet."""
+        child = AddressSpace()
+        child.comm, child.container, child.root = self.comm, self.container, self.root
+        child.stacks = self.stacks
+        child._starts, child._mappings = [*self._starts], [*self._mappings]
+        return child
+
+    def add(self, new: Mapping) -> None:
+        """Map *new*, in place of what was there."""
+        low = bisect.bisect_right(self._starts, new.start_address) - 1
+        low = low if low >= 0 and self._mappings[low].end_address > new.start_address else low + 1
+        high = bisect.bisect_left(self._starts, new.end_address)
+        covered = self._mappings[low:high]
+        kept = [part for old in covered for part in old.parts_beside(new)]
+        mappings = sorted([*kept, new], key=lambda mapping: mapping.start_address)
+        self._mappings[low:high] = mappings
+        self._starts[low:high] = [mapping.start_address for mapping in mappings]
+        self._replaced.extend((new.timestamp_ns, old) for old in covered)
+        if covered:
+            self.stack_numbers.clear()
+
+    def exec(self, timestamp_ns: int) -> None:
+        """Forget what is mapped: the process executes another program."""
+        self._replaced.extend((timestamp_ns, old) for old in self._mappings)
+        self._starts, self._mappings = [], []
+        self.stack_numbers, self.stacks = {}, {}
 
     def find(self, address: int, timestamp_ns: int) -> Mapping | None:
-        """Return the mapping that held *address* at *timestamp_ns*: the latest then, else the first after."""
-        holding = [m for m in self.mappings if m.start_address <= address < m.end_address]
-        began_ns = max((t for t in self.exec_times_ns if t <= timestamp_ns), default=0)
-        then = [m for m in holding if began_ns <= m.timestamp_ns <= timestamp_ns]
-        if then:
-            return then[-1]
-        after = [m for m in holding if m.timestamp_ns > timestamp_ns]
-        return after[0] if after else None
+        """Return what held *address* at *timestamp_ns*, else what did afterwards, else None."""
+        index = bisect.bisect_right(self._starts, address) - 1
+        now = self._mappings[index] if index >= 0 and address < self._mappings[index].end_address else None
+        if now is not None and now.timestamp_ns <= timestamp_ns:
+            return now
+        before = (
+            mapping
+            for until_ns, mapping in self._replaced
+            if mapping.timestamp_ns <= timestamp_ns < until_ns
+            and mapping.start_address <= address < mapping.end_address
+        )
+        return next(before, now)
+
+
+class _Record(NamedTuple):
+    """One record of the kernel: `perf_event_header` and body, perf_event_open(2)."""
+
+    timestamp_ns: int
+    kind: int
+    misc: int
+    body: bytes
 
 
 class ModuleTracker:
@@ -69,12 +168,26 @@ class ModuleTracker:
 
     Use as a context manager, and call `read` now and then: the kernel keeps 1 MiB a CPU meanwhile.
 
+    Args:
+        container_of: Says which container a process is in; asked once for each process that is followed, its
+            descendants are taken to be in the same.
+
     Raises:
         TraceError: The kernel refuses to report mappings.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, container_of: Callable[[int], str | None] = lambda _pid: None) -> None:
         self.spaces: dict[int, AddressSpace] = {}
+        self.lost = 0
+        """Records that the kernel had no room for."""
+        self.files: dict[int, File] = {}
+        """The file of each module, by its number, as far as it could be had."""
+        self._container_of = container_of
+        self._kept = Files()
+        self._processes: list[ProcessRow] = []
+        self._gone: dict[int, tuple[int, AddressSpace]] = {}
+        self._n_reads = 0
+        self._held_back: list[_Record] = []
         self._fds: list[int] = []
         self._buffers: list[mmap.mmap] = []
         for cpu in sorted(os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))):
@@ -89,33 +202,125 @@ class ModuleTracker:
         for fd in self._fds:
             os.close(fd)
 
-    def follow(self, pid: int) -> None:
-        """Begin with what process *pid* maps now."""
-        self.spaces[pid] = AddressSpace([*_mapped_now(pid)])
+    def follow(self, pid: int) -> AddressSpace:
+        """Begin with what process *pid* maps now; it may be gone."""
+        space = self.spaces[pid] = AddressSpace()
+        space.comm = _comm_now(pid)
+        space.container = self._container_of(pid)
+        space.threads = _threads_now(pid)
+        space.root = self._kept.root_of(pid)
+        for mapping in _mapped_now(pid):
+            self._map(space, mapping)
+        self._note(_now_ns(), pid, "start", space)
+        return space
+
+    def space(self, pid: int) -> AddressSpace:
+        """Return what *pid* has mapped, or had until it went; one that is not followed yet is from now on."""
+        if pid in self.spaces:
+            return self.spaces[pid]
+        if pid not in self._gone:
+            self.follow(pid)
+            self._forget_if_gone(_now_ns(), pid)
+        return self.spaces[pid] if pid in self.spaces else self._gone[pid][1]
 
     def read(self) -> None:
-        """Take in what happened since the last call."""
-        records = [record for buffer in self._buffers for record in _records(buffer)]
-        for timestamp_ns, kind, misc, body in sorted(records, key=lambda record: record[0]):
-            self._take(timestamp_ns, kind, misc, body)
+        """Take in what happened up to this call."""
+        until_ns = _now_ns()
+        self._n_reads += 1
+        self._gone = {
+            pid: gone for pid, gone in self._gone.items() if gone[0] + _READS_OF_THE_GONE > self._n_reads
+        }
+        records = [*self._held_back, *(record for buffer in self._buffers for record in _records(buffer))]
+        records.sort(key=lambda record: record.timestamp_ns)
+        # A CPU that is read first may lack what happened before a record of one that is read last.
+        end = bisect.bisect_right(records, until_ns, key=lambda record: record.timestamp_ns)
+        self._held_back = records[end:]
+        for record in records[:end]:
+            self._take(record)
 
-    def _take(self, timestamp_ns: int, kind: int, misc: int, body: bytes) -> None:
-        pid, second = struct.unpack_from("<II", body)
-        if kind == _FORK:
-            self._fork(pid, parent=second)
-            return
-        space = self.spaces.get(pid)
-        if space is None:
-            return
-        if kind == _COMM and misc & _MISC_EXEC:
-            space.exec_times_ns.append(timestamp_ns)
-        elif kind == _MMAP2:
-            space.mappings.append(_mapping(timestamp_ns, misc, body))
+    def module(self, mapping: Mapping) -> ModuleRow:
+        """Return the row of a mapping that has its number, and keep its file at hand."""
+        number = -1 if mapping.module_id is None else mapping.module_id
+        if mapping.file is not None:
+            self.files[number] = mapping.file
+            mapping.build_id = mapping.build_id or build_id_of(mapping.file.path)
+        return ModuleRow(
+            number,
+            mapping.pid,
+            mapping.path,
+            mapping.build_id,
+            mapping.start_address,
+            mapping.end_address,
+            mapping.file_offset,
+            mapping.timestamp_ns,
+        )
 
-    def _fork(self, pid: int, parent: int) -> None:
-        inherited = self.spaces.get(parent)
-        if pid != parent and inherited is not None:
-            self.spaces[pid] = AddressSpace([*inherited.mappings], [*inherited.exec_times_ns])
+    def take_processes(self) -> list[ProcessRow]:
+        """Return what befell the followed processes since the last call, in order of time."""
+        rows, self._processes = self._processes, []
+        return rows
+
+    def _take(self, record: _Record) -> None:
+        if record.kind == _LOST:
+            self.lost += struct.unpack_from("<Q", record.body, 8)[0]
+            for pid in [*self.spaces]:
+                self._forget_if_gone(record.timestamp_ns, pid)
+            return
+        pid, second, tid = struct.unpack_from("<III", record.body)
+        if record.kind == _FORK:
+            self._fork(record.timestamp_ns, pid, parent=second, tid=tid)
+        elif (space := self.spaces.get(pid)) is None:
+            return
+        elif record.kind == _EXIT:
+            self._exit(record.timestamp_ns, pid, tid, space)
+        elif record.kind == _COMM:
+            self._named(record, pid, second, space)
+        elif record.kind == _MMAP2:
+            self._map(space, _mapping(pid, record))
+
+    def _fork(self, timestamp_ns: int, pid: int, parent: int, tid: int) -> None:
+        origin = self.spaces.get(parent)
+        if origin is None:
+            return
+        if pid != parent:
+            self.spaces[pid] = origin.forked()
+            self._note(timestamp_ns, pid, "fork", self.spaces[pid], parent)
+        self.spaces[pid].threads.add(tid)
+
+    def _exit(self, timestamp_ns: int, pid: int, tid: int, space: AddressSpace) -> None:
+        """Note that a thread has ended, and with the last one the process, whose memory is forgotten."""
+        space.threads.discard(tid)
+        if not space.threads:
+            self._forget(timestamp_ns, pid, space)
+
+    def _forget_if_gone(self, timestamp_ns: int, pid: int) -> None:
+        """Note that a process has ended whose end was not reported."""
+        if not Path(f"/proc/{pid}").exists():
+            self._forget(timestamp_ns, pid, self.spaces[pid])
+
+    def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
+        self._note(timestamp_ns, pid, "exit", space)
+        self._gone[pid] = (self._n_reads, self.spaces.pop(pid))
+
+    def _named(self, record: _Record, pid: int, tid: int, space: AddressSpace) -> None:
+        name = record.body[8:].split(b"\0", 1)[0].decode(errors="replace")
+        if record.misc & _MISC_EXEC:
+            space.comm, space.threads = name, {pid}
+            space.exec(record.timestamp_ns)
+            self._note(record.timestamp_ns, pid, "exec", space)
+        elif pid == tid:
+            space.comm = name
+
+    def _map(self, space: AddressSpace, mapping: Mapping) -> None:
+        if mapping.is_module:
+            where = (mapping.start_address, mapping.end_address)
+            mapping.file = self._kept.mapped(mapping.pid, mapping.path, *where, root=space.root)
+        space.add(mapping)
+
+    def _note(
+        self, timestamp_ns: int, pid: int, event: str, space: AddressSpace, parent: int | None = None
+    ) -> None:
+        self._processes.append(ProcessRow(timestamp_ns, pid, event, parent, space.comm, space.container))
 
     def _open(self, cpu: int) -> None:
         fd = _perf_event_open(cpu, with_build_id=True)
@@ -142,8 +347,8 @@ def _perf_event_open(cpu: int, *, with_build_id: bool) -> int:
     return fd
 
 
-def _records(buffer: mmap.mmap) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (timestamp_ns, type, misc, body) of each finished record and free the room."""
+def _records(buffer: mmap.mmap) -> Iterator[_Record]:
+    """Yield each finished record and free the room."""
     page, size = mmap.PAGESIZE, _DATA_PAGES * mmap.PAGESIZE
     head, tail = struct.unpack_from("<QQ", buffer, 1024)
     data = b"".join(_ranges(buffer, page, size, tail, head))
@@ -153,8 +358,8 @@ def _records(buffer: mmap.mmap) -> Iterator[tuple[int, int, int, bytes]]:
         if length < 24:
             break
         (timestamp_ns,) = struct.unpack_from("<Q", data, position + length - 8)
-        if kind in (_COMM, _FORK, _MMAP2):
-            yield timestamp_ns, kind, misc, data[position + 8 : position + length]
+        if kind in (_LOST, _COMM, _EXIT, _FORK, _MMAP2):
+            yield _Record(timestamp_ns, kind, misc, data[position + 8 : position + length])
         position += length
     struct.pack_into("<Q", buffer, 1032, head)
 
@@ -166,11 +371,12 @@ def _ranges(buffer: mmap.mmap, page: int, size: int, tail: int, head: int) -> It
     yield buffer[page : page + count - first]
 
 
-def _mapping(timestamp_ns: int, misc: int, body: bytes) -> Mapping:
+def _mapping(pid: int, record: _Record) -> Mapping:
+    body = record.body
     start, length, file_offset = struct.unpack_from("<QQQ", body, 8)
-    build_id = body[36 : 36 + body[32]].hex() if misc & _MISC_BUILD_ID else None
+    build_id = body[36 : 36 + body[32]].hex() if record.misc & _MISC_BUILD_ID else None
     path = body[64:].split(b"\0", 1)[0].decode(errors="surrogateescape")
-    return Mapping(timestamp_ns, start, start + length, file_offset, path, build_id)
+    return Mapping(pid, record.timestamp_ns, start, start + length, file_offset, path, build_id)
 
 
 def _mapped_now(pid: int) -> Iterator[Mapping]:
@@ -180,6 +386,29 @@ def _mapped_now(pid: int) -> Iterator[Mapping]:
         return
     for line in lines:
         fields = line.split(maxsplit=5)
-        if "x" in fields[1] and len(fields) == 6:
+        if "x" in fields[1]:
             start, end = (int(address, 16) for address in fields[0].split("-"))
-            yield Mapping(0, start, end, int(fields[2], 16), fields[5], None)
+            path = fields[5] if len(fields) == 6 else _ANONYMOUS
+            yield Mapping(pid, 0, start, end, int(fields[2], 16), path, None)
+
+
+def _threads_now(pid: int) -> set[int]:
+    """Return the threads of *pid* that have not ended; the first one may have, before the others."""
+    try:
+        threads = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
+        status = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return set()
+    return threads - {pid} if status == b"Z" else threads
+
+
+def _comm_now(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+    except OSError:
+        return None
+
+
+def _now_ns() -> int:
+    """Return the time on the clock of events and records."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -6,9 +6,8 @@ of mappings.
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,13 +22,15 @@ from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.ring import RingBuffer
-from gadgetops.trace.stacks import StackNumbers, Symboliser, addresses, no_stacks
+from gadgetops.trace.stacks import StackCollector, no_stacks
+from gadgetops.trace.symbolise import Finder, symbols_of
 
-IDLE_SLEEP_S: Final = 0.005
-"""How long the reader sleeps when it found the ring buffer nearly empty."""
-_NEARLY_EMPTY: Final = 10_000
 _STACK_MAP: Final = "ig_ustack"
 _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
+
+
+OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
+"""Shown each batch of events: columns as the gadget wrote them, and the names of operations."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ class Session:
         self._layout = EventLayout.from_object(self._object)
         self._options = options
         self._bpf = LoadedObject(data, "gadgetops")
-        self._numbers = StackNumbers()
+        self._stacks: StackCollector
+        self._tracker: ModuleTracker
         self._ring: RingBuffer
         self._n_probes = 0
         self.attached = Attached()
         self.n_events = 0
+        self.on_events: OnEvents = lambda _columns, _operations: None
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[None]:
@@ -106,23 +109,44 @@ class Session:
         if not self._n_probes:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
 
-    def read(self, writer: RecordingWriter) -> int:
-        """Take what the ring buffer holds into *writer* and return the number of events."""
-        columns = dict(self._ring.read())
+    def restrict(self, parameters: Mapping[str, str]) -> None:
+        """Set these parameters, too, before the object is loaded; those of the user go first."""
+        self._options = replace(self._options, parameters={**parameters, **self._options.parameters})
+
+    def begin(self, writer: RecordingWriter, tracker: ModuleTracker) -> None:
+        """Have stacks go to *writer* from now on, and mean what *tracker* says."""
+        size_bytes = next((m.value_size_bytes for m in self._object.maps if m.name == _STACK_MAP), 0)
+        self._tracker = tracker
+        self._stacks = StackCollector(
+            tracker, writer, lambda kernel_id: self._bpf.look_up(_STACK_MAP, kernel_id, size_bytes)
+        )
+
+    def read(self, writer: RecordingWriter, at_most: int | None = None) -> int:
+        """
+        Take what the ring buffer holds into *writer* and return the number of events.
+
+        Args:
+            writer: Takes them.
+            at_most: Drop what comes after so many.
+        """
+        columns = {name: column[:at_most] for name, column in self._ring.read().items()}
         count = len(columns["pid"])
+        # After the events: what they refer to was mapped before them.
+        self._tracker.read()
+        writer.write_processes(self._tracker.take_processes())
         if count == 0:
+            writer.tick()
             return 0
+        self.on_events(columns, self._layout.operations)
         columns["stack_id"] = self._stack_numbers(columns, count)
         columns.setdefault("lost", np.zeros(count, np.uint64))
         writer.write_events(columns, self._layout.operations)
         self.n_events += count
         return count
 
-    def stop(self, writer: RecordingWriter) -> None:
-        """Detach, and take in everything that is still in the ring buffer."""
+    def detach(self) -> None:
+        """Detach all programs; what is in the ring buffer stays there."""
         self._bpf.detach()
-        while self.read(writer):
-            pass
 
     def counters(self) -> dict[str, int]:
         """Return `events` recorded, `lost` and `failed_stacks` so far, as the gadget counts them."""
@@ -130,29 +154,22 @@ class Session:
             "events": self.n_events,
             "lost": self._variable("lost_events"),
             "failed_stacks": self._variable("failed_stacks"),
+            **self._stacks.counters,
+            "lost_mappings": self._tracker.lost,
         }
 
     def close(self, writer: RecordingWriter, tracker: ModuleTracker, *, end: str) -> None:
-        """Symbolise what was collected and close the recording."""
+        """Take in what befell processes meanwhile, symbolise what was collected and close the recording."""
         tracker.read()
-        symboliser = Symboliser(tracker.spaces)
-        size_bytes = next((m.value_size_bytes for m in self._object.maps if m.name == _STACK_MAP), 0)
-        stacks = []
-        for number, (pid, kernel_id, timestamp_ns) in enumerate(self._numbers.keys):
-            found = addresses(self._bpf.look_up(_STACK_MAP, kernel_id, size_bytes))
-            stacks.append((number, symboliser.stack(pid, timestamp_ns, found)))
-        writer.close(
-            stacks=stacks,
-            frames=symboliser.frames,
-            modules=symboliser.module_rows(),
-            counters=self.counters(),
-            end=end,
-        )
+        writer.write_processes(tracker.take_processes())
+        writer.close_segment()
+        writer.write_symbols(symbols_of(writer.path, Finder(files=tracker.files)))
+        writer.close(counters=self.counters(), end=end)
 
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
         if not self._options.collect_stacks or "stack_id" not in columns:
             return no_stacks(count)
-        return self._numbers.number(columns["pid"], columns["stack_id"], columns["timestamp_ns"])
+        return self._stacks.number(columns["pid"], columns["stack_id"], columns["timestamp_ns"])
 
     def _configure(self) -> None:
         contract = Contract.from_object(self._object)
@@ -216,33 +233,3 @@ def encoded(parameter: Parameter, text: str) -> bytes:
     if len(value) > parameter.size_bytes:
         raise UsageError(f"parameter {parameter.key}: longer than {parameter.size_bytes} bytes: {text!r}")
     return value.ljust(parameter.size_bytes, b"\0")
-
-
-def follow(
-    session: Session,
-    tracker: ModuleTracker,
-    writer: RecordingWriter,
-    *,
-    why_stop: Callable[[], str | None],
-    on_progress: Callable[[], None] = lambda: None,
-) -> str:
-    """
-    Read events until *why_stop* gives a reason; return it, with everything read.
-
-    Args:
-        session: Loaded and attached.
-        tracker: Following the target.
-        writer: Takes the events.
-        why_stop: Asked before each round.
-        on_progress: Called after each round.
-    """
-    while True:
-        reason = why_stop()
-        count = session.read(writer)
-        tracker.read()
-        if reason is not None:
-            session.stop(writer)
-            return reason
-        on_progress()
-        if count < _NEARLY_EMPTY:
-            time.sleep(IDLE_SLEEP_S)

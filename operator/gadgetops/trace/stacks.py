@@ -1,31 +1,50 @@
-"""From the kernel's stack ids to stacks of symbolised frames, once per distinct stack and address."""
+"""
+From the kernel's stack ids to the stacks, frames and modules of a recording, once each, as events name them.
+
+Nothing is symbolised here: an address is noted with the file it lies in and the place there.
+"""
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetops.recording.schema import FAILED_STACK, NO_STACK, FrameRow, ModuleRow
-from gadgetops.trace.modules import AddressSpace, Mapping
-from gadgetops.trace.symbols import Location, open_module
+from gadgetops.recording.schema import FAILED_STACK, NO_STACK, FrameRow, StackRow
+from gadgetops.recording.writer import RecordingWriter
+from gadgetops.trace.modules import AddressSpace, Mapping, ModuleTracker
 
-_FIRST_BAD_ID = 1 << 31
+_FIRST_BAD_ID: Final = 1 << 31
+MAX_DEPTH: Final = 127
+"""How many addresses the kernel keeps of a stack at most: the default of kernel.perf_event_max_stack."""
 
 
-class StackNumbers:
+class StackCollector:
     """
-    Gives each distinct (process, kernel stack id) a number of its own, densely from 0.
+    Numbers stacks, densely from 0, and writes what they consist of before the events that have them.
 
-    A kernel id stands for addresses only: what they mean depends on the process.
+    A kernel's id stands for addresses only; what they mean depends on the process and on what it had mapped
+    then. Stacks of equal frames are one, also those of processes that were forked from each other.
+
+    Args:
+        tracker: Knows what is mapped.
+        writer: Takes stacks, frames and modules.
+        look_up: Returns the value of the kernel's stack map for an id.
     """
 
-    def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
-        self.keys: list[tuple[int, int, int]] = []
-        """(pid, kernel stack id, time in ns when first seen), by number."""
+    def __init__(
+        self, tracker: ModuleTracker, writer: RecordingWriter, look_up: Callable[[int], bytes | None]
+    ) -> None:
+        self._tracker = tracker
+        self._writer = writer
+        self._look_up = look_up
+        self._n_stacks = 0
+        self._n_frames = 0
+        self._n_modules = 0
+        self._nowhere: dict[int, int] = {}
+        self.counters = {"truncated_stacks": 0, "empty_stacks": 0}
+        """Distinct stacks that were cut at `MAX_DEPTH`, and that have no frame at all."""
 
     def number(
         self, pids: NDArray[Any], kernel_ids: NDArray[Any], timestamps_ns: NDArray[Any]
@@ -34,19 +53,50 @@ class StackNumbers:
         combined = pids.astype(np.uint64) << np.uint64(32) | kernel_ids.astype(np.uint64)
         distinct, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
         numbers = [
-            self._number_of(int(key), int(timestamps_ns[index]))
+            self._number_of(int(key) >> 32, int(key) & 0xFFFFFFFF, int(timestamps_ns[index]))
             for key, index in zip(distinct, first, strict=True)
         ]
         return np.array(numbers, np.int32)[inverse]
 
-    def _number_of(self, key: int, timestamp_ns: int) -> int:
-        pid, kernel_id = key >> 32, key & 0xFFFFFFFF
+    def _number_of(self, pid: int, kernel_id: int, timestamp_ns: int) -> int:
         if kernel_id >= _FIRST_BAD_ID:
             return FAILED_STACK
-        number = self._numbers.setdefault(key, len(self.keys))
-        if number == len(self.keys):
-            self.keys.append((pid, kernel_id, timestamp_ns))
+        space = self._tracker.space(pid)
+        number = space.stack_numbers.get(kernel_id)
+        if number is None:
+            number = self._new_stack(space, addresses(self._look_up(kernel_id)), timestamp_ns)
+            space.stack_numbers[kernel_id] = number
         return number
+
+    def _new_stack(self, space: AddressSpace, found: list[int], timestamp_ns: int) -> int:
+        frame_ids = tuple(self._frame(space, address, timestamp_ns) for address in found)
+        number = space.stacks.get(frame_ids)
+        if number is None:
+            number = space.stacks[frame_ids] = self._n_stacks
+            self._n_stacks += 1
+            self._writer.write_stacks([StackRow(number, frame_ids)])
+            self.counters["truncated_stacks"] += len(found) >= MAX_DEPTH
+            self.counters["empty_stacks"] += not found
+        return number
+
+    def _frame(self, space: AddressSpace, address: int, timestamp_ns: int) -> int:
+        mapping = space.find(address, timestamp_ns)
+        mapping = mapping if mapping is not None and mapping.is_module else None
+        known = self._nowhere if mapping is None else mapping.frame_ids
+        if address not in known:
+            known[address] = self._n_frames
+            self._n_frames += 1
+            self._writer.write_frames([self._frame_row(known[address], address, mapping)])
+        return known[address]
+
+    def _frame_row(self, frame_id: int, address: int, mapping: Mapping | None) -> FrameRow:
+        if mapping is None:
+            return FrameRow(frame_id, address, None, None)
+        if mapping.module_id is None:
+            mapping.module_id = self._n_modules
+            self._n_modules += 1
+            self._writer.write_modules([self._tracker.module(mapping)])
+        return FrameRow(frame_id, address, mapping.module_id, mapping.offset_bytes(address))
 
 
 def no_stacks(count: int) -> NDArray[np.int32]:
@@ -60,68 +110,3 @@ def addresses(value: bytes | None) -> list[int]:
         return []
     words = struct.unpack(f"<{len(value) // 8}Q", value)
     return list(words[: words.index(0)] if 0 in words else words)
-
-
-@dataclass
-class Symboliser:
-    """
-    Collects the frames and modules of a recording, each once.
-
-    Attributes:
-        spaces: What each process mapped, by pid.
-    """
-
-    spaces: dict[int, AddressSpace]
-    frames: list[FrameRow] = field(default_factory=list)
-    modules: dict[tuple[int, Mapping], int] = field(default_factory=dict)
-    _frame_ids: dict[tuple[int, int | None], int] = field(default_factory=dict)
-
-    def stack(self, pid: int, timestamp_ns: int, addresses: Sequence[int]) -> list[int]:
-        """Return the frame ids of a stack of *pid*, leaf first."""
-        return [self._frame(pid, timestamp_ns, address) for address in addresses]
-
-    def module_rows(self) -> Iterable[ModuleRow]:
-        """Return one row a mapping that a frame lies in."""
-        for (pid, mapping), module_id in self.modules.items():
-            yield ModuleRow(
-                module_id,
-                pid,
-                mapping.path,
-                mapping.build_id,
-                mapping.start_address,
-                mapping.end_address,
-                mapping.file_offset,
-                mapping.timestamp_ns,
-            )
-
-    def _frame(self, pid: int, timestamp_ns: int, address: int) -> int:
-        space = self.spaces.get(pid)
-        mapping = space.find(address, timestamp_ns) if space else None
-        module_id = None if mapping is None else self.modules.setdefault((pid, mapping), len(self.modules))
-        key = (address, module_id)
-        if key not in self._frame_ids:
-            self._frame_ids[key] = len(self._frame_ids)
-            self._add_rows(self._frame_ids[key], address, module_id, mapping)
-        return self._frame_ids[key]
-
-    def _add_rows(self, frame_id: int, address: int, module_id: int | None, mapping: Mapping | None) -> None:
-        offset = None if mapping is None else address - mapping.start_address + mapping.file_offset
-        found = self._locate(mapping, offset) or [None]
-        for position, location in enumerate(found):
-            self.frames.append(
-                FrameRow(
-                    frame_id,
-                    position,
-                    address,
-                    module_id,
-                    offset,
-                    location.function if location else None,
-                    location.file if location else None,
-                    location.line if location else None,
-                )
-            )
-
-    def _locate(self, mapping: Mapping | None, offset: int | None) -> Sequence[Location | None]:
-        if mapping is None or offset is None or not mapping.path.startswith("/"):
-            return ()
-        return open_module(mapping.path, mapping.build_id).locate(offset)

@@ -1,24 +1,28 @@
 """
-Names and lines for addresses, after the recording: symbolic does the DWARF work, pydemumble the demangling.
+Names and lines for addresses: symbolic does the DWARF work, pydemumble the demangling.
 
-Addresses are looked up relative to their file, each once. What has no symbols keeps module and offset.
+Addresses are looked up relative to their file. Debug files are found as GDB finds them: by build id, and by
+the `.gnu_debuglink` of a stripped file, whose checksum must agree (GDB manual, "Separate Debug Files").
 """
 
-from collections.abc import Sequence
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pydemumble
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection
 from symbolic.debuginfo import Archive
 from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SymCache
 
-_DEBUG_FOLDER: Final = Path("/usr/lib/debug")
+from gadgetops.trace.files import DAMAGED, build_id_of
+
+DEBUG_FOLDER: Final = Path("/usr/lib/debug")
+_PAGE_MASK: Final = 0xFFF
+_EXECUTABLE: Final = 1
 
 
 @dataclass(frozen=True)
@@ -30,81 +34,182 @@ class Location:
     line: int | None
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """A part of a file that is loaded: bytes, and addresses as the file has them."""
+
+    offset: int
+    address: int
+    file_size: int
+    is_executable: bool
+
+
+@dataclass(frozen=True)
+class _Headers:
+    """What of an ELF file says where its code is loaded, and where its symbols may be."""
+
+    segments: tuple[_Segment, ...] = ()
+    debug_link: tuple[str, int] | None = None
+
+    @property
+    def base(self) -> int:
+        """The lowest address, from which symbolic counts."""
+        return min((segment.address for segment in self.segments), default=0)
+
+
 class Module:
     """
     One ELF file as the target mapped it.
 
     Args:
-        path: Where it can be read now.
+        path: Where it can be read now; it may be gone.
         build_id: Hex, of the file that was mapped; a file with another one is not asked.
+        name: Its path in the target, beside which debug files are looked for.
+        mapped_offset: Offset in bytes into the file of the code that was mapped; for when only a debug file
+            is left, which does not tell.
+        debug_folders: Folders with debug files.
     """
 
-    def __init__(self, path: Path, build_id: str | None = None) -> None:
-        self._segments, self.build_id = _read_headers(path)
-        is_other = build_id is not None and self.build_id is not None and build_id != self.build_id
-        self._cache = None if is_other else _symbols(path, self.build_id)
+    def __init__(
+        self,
+        path: Path,
+        build_id: str | None = None,
+        *,
+        name: str | None = None,
+        mapped_offset: int = 0,
+        debug_folders: Sequence[Path] = (DEBUG_FOLDER,),
+    ) -> None:
+        own = path if path.is_file() and _is_right(path, build_id) else None
+        self._headers = _read_headers(own) if own else _Headers()
+        self.build_id = build_id or (build_id_of(own) if own else None)
+        candidates = [*_debug_files(own, name or str(path), self._headers, self.build_id, debug_folders)]
+        self._cache, debug = _best_symbols([*candidates, *([own] if own else [])])
+        if debug is not None and own is None:
+            self._headers = _guessed_headers(_read_headers(debug), mapped_offset)
 
-    def locate(self, file_offset: int) -> Sequence[Location]:
+    @property
+    def has_symbols(self) -> bool:
+        """Whether anything is known of it."""
+        return self._cache is not None
+
+    def locate(self, file_offset: int, *, is_leaf: bool = False) -> Sequence[Location]:
         """
         Return where the call was that returns to *file_offset* bytes into the file.
 
-        Innermost inlined function first; empty if unknown. A function's first instruction stands for itself:
-        that is the leaf of a stack taken at its entry.
+        Innermost inlined function first; empty if unknown. *is_leaf*: it may also be the function's first
+        instruction, where a stack was taken at its entry; that stands for itself.
         """
         address = self._address(file_offset)
         if self._cache is None or address is None:
             return ()
-        found = self._cache.lookup(address)
+        found = self._cache.lookup(address) if is_leaf else []
         if not (found and found[-1].sym_addr == address):
             found = self._cache.lookup(address - 1)
         return [_location(each) for each in found]
 
     def _address(self, file_offset: int) -> int | None:
         """Return the address relative to the file's lowest one, which is what symbolic asks for."""
-        base = min((vaddr for _, vaddr, _ in self._segments), default=0)
-        for offset, vaddr, size in self._segments:
-            if offset <= file_offset < offset + size:
-                return file_offset - offset + vaddr - base
+        for segment in self._headers.segments:
+            if segment.offset <= file_offset < segment.offset + segment.file_size:
+                return file_offset - segment.offset + segment.address - self._headers.base
         return None
 
 
-@cache
-def open_module(path: str, build_id: str | None) -> Module:
-    """Return the module at *path*; it knows nothing if the file is gone."""
-    return Module(Path(path), build_id)
+def demangled(name: str) -> str:
+    """Return a C++ or Rust name as its author wrote it; any other as it is."""
+    return pydemumble.demangle(name) or name
 
 
 def _location(found: Any) -> Location:
-    name = pydemumble.demangle(found.symbol) or found.symbol
-    return Location(name, found.full_path or None, found.line or None)
+    return Location(demangled(found.symbol), found.full_path or None, found.line or None)
 
 
-def _read_headers(path: Path) -> tuple[list[tuple[int, int, int]], str | None]:
+def _is_right(path: Path, build_id: str | None) -> bool:
+    actual = build_id_of(path) if build_id else None
+    return actual is None or actual == build_id
+
+
+def _read_headers(path: Path) -> _Headers:
     try:
         with path.open("rb") as stream:
             elf = ELFFile(stream)
-            loaded = [(s["p_offset"], s["p_vaddr"], s["p_filesz"]) for s in elf.iter_segments("PT_LOAD")]
-            note = elf.get_section_by_name(".note.gnu.build-id")
-            notes = note.iter_notes() if isinstance(note, NoteSection) else ()
-            build_id = next((each["n_desc"] for each in notes), None)
-            return loaded, build_id
-    except (OSError, ELFError):
-        return [], None
+            loaded = tuple(
+                _Segment(s["p_offset"], s["p_vaddr"], s["p_filesz"], bool(s["p_flags"] & _EXECUTABLE))
+                for s in elf.iter_segments("PT_LOAD")
+            )
+            section = elf.get_section_by_name(".gnu_debuglink")
+            return _Headers(loaded, _debug_link(section.data()) if section else None)
+    except DAMAGED:
+        return _Headers()
 
 
-def _symbols(path: Path, build_id: str | None) -> SymCache | None:
-    for candidate in (_debug_file(build_id), path):
-        if candidate is None or not candidate.is_file():
-            continue
-        try:
-            archive = Archive.open(str(candidate))
-            return SymCache.from_object(next(iter(archive.iter_objects())))
-        except (OSError, SymbolicError, StopIteration):
-            continue
-    return None
+def _debug_link(content: bytes) -> tuple[str, int] | None:
+    """Return name and CRC-32 of the debug file: a string padded to four bytes, and the checksum."""
+    name, _, _ = content.partition(b"\0")
+    (checksum,) = struct.unpack_from("<I", content, (len(name) + 4) & ~3)
+    return name.decode(errors="surrogateescape"), checksum
 
 
-def _debug_file(build_id: str | None) -> Path | None:
-    if not build_id:
+def _guessed_headers(debug: _Headers, mapped_offset: int) -> _Headers:
+    """
+    Return where code lies in a file of which only the debug file is left.
+
+    A debug file keeps addresses, not offsets. With one executable segment, that is what was mapped.
+    """
+    code = [segment for segment in debug.segments if segment.is_executable]
+    if len(code) != 1:
+        return _Headers()
+    segments = [segment for segment in debug.segments if not segment.is_executable]
+    start = code[0].address & ~_PAGE_MASK
+    # The size is not there either: the cache knows where functions end.
+    whole = _Segment(mapped_offset, start, 1 << 40, is_executable=True)
+    lowest = min((segment.address for segment in [*segments, code[0]]), default=start)
+    return _Headers((whole, _Segment(0, lowest, 0, is_executable=False)))
+
+
+def _best_symbols(candidates: Sequence[Path]) -> tuple[SymCache | None, Path | None]:
+    """Return the symbols of the first file that has lines, else of the first that has names, and the file."""
+    objects = [(found, path) for path in candidates if (found := _object(path)) is not None]
+    for wanted in ("debug", "symtab"):
+        for found, path in objects:
+            if wanted in found.features:
+                try:
+                    return SymCache.from_object(found), path
+                except SymbolicError:
+                    continue
+    return None, None
+
+
+def _object(path: Path) -> Any:
+    try:
+        return next(iter(Archive.open(str(path)).iter_objects()), None)
+    except (OSError, SymbolicError):
         return None
-    return _DEBUG_FOLDER / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+
+
+def _debug_files(
+    own: Path | None, name: str, headers: _Headers, build_id: str | None, folders: Sequence[Path]
+) -> Iterator[Path]:
+    """Yield the debug files that exist and belong to the file."""
+    for folder in folders if build_id else ():
+        place = folder / ".build-id" / (build_id or "")[:2] / f"{(build_id or '')[2:]}.debug"
+        if place.is_file():
+            yield place
+    if own is None or headers.debug_link is None:
+        return
+    link, checksum = headers.debug_link
+    beside = own.parent if own.name == Path(name).name else Path(name).parent
+    places = [beside / link, beside / ".debug" / link]
+    places += [folder / str(Path(name).parent).lstrip("/") / link for folder in folders]
+    yield from (place for place in places if place.is_file() and _crc32(place) == checksum)
+
+
+def _crc32(path: Path) -> int | None:
+    checksum = 0
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                checksum = zlib.crc32(block, checksum)
+    except OSError:
+        return None
+    return checksum

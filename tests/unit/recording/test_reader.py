@@ -30,15 +30,28 @@ def test_a_whole_recording_has_no_problems(recording: Path) -> None:
     """All its tables can be asked."""
     opened = open_recording(recording)
     assert (opened.problems, opened.n_events, opened.n_missing) == ((), 25, 0)
-    assert [count(recording, table) for table in ("events", "stacks", "frames", "modules")] == [25, 3, 6, 1]
+    tables = ("events", "stacks", "frames", "modules", "processes")
+    assert [count(recording, table) for table in tables] == [25, 3, 6, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["stacks", "frames", "modules"])
-def test_a_missing_table_is_empty_and_said(recording: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "rows"), [("stacks", "3 of 3 rows"), ("modules", "1 of 1 row"), ("processes", "1 of 1 row")]
+)
+def test_a_missing_table_is_empty_and_said(recording: Path, name: str, rows: str) -> None:
     """The events remain."""
-    (recording / f"{name}.parquet").unlink()
-    assert open_recording(recording).problems == (f"{name}.parquet is missing",)
+    (recording / f"{name}-00000.parquet").unlink()
+    assert open_recording(recording).problems == (f"{rows} of {name} cannot be read",)
     assert [count(recording, table) for table in ("events", name)] == [25, 0]
+
+
+def test_without_symbols_frames_keep_address_and_module(recording: Path) -> None:
+    """That is no problem: they can be found later."""
+    (recording / "symbols.parquet").unlink()
+    opened = open_recording(recording)
+    assert (opened.problems, opened.lacks_symbols) == ((), True)
+    with opened.connect() as connection:
+        rows = connection.execute("select * from frames order by frame_id limit 1").fetchall()
+    assert rows == [(1, 0, 0x401010, 1, 0x1010, None, None, None)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -106,9 +119,11 @@ def test_a_newer_format_is_refused(recording: Path) -> None:
 
 def test_a_file_with_other_columns_is_left_out(recording: Path) -> None:
     """The names of the columns that are wrong are said."""
-    (recording / "frames.parquet").write_bytes((recording / "modules.parquet").read_bytes())
-    [problem] = open_recording(recording).problems
-    assert problem.startswith("frames.parquet: not the columns of a recording: frame_id, position")
+    (recording / "frames-00000.parquet").write_bytes((recording / "modules-00000.parquet").read_bytes())
+    assert open_recording(recording).problems == (
+        "frames-00000.parquet: not the columns of a recording: frame_id, address, module_offset",
+        "4 of 4 rows of frames cannot be read",
+    )
 
 
 def test_a_damaged_page_is_found_when_asked_for(recording: Path) -> None:

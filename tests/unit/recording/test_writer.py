@@ -13,15 +13,16 @@ from gadgetops.errors import AlreadyExists, RecordingError, StorageError
 from gadgetops.recording import writer as writer_module
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
-    FRAME_COLUMNS,
-    MODULE_COLUMNS,
-    STACK_COLUMNS,
+    SEGMENT_TABLES,
+    SYMBOL_COLUMNS,
     FrameRow,
     ModuleRow,
+    ProcessRow,
+    StackRow,
 )
 from gadgetops.recording.writer import RecordingWriter
 
-END: dict[str, Any] = {"stacks": [], "frames": [], "modules": [], "counters": {}, "end": "complete"}
+END: dict[str, Any] = {"counters": {}, "end": "complete"}
 MAX = 2**63 - 1
 
 
@@ -65,22 +66,22 @@ def test_a_closed_recording_says_how_it_ended(writer: RecordingWriter) -> None:
 
 
 def test_files_have_the_documented_columns(write_recording: Callable[..., Path]) -> None:
-    """Also where a file has no rows."""
-    path = write_recording([("malloc", 1, 2)], modules=[])
-    assert types(path / "events-00000.parquet") == EVENT_COLUMNS
-    assert types(path / "stacks.parquet") == STACK_COLUMNS
-    assert types(path / "frames.parquet") == FRAME_COLUMNS
-    assert types(path / "modules.parquet") == MODULE_COLUMNS
+    """Names, types and order."""
+    path = write_recording([("malloc", 1, 2)])
+    for table, columns in SEGMENT_TABLES.items():
+        assert types(path / f"{table}-00000.parquet") == columns
+    assert types(path / "symbols.parquet") == SYMBOL_COLUMNS
 
 
-def test_nothing_temporary_stays(write_recording: Callable[..., Path]) -> None:
-    """Only the files of the format are in the folder."""
-    assert sorted(path.name for path in write_recording([("malloc", 1, 2)]).iterdir()) == [
+def test_only_the_files_of_the_format_are_in_the_folder(write_recording: Callable[..., Path]) -> None:
+    """A table without rows has no file, and nothing temporary stays."""
+    assert sorted(path.name for path in write_recording([("malloc", 1, 2)], modules=[]).iterdir()) == [
         "events-00000.parquet",
-        "frames.parquet",
-        "modules.parquet",
+        "frames-00000.parquet",
+        "processes-00000.parquet",
         "recording.json",
-        "stacks.parquet",
+        "stacks-00000.parquet",
+        "symbols.parquet",
     ]
 
 
@@ -96,6 +97,59 @@ def test_full_segments_are_written_at_once(writer: RecordingWriter, monkeypatch:
     assert [*range(25)] == [row[0] for row in rows(writer.path / "events-*.parquet", "seq")]
 
 
+def test_a_segment_is_closed_when_it_is_old(writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what its events refer to is then as durable as they are."""
+    writer.write_stacks([StackRow(0, [])])
+    writer.write_events(events(1), ["malloc"])
+    writer.tick()
+    assert [path.name for path in writer.path.iterdir()] == ["recording.json"]
+    monkeypatch.setattr(writer_module, "SEGMENT_SECONDS", 0)
+    writer.tick()
+    names = {path.name for path in writer.path.iterdir()}
+    assert names == {"recording.json", "stacks-00000.parquet", "events-00000.parquet"}
+
+
+def test_nothing_is_written_while_nothing_happens(
+    writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old the recording is."""
+    monkeypatch.setattr(writer_module, "SEGMENT_SECONDS", 0)
+    writer.tick()
+    assert [path.name for path in writer.path.iterdir()] == ["recording.json"]
+
+
+def test_processes_without_events_are_not_kept_in_memory_for_ever(
+    writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where segments have no gap, nothing is missing: so this one has events, none."""
+    monkeypatch.setattr(writer_module, "SEGMENT_ROWS", 2)
+    writer.write_processes([ProcessRow(1, 1, "fork", 2, None, None)] * 2)
+    writer.tick()
+    assert len(rows(writer.path / "processes-00000.parquet")) == 2
+    assert not rows(writer.path / "events-00000.parquet")
+
+
+def test_what_events_refer_to_is_durable_before_them(
+    writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails at the events leaves their stacks, never the other way round."""
+    replaced: list[str] = []
+    replace = Path.replace
+
+    def note(source: Path, target: Path) -> Path:
+        replaced.append(target.name.split("-")[0])
+        return replace(source, target)
+
+    writer.write_processes([ProcessRow(1, 1, "start", None, None, None)])
+    writer.write_stacks([StackRow(0, [0])])
+    writer.write_frames([FrameRow(0, 1, 0, 1)])
+    writer.write_modules([ModuleRow(0, 1, "/m", None, 0, 1, 0, 0)])
+    writer.write_events(events(1), ["malloc"])
+    monkeypatch.setattr(Path, "replace", note)
+    writer.close_segment()
+    assert replaced == ["modules", "frames", "stacks", "processes", "events"]
+
+
 def test_operations_are_stored_by_name(writer: RecordingWriter) -> None:
     """Codes may change their meaning between two calls."""
     writer.write_events(events(1), ["it's"])
@@ -108,15 +162,17 @@ def test_what_does_not_fit_is_clamped_and_addresses_keep_their_bits(writer: Reco
     """A calloc may ask for 2^64-1 bytes."""
     high = np.array([2**64 - 1], np.uint64)
     writer.write_events(events(1, address=high, size_bytes=high, stack_id=np.array([-2])), ["calloc"])
-    writer.close(**{**END, "frames": [FrameRow(1, 0, 2**64 - 2, None, None, None, None, None)]})
+    writer.write_frames([FrameRow(1, 2**64 - 2, None, None)])
+    writer.close(**END)
     assert rows(writer.path / "events-*.parquet", "address, size_bytes, stack_id") == [(-1, MAX, -2)]
-    assert rows(writer.path / "frames.parquet", "address") == [(-2,)]
+    assert rows(writer.path / "frames-00000.parquet", "address") == [(-2,)]
 
 
 def test_names_that_are_no_unicode_are_escaped(writer: RecordingWriter) -> None:
     """Linux allows any bytes in a path."""
-    writer.close(**{**END, "modules": [ModuleRow(1, 1, "/\udcff", None, 0, 1, 0, 0)]})
-    assert rows(writer.path / "modules.parquet", "path") == [("/\\udcff",)]
+    writer.write_modules([ModuleRow(1, 1, "/\udcff", None, 0, 1, 0, 0)])
+    writer.close(**END)
+    assert rows(writer.path / "modules-00000.parquet", "path") == [("/\\udcff",)]
 
 
 def test_an_existing_folder_is_not_touched(writer: RecordingWriter) -> None:
@@ -170,8 +226,9 @@ def test_a_closed_recording_takes_no_more(writer: RecordingWriter) -> None:
 
 def test_a_value_beyond_its_column_is_a_recording_error(writer: RecordingWriter) -> None:
     """And the recording stays incomplete."""
-    with pytest.raises(RecordingError, match=r"stacks\.parquet"):
-        writer.close(**{**END, "stacks": [(2**40, [1])]})
+    writer.write_stacks([StackRow(2**40, [1])])
+    with pytest.raises(RecordingError, match=r"stacks-00000\.parquet"):
+        writer.close(**END)
     assert header(writer)["end"] is None
 
 

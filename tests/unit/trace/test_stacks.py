@@ -1,35 +1,127 @@
-"""Stacks are numbered by process and kernel id; errors of the kernel are no stacks."""
+"""Stacks are numbered by what they mean; errors of the kernel are no stacks."""
 
 import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import pytest
 
-from gadgetops.recording.schema import FAILED_STACK, NO_STACK
-from gadgetops.trace.stacks import StackNumbers, addresses, no_stacks
+from gadgetops.recording.schema import FAILED_STACK, NO_STACK, FrameRow, ModuleRow, StackRow
+from gadgetops.trace import modules
+from gadgetops.trace.modules import AddressSpace
+from gadgetops.trace.stacks import MAX_DEPTH, StackCollector, addresses, no_stacks
 
 
-def number(numbers: StackNumbers, pids: list[int], kernel_ids: list[int]) -> list[int]:
-    return numbers.number(
-        np.array(pids, "u4"), np.array(kernel_ids, "u4"), np.arange(len(pids), dtype="u8")
-    ).tolist()
+class Tracker:
+    """Knows the address spaces that it is given."""
+
+    def __init__(self, spaces: Mapping[int, AddressSpace]) -> None:
+        self._spaces = spaces
+
+    def space(self, pid: int) -> AddressSpace:
+        return self._spaces[pid]
+
+    def module(self, mapping: modules.Mapping) -> ModuleRow:
+        return ModuleRow(mapping.module_id or 0, mapping.pid, mapping.path, None, 0, 0, 0, 0)
+
+
+class Writer:
+    """Keeps the rows."""
+
+    def __init__(self) -> None:
+        self.stacks: list[StackRow] = []
+        self.frames: list[FrameRow] = []
+        self.modules: list[ModuleRow] = []
+
+    def write_stacks(self, rows: Iterable[StackRow]) -> None:
+        self.stacks += rows
+
+    def write_frames(self, rows: Iterable[FrameRow]) -> None:
+        self.frames += rows
+
+    def write_modules(self, rows: Iterable[ModuleRow]) -> None:
+        self.modules += rows
+
+
+def space(path: str, timestamp_ns: int = 0) -> AddressSpace:
+    """Return a process with one file at 0x1000."""
+    made = AddressSpace()
+    made.add(modules.Mapping(1, timestamp_ns, 0x1000, 0x2000, 0x400, path, None))
+    return made
+
+
+class Collected:
+    """A collector over processes and stacks of the kernel, by id."""
+
+    def __init__(self, spaces: Mapping[int, AddressSpace], stacks: Mapping[int, list[int]]) -> None:
+        self.writer = Writer()
+        self.collector = StackCollector(
+            Tracker(spaces),  # type: ignore[arg-type]
+            self.writer,  # type: ignore[arg-type]
+            lambda kernel_id: struct.pack(f"<{len(stacks[kernel_id])}Q", *stacks[kernel_id]) + bytes(16),
+        )
+
+    def number(self, *events: tuple[int, int]) -> list[int]:
+        pids, kernel_ids = (np.array(column, "u4") for column in zip(*events, strict=True))
+        numbers: Any = self.collector.number(pids, kernel_ids, np.full(len(events), 5, "u8"))
+        return list(numbers)
 
 
 def test_one_kernel_id_in_two_processes_is_two_stacks() -> None:
-    numbers = StackNumbers()
-    assert len(set(number(numbers, [1, 2, 1], [7, 7, 7]))) == 2
-    assert [(pid, kernel_id) for pid, kernel_id, _ in numbers.keys] == [(1, 7), (2, 7)]
+    collected = Collected({1: space("/a"), 2: space("/b")}, {7: [0x1010]})
+    assert collected.number((1, 7), (2, 7), (1, 7)) == [0, 1, 0]
+    assert [row.path for row in collected.writer.modules] == ["/a", "/b"]
+    assert [row.module_offset for row in collected.writer.frames] == [0x410, 0x410]
+
+
+def test_a_forked_process_has_its_parents_stacks() -> None:
+    """Nothing is stored again."""
+    parent = space("/a")
+    collected = Collected({1: parent, 2: parent.forked()}, {7: [0x1010, 0x1020]})
+    assert collected.number((1, 7), (2, 7)) == [0, 0]
+    assert collected.writer.stacks == [(0, (0, 1))]
 
 
 def test_a_number_stays_over_batches() -> None:
-    numbers = StackNumbers()
-    first = number(numbers, [1, 1], [7, 8])
-    assert number(numbers, [1, 1, 1], [8, 9, 7])[::2] == first[::-1]
+    collected = Collected({1: space("/a")}, {7: [0x1010], 8: [0x1020], 9: [0x1030]})
+    assert collected.number((1, 7), (1, 8)) == [0, 1]
+    assert collected.number((1, 8), (1, 9), (1, 7)) == [1, 2, 0]
+
+
+def test_after_exec_the_kernels_ids_mean_something_else() -> None:
+    process = space("/a")
+    collected = Collected({1: process}, {7: [0x1010]})
+    assert collected.number((1, 7)) == [0]
+    process.exec(3)
+    process.add(modules.Mapping(1, 4, 0x1000, 0x2000, 0, "/b", None))
+    assert collected.number((1, 7)) == [1]
+    assert [row.path for row in collected.writer.modules] == ["/a", "/b"]
+
+
+def test_generated_code_and_unknown_addresses_keep_their_address_only() -> None:
+    collected = Collected({1: space("//anon")}, {7: [0x1010, 0x9000]})
+    collected.number((1, 7))
+    assert collected.writer.frames == [(0, 0x1010, None, None), (1, 0x9000, None, None)]
+    assert not collected.writer.modules
+
+
+@pytest.mark.parametrize(("depth", "is_cut"), [(MAX_DEPTH - 1, 0), (MAX_DEPTH, 1)])
+def test_a_stack_as_deep_as_the_kernel_goes_counts_as_cut(depth: int, is_cut: int) -> None:
+    collected = Collected({1: space("/a")}, {7: [*range(0x1000, 0x1000 + depth)]})
+    collected.number((1, 7))
+    assert collected.collector.counters == {"truncated_stacks": is_cut, "empty_stacks": 0}
+
+
+def test_a_stack_without_frames_is_counted() -> None:
+    collected = Collected({1: space("/a")}, {7: []})
+    assert collected.number((1, 7)) == [0]
+    assert collected.collector.counters["empty_stacks"] == 1
 
 
 def test_a_negative_id_is_a_failed_stack() -> None:
-    numbers = StackNumbers()
-    assert number(numbers, [1, 1], [2**32 - 17, 3]) == [FAILED_STACK, 0]
-    assert len(numbers.keys) == 1
+    collected = Collected({1: space("/a")}, {3: [0x1010]})
+    assert collected.number((1, 2**32 - 17), (1, 3)) == [FAILED_STACK, 0]
 
 
 def test_the_zeros_that_end_a_stack_are_no_addresses() -> None:

@@ -75,7 +75,9 @@ def test_calls_lie_where_addr2line_says_inlined_functions_included(program: Path
 def test_the_first_instruction_of_a_function_is_that_function(program: Path) -> None:
     listing = subprocess.run(["nm", program], check=True, capture_output=True, text=True).stdout
     address = next(int(line.split()[0], 16) for line in listing.splitlines() if line.endswith(" outer"))
-    assert [each.function for each in Module(program).locate(file_offset(program, address))] == ["outer"]
+    assert [
+        each.function for each in Module(program).locate(file_offset(program, address), is_leaf=True)
+    ] == ["outer"]
 
 
 def test_another_build_of_the_file_is_not_asked(program: Path) -> None:

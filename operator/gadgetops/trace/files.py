@@ -1,0 +1,101 @@
+"""
+The files that a target maps, kept at hand: a file that is deleted, replaced, or in a container that is gone
+by the end can still be read.
+
+What is kept is a handle (O_PATH), nothing is read. `symbols` reads the files when the recording ends.
+"""
+
+import contextlib
+import os
+import resource
+import struct
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import NoteSegment
+
+_SHARE_OF_DESCRIPTORS: Final = 2
+DAMAGED: Final = (OSError, ELFError, ValueError, KeyError, struct.error, AssertionError, OverflowError)
+"""What reading a file that is gone, damaged or no ELF file raises: pyelftools checks little."""
+_HANDLE: Final = os.O_PATH | os.O_CLOEXEC
+
+
+class File:
+    """A handle on one file, closed when nobody refers to it any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+    @property
+    def path(self) -> Path:
+        """Where this process can open it, whatever its name is now."""
+        return Path(f"/proc/self/fd/{self._descriptor}")
+
+
+class Files:
+    """Handles of files, one each, as many as this process may have open beside its other work."""
+
+    def __init__(self) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limit = soft // _SHARE_OF_DESCRIPTORS
+        self._known: WeakValueDictionary[tuple[int, ...], File] = WeakValueDictionary()
+
+    def mapped(
+        self, pid: int, path: str, start_address: int, end_address: int, root: File | None
+    ) -> File | None:
+        """
+        Return the file *path* that *pid* maps at these addresses; None where it cannot be reached.
+
+        Args:
+            pid: The process, alive or not.
+            path: As the process sees it; a deleted one ends with ` (deleted)`.
+            start_address: Of the mapping.
+            end_address: Of the mapping.
+            root: The root folder that the process had when it was last seen.
+        """
+        if not path.startswith("/") or len(self._known) >= self._limit:
+            return None
+        places = [f"/proc/{pid}/map_files/{start_address:x}-{end_address:x}", f"/proc/{pid}/root{path}"]
+        places += [] if root is None else [f"{root.path}{path}"]
+        return next(filter(None, map(self._opened, places)), None)
+
+    def root_of(self, pid: int) -> File | None:
+        """Return the root folder of *pid*; None if it is gone."""
+        return self._opened(f"/proc/{pid}/root")
+
+    def _opened(self, place: str) -> File | None:
+        try:
+            descriptor = os.open(place, _HANDLE)
+        except OSError:
+            return None
+        status = os.fstat(descriptor)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        known = self._known.get(key)
+        if known is not None:
+            os.close(descriptor)
+            return known
+        found = self._known[key] = File(descriptor)
+        return found
+
+
+def build_id_of(path: Path) -> str | None:
+    """Return the GNU build id of the ELF file *path*, in hex; None if it has none or is none."""
+    try:
+        with path.open("rb") as stream:
+            segments = ELFFile(stream).iter_segments("PT_NOTE")
+            notes = (
+                note
+                for segment in segments
+                if isinstance(segment, NoteSegment)
+                for note in segment.iter_notes()
+            )
+            return next((str(note["n_desc"]) for note in notes if note["n_type"] == "NT_GNU_BUILD_ID"), None)
+    except DAMAGED:
+        return None
