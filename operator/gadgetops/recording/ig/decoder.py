@@ -1,0 +1,168 @@
+"""Pieces of a stream to columns of a recording; what repeats is decoded once."""
+
+import re
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from gadgetops.recording.ig.event import Context, Document, Moment, Place, Stack, moment
+from gadgetops.recording.ig.parts import Parts, split_lines
+from gadgetops.recording.ig.registry import Registry, Who
+
+_CACHE_BYTES: Final = 48 << 20
+"""How many bytes of repeating text are remembered, of contexts and of stacks; then they are begun anew."""
+
+_YAML_SCALAR: Final = re.compile(rb"^(addr|size|timestamp|timestamp_raw): ([^\n]*)\n", re.MULTILINE)
+_YAML_LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Leaves every scalar a text: what is a number, the fields say."""
+
+Columns = dict[str, NDArray[Any]]
+_S = TypeVar("_S", bound=Place)
+
+
+class _Tail(msgspec.Struct):
+    ustack: Stack | None = None
+
+
+class Event(NamedTuple):
+    """One event, with the numbers that the registry gave to what it refers to."""
+
+    moment: Moment
+    who: Who
+    stack_id: int
+
+
+class _Cache:
+    """Text -> what it was decoded to, bounded in bytes."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, Any] = {}
+        self._n_bytes = 0
+
+    def add(self, text: bytes, value: Any) -> None:
+        self.values[text] = value
+        self._n_bytes += len(text)
+
+    def trim(self) -> None:
+        """Forget everything if it is too much."""
+        if self._n_bytes > _CACHE_BYTES:
+            self.values.clear()
+            self._n_bytes = 0
+
+
+class Decoder:
+    """
+    Decodes pieces of one stream.
+
+    Args:
+        registry: Numbers what the events refer to.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._contexts = _Cache()
+        self._stacks = _Cache()
+        self._yaml = _Cache()
+        self._document = msgspec.json.Decoder(Document)
+        self._context = msgspec.json.Decoder(Context)
+        self._tail = msgspec.json.Decoder(_Tail)
+
+    def lines(self, block: bytes) -> Columns | None:
+        """Return the events of *block*, lines of JSON; None if they must be decoded one by one."""
+        parts = split_lines(block)
+        if parts is None:
+            return None
+        try:
+            return self._columns(parts)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        finally:
+            self._contexts.trim()
+            self._stacks.trim()
+
+    def json(self, data: bytes) -> Event:
+        """Return the event that *data* is. Raises `ValueError` or `msgspec.MsgspecError` if it is none."""
+        return self._event(self._document.decode(data))
+
+    def yaml(self, data: bytes) -> Event:
+        """
+        Return the event that the YAML document *data* is.
+
+        Raises:
+            ValueError, msgspec.MsgspecError, yaml.YAMLError: It is none.
+        """
+        self._yaml.trim()
+        rest = _YAML_SCALAR.sub(b"", data)
+        if rest not in self._yaml.values:
+            event = self._event(_from_yaml(data, Document))
+            self._yaml.add(rest, (event.who, event.stack_id))
+            return event
+        numbers = b"".join(match[0] for match in _YAML_SCALAR.finditer(data))
+        return Event(moment(_from_yaml(numbers, Place)), *self._yaml.values[rest])
+
+    def _event(self, document: Document) -> Event:
+        when = moment(document)
+        context = document.checked()
+        stack_id = self._registry.stack(document.ustack, when.timestamp_ns)
+        return Event(when, self._registry.who(context, when.timestamp_ns), stack_id)
+
+    def _columns(self, parts: Parts) -> Columns:
+        if int(parts.timestamp_ns.max()) >= 1 << 63:
+            raise ValueError("timestamp_raw: too large")
+        stack_ids = self._looked_up(self._stacks, parts.stacks, parts)
+        whos = self._looked_up(self._contexts, parts.contexts, parts)
+        distinct = list(dict.fromkeys(whos))
+        places = {who: place for place, who in enumerate(distinct)}
+        table = np.array(distinct, np.int64)[np.fromiter(map(places.__getitem__, whos), np.int64, len(whos))]
+        return {
+            "timestamp_ns": parts.timestamp_ns,
+            "pid": table[:, 0],
+            "tid": table[:, 1],
+            "operation": table[:, 2],
+            "address": parts.address,
+            "size_bytes": parts.size_bytes,
+            "stack_id": np.array(stack_ids, np.int32),
+            "lost": table[:, 3],
+        }
+
+    def _looked_up(self, cache: _Cache, texts: tuple[bytes, ...], parts: Parts) -> list[Any]:
+        """Return what *texts* were decoded to; those that are new are decoded now."""
+        values = cache.values
+        found = list(map(values.get, texts))
+        if None not in found:
+            return found
+        decode = self._decode_context if cache is self._contexts else self._decode_tail
+        for place, (value, text) in enumerate(zip(found, texts, strict=True)):
+            if value is None:
+                if text not in values:
+                    cache.add(text, decode(text, int(parts.timestamp_ns[place])))
+                found[place] = values[text]
+        return found
+
+    def _decode_context(self, text: bytes, timestamp_ns: int) -> Who:
+        return self._registry.who(self._context.decode(b"{" + text + b"}").checked(), timestamp_ns)
+
+    def _decode_tail(self, text: bytes, timestamp_ns: int) -> int:
+        return self._registry.stack(self._tail.decode(b"{" + text + b"}").ustack, timestamp_ns)
+
+
+def columns(events: list[Event], lost: list[int]) -> Columns:
+    """Return *events* as columns; *lost* is what each adds to its own count."""
+    whos = np.array([event.who for event in events], np.int64).reshape(-1, 4)
+    return {
+        "timestamp_ns": np.array([event.moment.timestamp_ns for event in events], np.uint64),
+        "pid": whos[:, 0],
+        "tid": whos[:, 1],
+        "operation": whos[:, 2],
+        "address": np.array([event.moment.address for event in events], np.uint64),
+        "size_bytes": np.array([event.moment.size_bytes for event in events], np.uint64),
+        "stack_id": np.array([event.stack_id for event in events], np.int32),
+        "lost": whos[:, 3] + np.array(lost, np.int64),
+    }
+
+
+def _from_yaml(data: bytes, form: type[_S]) -> _S:
+    return msgspec.convert(yaml.load(data, Loader=_YAML_LOADER), form, strict=False)  # noqa: S506 - texts only
