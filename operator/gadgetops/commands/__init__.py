@@ -7,6 +7,7 @@ progress and messages to standard error.
 """
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ VERBS: Final = {
     "sign": "Sign an image.",
     "verify": "Check who signed an image, and that it is unaltered.",
     "record": "Record the allocations of a process.",
+    "import": "Make a recording of what `ig run -o json` printed.",
     "leaks": "Show what was never released, by stack.",
 }
 """Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
@@ -48,7 +50,7 @@ class _LazyGroup(click.Group):
         """Import the module of *cmd_name* and return its `command`."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"gadgetops.commands.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"gadgetops.commands.{_module_name(cmd_name)}")
         command: click.Command = module.command
         return command
 
@@ -56,6 +58,12 @@ class _LazyGroup(click.Group):
         """Write the verbs and their help from `VERBS`."""
         with formatter.section("Verbs"):
             formatter.write_dl([*VERBS.items()])
+
+
+def _module_name(verb: str) -> str:
+    """Return the name of the module that has *verb*; a keyword of Python gets a `_` behind it."""
+    name = verb.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @click.group(

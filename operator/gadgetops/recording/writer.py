@@ -189,12 +189,14 @@ class RecordingWriter:
         # Also without events: where numbers have no gap, nothing is missing.
         self._write_segment(parts or [self._no_events()], number, first_seq)
 
-    def close(self, *, counters: Mapping[str, int], end: str, facts: Mapping[str, Any] | None = None) -> None:
+    def close(
+        self, *, counters: Mapping[str, int | None], end: str, facts: Mapping[str, Any] | None = None
+    ) -> None:
         """
         Write what is left, then recording.json, which makes the recording complete.
 
         Args:
-            counters: `lost`, `failed_stacks` and others; `events` is counted here.
+            counters: `lost` (None where nobody knows), `failed_stacks` and others; `events` is counted here.
             end: `"complete"`, `"interrupted"`, or another word for how it ended.
             facts: Further members of recording.json that were not known in the beginning.
 
