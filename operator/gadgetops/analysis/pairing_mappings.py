@@ -1,0 +1,173 @@
+"""
+Mappings and what unmaps them, page by page: a pure function of the calls, in their order.
+
+`munmap()` may take any pages, of one mapping or of several, and `mmap()` at a fixed address takes what is
+there; so this is no pairing of two events at an address, and no SQL.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+PAGE_BYTES: Final = 4096
+"""Mappings are made of pages of this size, as `gadget/program.bpf.c` has it."""
+
+_ADDRESSES: Final = 1 << 64
+
+
+class Call(NamedTuple):
+    """One successful mmap() or munmap(): the columns of an event, and `life_ns`, of which program it is."""
+
+    seq: int
+    timestamp_ns: int
+    pid: int
+    life_ns: int
+    tid: int
+    operation: str
+    address: int
+    size_bytes: int
+
+
+class Range(NamedTuple):
+    """Pages that are still mapped of the mapping *seq*, which began at *address* with *size_bytes*."""
+
+    seq: int
+    pid: int
+    life_ns: int
+    address: int
+    size_bytes: int
+    start_address: int
+    end_address: int
+
+    @property
+    def live_bytes(self) -> int:
+        """How many of the bytes that were asked for lie in these pages."""
+        return _size_bytes(self, self.start_address, self.end_address)
+
+
+class End(NamedTuple):
+    """What unmapped the last page of the mapping *seq*."""
+
+    seq: int
+    call: Call
+
+
+class Part(NamedTuple):
+    """How many bytes of the mapping *seq* a call unmapped that left others."""
+
+    seq: int
+    call: Call
+    released_bytes: int
+
+
+@dataclass
+class MappingPairs:
+    """
+    What became of mappings.
+
+    Args:
+        ends: Of those that are gone.
+        parts: Releases of parts, before the end if there is one.
+        idle: munmap() calls that unmapped nothing that is known.
+        open: What is left, in no order.
+    """
+
+    ends: list[End] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    idle: list[Call] = field(default_factory=list)
+    open: list[Range] = field(default_factory=list)
+
+
+def pair_mappings(calls: Iterable[Call], before: Iterable[Range] = ()) -> MappingPairs:
+    """
+    Return what *calls*, in their order, do to the ranges that are open *before* them and to one another.
+
+    Addresses are the signed numbers of the recording, or unsigned ones. A munmap() of length 0, as recordings
+    of other gadgets have it, takes the mapping at that address; one that is not at a page is refused by the
+    kernel.
+    """
+    found = MappingPairs()
+    spaces: dict[tuple[int, int], _Space] = {}
+    for piece in before:
+        spaces.setdefault((piece.pid, piece.life_ns), _Space()).insert(piece)
+    for call in calls:
+        spaces.setdefault((call.pid, call.life_ns), _Space()).apply(call, found)
+    found.open.extend(piece for space in spaces.values() for piece in space.pieces.values())
+    return found
+
+
+class _Space:
+    """The mapped ranges of one process, which never overlap."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[int, Range] = {}
+        self._starts: list[int] = []
+        self._n_pieces: dict[int, int] = {}
+
+    def insert(self, piece: Range) -> None:
+        """Add a range where none is."""
+        self.pieces[piece.start_address] = piece
+        insort(self._starts, piece.start_address)
+        self._n_pieces[piece.seq] = self._n_pieces.get(piece.seq, 0) + 1
+
+    def apply(self, call: Call, found: MappingPairs) -> None:
+        """Map or unmap, and note in *found* what that did to others."""
+        start, end = self._range(call)
+        released = self._take(start, end)
+        for seq, size_bytes in released.items():
+            if seq in self._n_pieces:
+                found.parts.append(Part(seq, call, size_bytes))
+            else:
+                found.ends.append(End(seq, call))
+        if call.operation == "mmap":
+            address = call.address % _ADDRESSES
+            self.insert(Range(call.seq, call.pid, call.life_ns, address, call.size_bytes, start, end))
+        elif not released:
+            found.idle.append(call)
+
+    def _range(self, call: Call) -> tuple[int, int]:
+        """Return the pages that *call* names; none where the kernel refuses it."""
+        start = call.address % _ADDRESSES
+        if call.operation == "mmap":
+            start -= start % PAGE_BYTES
+            return start, start + max(1, -(-call.size_bytes // PAGE_BYTES)) * PAGE_BYTES
+        if start % PAGE_BYTES:
+            return start, start
+        if call.size_bytes == 0:
+            return start, self.pieces[start].end_address if start in self.pieces else start
+        return start, start + -(-call.size_bytes // PAGE_BYTES) * PAGE_BYTES
+
+    def _take(self, start: int, end: int) -> dict[int, int]:
+        """Unmap the pages from *start* to *end* and return the bytes of each mapping that were there."""
+        released: dict[int, int] = {}
+        for piece in self._overlapping(start, end):
+            self._remove(piece)
+            low, high = max(start, piece.start_address), min(end, piece.end_address)
+            released[piece.seq] = released.get(piece.seq, 0) + _size_bytes(piece, low, high)
+            if piece.start_address < low:
+                self.insert(piece._replace(end_address=low))
+            if high < piece.end_address:
+                self.insert(piece._replace(start_address=high))
+        return released
+
+    def _overlapping(self, start: int, end: int) -> list[Range]:
+        if start == end:
+            return []
+        first = bisect_left(self._starts, start)
+        if first and self.pieces[self._starts[first - 1]].end_address > start:
+            first -= 1
+        return [self.pieces[begin] for begin in self._starts[first : bisect_left(self._starts, end)]]
+
+    def _remove(self, piece: Range) -> None:
+        del self.pieces[piece.start_address]
+        del self._starts[bisect_left(self._starts, piece.start_address)]
+        self._n_pieces[piece.seq] -= 1
+        if not self._n_pieces[piece.seq]:
+            del self._n_pieces[piece.seq]
+
+
+def _size_bytes(piece: Range, low: int, high: int) -> int:
+    """Return how many of the bytes that were asked for lie between two addresses; the last page has fewer."""
+    end = piece.address + piece.size_bytes
+    return min(high, end) - min(low, end)

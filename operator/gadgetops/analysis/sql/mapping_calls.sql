@@ -1,0 +1,5 @@
+-- The calls that map or unmap memory, in their order.
+select seq, timestamp_ns, pid, life_ns, tid, operation, address, size_bytes
+from calls
+where address <> 0 and operation in ('mmap', 'munmap')
+order by seq
