@@ -32,6 +32,7 @@ def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[
     children = partial(_readable_children, source)
     nodes, tags = with_attachments(source, index, [found], children)
     going = {node.digest for node in nodes}
+    index.forget({found.digest})  # a referrer goes, though its subject stays and would keep it
     staying = [
         entry for name, entry in index.entries if (name or entry.digest not in going) and name not in tags
     ]
@@ -40,6 +41,8 @@ def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[
     for tag in dropped:
         index.drop_name(tag)
     index.forget(going - needed)
+    if found.digest in needed:
+        index.add_untagged(found)
     return dropped
 
 

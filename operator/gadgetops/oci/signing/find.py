@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from gadgetops.errors import ContentError, NotFound
-from gadgetops.oci.content import Descriptor, Index
+from gadgetops.oci.content import MEDIA_TYPE_EMPTY, Descriptor, Index
 from gadgetops.oci.graph import Source, Target, fetch_document
 from gadgetops.oci.signing.sealed import ARTIFACT_TYPE_COSIGN, MEDIA_TYPE_BUNDLE, Sealed, read_manifest
 
@@ -12,6 +12,8 @@ MAX_MANIFESTS: Final = 256
 """No more manifests than this are read for one image: anybody may attach some, and reading takes time."""
 
 _SIGNED_TYPES = frozenset({ARTIFACT_TYPE_COSIGN, MEDIA_TYPE_BUNDLE})
+# cosign 2.5 lists its bundles with the media type of their config, others with none: then the manifest tells.
+_LISTED_TYPES = _SIGNED_TYPES | {MEDIA_TYPE_EMPTY, None}
 
 
 class SignedSource(Source, Protocol):
@@ -45,20 +47,25 @@ def find(source: SignedSource, digest: str) -> Iterator[Sealed | ContentError]:
 
     Signatures by tag come first, as `ig` and cosign look for them; then referrers, sorted by digest.
     """
-    for place, descriptor in _manifests(source, digest):
+    for place, descriptor, artifact_types in _manifests(source, digest):
         try:
-            yield from read_manifest(source, descriptor, place)
+            yield from read_manifest(source, descriptor, place, artifact_types)
         except ContentError as error:
             yield error
 
 
-def _manifests(source: SignedSource, digest: str) -> list[tuple[str, Descriptor]]:
-    """Return place and descriptor of each manifest that may hold signatures, `MAX_MANIFESTS` at most."""
+def _manifests(source: SignedSource, digest: str) -> list[tuple[str, Descriptor, frozenset[str] | None]]:
+    """
+    Return each manifest that may hold signatures: place, descriptor, artifact types it must have to count.
+
+    No more than `MAX_MANIFESTS`.
+    """
     tagged = ((tag, resolve_tag(source, tag)) for tag in (tag_of(digest, ".sig"), tag_of(digest, ".att")))
-    found = [(tag, descriptor) for tag, descriptor in tagged if descriptor is not None]
+    found: list[tuple[str, Descriptor, frozenset[str] | None]]
+    found = [(tag, descriptor, None) for tag, descriptor in tagged if descriptor is not None]
     referrers = {each.digest: each for each in (*_listed_by_tag(source, digest), *source.referrers(digest))}
-    signed = (each for each in referrers.values() if each.artifact_type in _SIGNED_TYPES)
-    found += [(each.digest, each) for each in sorted(signed, key=lambda each: each.digest)]
+    signed = (each for each in referrers.values() if each.artifact_type in _LISTED_TYPES)
+    found += [(each.digest, each, _SIGNED_TYPES) for each in sorted(signed, key=lambda each: each.digest)]
     return found[:MAX_MANIFESTS]
 
 

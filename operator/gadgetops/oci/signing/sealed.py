@@ -150,14 +150,25 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def read_manifest(source: Source, descriptor: Descriptor, place: str) -> list[Sealed | ContentError]:
+def read_manifest(
+    source: Source, descriptor: Descriptor, place: str, artifact_types: frozenset[str] | None = None
+) -> list[Sealed | ContentError]:
     """
     Return what is signed in the manifest *descriptor*, and what of it cannot be read, in its order.
+
+    Args:
+        source: Where it is.
+        descriptor: The manifest.
+        place: How errors call it.
+        artifact_types: Nothing is returned of a manifest with another one; None takes any.
 
     Raises:
         ContentError: The manifest itself cannot be read.
     """
     manifest = Manifest.from_bytes(fetch_document(source, descriptor), place)
+    artifact_type = manifest.artifact_type or manifest.config.media_type
+    if artifact_types is not None and artifact_type not in artifact_types:
+        return []
     if len(manifest.layers) > MAX_LAYERS:
         raise ContentError(f"{place}: {len(manifest.layers)} layers, at most {MAX_LAYERS} are looked at")
     found: list[Sealed | ContentError] = []
