@@ -18,7 +18,10 @@ MAX_KEY_FILE_BYTES: Final = 64 << 10
 
 def read_private_key(path: Path) -> PrivateKey:
     """Return the private key in the file *path*, asking for its password if need be; `KeyFileError`."""
-    return PrivateKey.from_pem(_read(path), str(path), lambda: password(f"Password of {path}"))
+    given = _take_password()
+    return PrivateKey.from_pem(
+        _read(path), str(path), lambda: _ask(f"Password of {path}") if given is None else given
+    )
 
 
 def read_public_key(path: Path) -> PublicKey:
@@ -26,19 +29,24 @@ def read_public_key(path: Path) -> PublicKey:
     return PublicKey.from_pem(_read(path), str(path))
 
 
-def password(prompt: str, *, is_new: bool = False) -> bytes:
+def new_password(prompt: str) -> bytes:
     """
-    Return the password in GADGETOPS_KEY_PASSWORD or COSIGN_PASSWORD, else what a person types, unseen.
-
-    The variables are taken out of the environment: no program that is started later needs to see them.
+    Return the password in GADGETOPS_KEY_PASSWORD or COSIGN_PASSWORD, else what a person types twice, unseen.
 
     Raises:
         UsageError: None is set, and there is no terminal to ask at.
     """
+    given = _take_password()
+    return _ask(prompt, is_new=True) if given is None else given
+
+
+def _take_password() -> bytes | None:
+    """Return the password in the environment, None if none is set, and take it out: no child is to see it."""
     given = [os.environ.pop(name, None) for name in PASSWORD_VARIABLES]
-    for found in given:
-        if found is not None:
-            return os.fsencode(found)
+    return next((os.fsencode(found) for found in given if found is not None), None)
+
+
+def _ask(prompt: str, *, is_new: bool = False) -> bytes:
     if not sys.stdin.isatty():
         hint = f"set {PASSWORD_VARIABLES[0]}, or run this in a terminal"
         raise UsageError("a password is needed, and there is no terminal to ask for it", hint=hint)

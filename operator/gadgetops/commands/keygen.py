@@ -33,14 +33,14 @@ def command(prefix: str, force: bool) -> None:
     taken from GADGETOPS_KEY_PASSWORD or COSIGN_PASSWORD or asked for. PREFIX.pub is for everybody; keep
     PREFIX.key and its password for yourself.
     """
-    from gadgetops.commands.key_option import password  # noqa: PLC0415
+    from gadgetops.commands.key_option import new_password  # noqa: PLC0415
     from gadgetops.oci.signing.keys import PrivateKey  # noqa: PLC0415
 
     private, public = Path(f"{prefix}.key"), Path(f"{prefix}.pub")
     if not force:
         _refuse_existing(private, public)
     key = PrivateKey.generate()
-    pem = key.to_pem(password(f"Password for {private}", is_new=True))
+    pem = key.to_pem(new_password(f"Password for {private}"))
     if force:
         write_whole(private, [pem], scratch=private.parent, mode=_PRIVATE_MODE)
         write_whole(public, [key.public.to_pem()], scratch=public.parent, mode=_PUBLIC_MODE)
