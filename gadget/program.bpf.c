@@ -92,6 +92,8 @@ GADGET_TRACER(malloc, events, event);
 /* Events that could not be delivered, and stacks that could not be kept. */
 __u64 lost_events = 0;
 __u64 failed_stacks = 0;
+/* Of those lost: inside calls that never returned, not for want of room. */
+__u64 given_up_events = 0;
 
 /*
  * The block that a thread is reallocating just now, in a slot chosen by its
@@ -215,6 +217,7 @@ static __always_inline void leave_nested(struct call *call, __u32 *tid)
 		return;
 	bpf_map_delete_elem(&sizes, tid);
 	count_lost(nested);
+	__sync_fetch_and_add(&given_up_events, nested);
 }
 
 /*

@@ -1,4 +1,4 @@
-"""`gadgetops record`: the allocations of a command or a running process, into a recording."""
+"""`gadgetops record`: the allocations of a target, into a recording."""
 
 import os
 import time
@@ -11,6 +11,16 @@ import click
 from gadgetops import __version__
 from gadgetops.commands import messages
 from gadgetops.commands.options import verb
+from gadgetops.commands.progress_line import ProgressLine
+from gadgetops.commands.record_ig import record_ig
+from gadgetops.commands.record_target import (
+    TargetRequest,
+    exit_status,
+    is_host_recorder,
+    record_host,
+    said_what_goes_on,
+    target_options,
+)
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import AlreadyExists, NotFound, UsageError
 from gadgetops.gadget.subject import Subject, open_subject
@@ -23,76 +33,118 @@ DEFAULT_IMAGE = "trace_malloc"
     "record",
     example=(
         "gadgetops record -o app.gadgetrec -- ./app --its-own-option\n"
-        "gadgetops record -o server.gadgetrec --duration 60 --pid 4711"
+        "gadgetops record -o server.gadgetrec --duration 60 --pid 4711\n"
+        "gadgetops record -o shop.gadgetrec --container shop --wait --max-bytes 1GiB\n"
+        "gadgetops record -o python.gadgetrec --host --comm python3 --duration 10"
     ),
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
 )
 @click.argument("command_line", metavar="[-- CMD…]", nargs=-1, type=click.UNPROCESSED)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; NAME.gadgetrec.")
-@click.option("-p", "--pid", type=click.IntRange(min=1), help="Record this running process.")
+@target_options
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after so many seconds.")
+@click.option("--max-events", type=click.IntRange(min=1), metavar="N", help="Stop with the Nth event.")
+@click.option("--max-bytes", metavar="SIZE", help="Stop before the recording takes more on disk, about.")
 @click.option("--image", metavar="REF|OBJECT.o", help="Gadget to load.  [default: trace_malloc of the store]")
 @click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
 @click.option("--buffer-size", default="64MiB", show_default=True, help="Of the ring buffer, a power of two.")
 @click.option(
     "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["libbpf", "ig"]),
+    default="libbpf",
+    show_default=True,
+    help="What loads the gadget; `ig` runs `ig run`, whose flags --param then sets.",
+)
 @click.option("--no-stacks", is_flag=True, help="Record no stacks.")
+@click.option(
+    "--symbols",
+    type=click.Choice(["end", "late"]),
+    default="end",
+    show_default=True,
+    help="When to find functions and lines; late: by `gadgetops symbolize`.",
+)
 @store_option
 def command(
     command_line: Sequence[str],
     output: Path | None,
-    pid: int | None,
     duration: float | None,
+    max_events: int | None,
+    max_bytes: str | None,
     image: str | None,
     parameters: Sequence[str],
     buffer_size: str,
     max_stacks: int,
+    engine: str,
     no_stacks: bool,
+    symbols: str,
     store: str,
+    **which: Any,
 ) -> int:
-    """Record every allocation and release of a command (its children included) or of a running process.
+    """Record every allocation and release of a command, running processes, a container, or the whole machine.
 
-    Others that use the same C library are not touched. The command's exit status is passed on. Ctrl-C ends a
-    recording cleanly.
+    What they start is included. Others are not slowed down, except with --host, and by --container those that
+    share the container's image. The command's exit status is passed on.
+
+    Ctrl-C, SIGTERM and SIGHUP end a recording with all that had happened; a second Ctrl-C leaves out the
+    names of functions, which `gadgetops symbolize` can add.
     """
     # Imported here: numpy, DuckDB and the symboliser would cost every `--help` half a second.
     from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
     from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
     from gadgetops.trace.session import Options, Session  # noqa: PLC0415
-    from gadgetops.trace.targets import CommandTarget, ProcessTarget  # noqa: PLC0415
 
-    if bool(command_line) == (pid is not None):
-        raise UsageError("give either a command after `--` or --pid", hint="see `gadgetops record --help`")
-    output = output or Path(f"{Path(command_line[0]).name if command_line else f'pid-{pid}'}.gadgetrec")
+    request = TargetRequest(command_line, **which)
+    output = output or Path(f"{request.name}.gadgetrec")
     if output.exists():
         raise AlreadyExists(str(output), hint="choose another name with -o, or remove it")
+    limits = Limits(duration, max_events, None if max_bytes is None else parse_bytes(max_bytes))
+    all_parameters = {**_parsed(parameters), **request.filters()}
+    if engine == "ig":
+        if max_events is not None or max_bytes is not None:
+            raise UsageError("--max-events and --max-bytes do not go with --engine ig")
+        return record_ig(
+            request,
+            output,
+            image or DEFAULT_IMAGE,
+            parameters=all_parameters,
+            collect_stacks=not no_stacks,
+            duration_s=duration,
+        )
+    options = Options(all_parameters, _buffer_bytes(buffer_size), max_stacks, not no_stacks, symbols == "end")
     check_machine()
     check_pid_namespace()
+    if request.host and not is_host_recorder():
+        return record_host()
     subject = _gadget(image, store)
-    options = Options(_parsed(parameters), _buffer_bytes(buffer_size), max_stacks, not no_stacks)
     session = Session(subject.elf or b"", options)
-    target = CommandTarget(command_line) if command_line else ProcessTarget(pid or 0)
-    counters = record(
-        session, target, output, _header(subject, options), limits=Limits(duration), listener=messages
-    )
-    _say_result(counters, output)
-    return _status(target) if isinstance(target, CommandTarget) else 0
+    target = request.target()
+    header = _header(subject, options)
+    with said_what_goes_on(target):
+        with ProgressLine() as line:
+            counters = record(session, target, output, header, limits=limits, listener=line)
+        _say_result(counters, target.description, output)
+    return exit_status(target)
 
 
-def _say_result(counters: Mapping[str, int], output: Path) -> None:
+def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: Path) -> None:
     messages.say(f"recorded {plural(counters['events'], 'event')} in {output}")
-    if counters["lost"]:
-        messages.warn(f"{plural(counters['lost'], 'event')} lost: use a larger --buffer-size")
+    given_up = counters["given_up"]
+    if counters["lost"] > given_up:
+        lost = plural(counters["lost"] - given_up, "event")
+        messages.warn(f"{lost} lost for want of room: use a larger --buffer-size")
+    if given_up:
+        messages.warn(f"{plural(given_up, 'event')} lost inside calls that never returned, as by longjmp()")
     if counters["failed_stacks"]:
         messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
-
-
-def _status(target: Any) -> int:
-    status: int | None = target.exit_status
-    if status is None:
-        messages.say(f"the command goes on, unrecorded, as process {target.pid}")
-    return status or 0
+    if target.get("n_attached_late"):
+        late = max(entry["at_most_ms_late"] for entry in target["attached_late"])
+        what = f"{target['n_attached_late']} times"
+        messages.warn(f"reached a process or library after it began {what}, by at most {late:g} ms")
+    if target.get("n_not_covered"):
+        messages.warn(f"not recorded: {target['n_not_covered']} processes, in recording.json's `not_covered`")
 
 
 def _gadget(image: str | None, store: str) -> Subject:

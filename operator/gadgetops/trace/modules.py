@@ -97,6 +97,7 @@ class AddressSpace:
         root: Its root folder, when last seen.
         stack_numbers: The recording's stack for each of the kernel's ids, while the ids mean the same.
         stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
+        n_changes: How often what it maps has changed.
     """
 
     def __init__(self) -> None:
@@ -106,6 +107,7 @@ class AddressSpace:
         self.root: File | None = None
         self.stack_numbers: dict[int, int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
+        self.n_changes = 0
         self._starts: list[int] = []
         self._mappings: list[Mapping] = []
         self._replaced: deque[tuple[int, Mapping]] = deque(maxlen=_REMEMBERED_REPLACED)
@@ -120,6 +122,7 @@ class AddressSpace:
 
     def add(self, new: Mapping) -> None:
         """Map *new*, in place of what was there."""
+        self.n_changes += 1
         low = bisect.bisect_right(self._starts, new.start_address) - 1
         low = low if low >= 0 and self._mappings[low].end_address > new.start_address else low + 1
         high = bisect.bisect_left(self._starts, new.end_address)
@@ -134,9 +137,14 @@ class AddressSpace:
 
     def exec(self, timestamp_ns: int) -> None:
         """Forget what is mapped: the process executes another program."""
+        self.n_changes += 1
         self._replaced.extend((timestamp_ns, old) for old in self._mappings)
         self._starts, self._mappings = [], []
         self.stack_numbers, self.stacks = {}, {}
+
+    def paths(self) -> frozenset[str]:
+        """Return the paths of the files that are mapped now."""
+        return frozenset(mapping.path for mapping in self._mappings if mapping.path.startswith("/"))
 
     def find(self, address: int, timestamp_ns: int) -> Mapping | None:
         """Return what held *address* at *timestamp_ns*, else what did afterwards, else None."""
@@ -182,6 +190,8 @@ class ModuleTracker:
         """Records that the kernel had no room for."""
         self.files: dict[int, File] = {}
         """The file of each module, by its number, as far as it could be had."""
+        self.on_exit: Callable[[int, AddressSpace], None] = lambda _pid, _space: None
+        """Told of each followed process that has ended, with what it had mapped."""
         self._container_of = container_of
         self._kept = Files()
         self._processes: list[ProcessRow] = []
@@ -299,6 +309,7 @@ class ModuleTracker:
             self._forget(timestamp_ns, pid, self.spaces[pid])
 
     def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
+        self.on_exit(pid, space)
         self._note(timestamp_ns, pid, "exit", space)
         self._gone[pid] = (self._n_reads, self.spaces.pop(pid))
 

@@ -5,63 +5,81 @@ What happens is told to a `Listener`; nothing is printed here, and no target is 
 """
 
 import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, Protocol
 
+from gadgetops.errors import GadgetOpsError, StorageError
 from gadgetops.recording.writer import RecordingWriter
+from gadgetops.trace.live_estimate import LiveEstimate
 from gadgetops.trace.machine import mount_file_systems
 from gadgetops.trace.modules import ModuleTracker
-from gadgetops.trace.session import Session, follow
+from gadgetops.trace.session import Session
+from gadgetops.trace.signals import stop_signals
+from gadgetops.trace.targets import Target
 
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_IDLE_SLEEP_S: Final = 0.005
+"""How long the reader sleeps when it found the ring buffer nearly empty."""
+_NEARLY_EMPTY: Final = 10_000
+_PROGRESS_S: Final = 0.5
+_MEASURE_S: Final = 0.2
+_BYTES_PER_EVENT: Final = 12
+"""What an event that is not on disk yet will take there at most (bench/bytes_per_event.py)."""
 
 
-class Target(Protocol):
+@dataclass(frozen=True)
+class Progress:
     """
-    What is recorded.
+    How a recording goes.
 
     Attributes:
-        description: `target` of the recording's header; what is added while it runs is written at the end.
+        n_events: Recorded so far.
+        events_per_s: Since the last time.
+        live_bytes: Allocated since the recording began and not released, estimated (`LiveEstimate`).
+        n_lost: Events lost so far.
+        is_alive: Whether the target runs.
     """
 
-    description: dict[str, Any]
-
-    def opened(self) -> AbstractContextManager[None]:
-        """Return a context in which the target is there, and, if it is ours to start, has not begun."""
-
-    def attach(self, session: Session, tracker: ModuleTracker) -> None:
-        """Put the probes in, and follow the mappings."""
-
-    def start(self) -> None:
-        """Let it begin, if it is ours to start."""
-
-    def end(self) -> str | None:
-        """Return how the target ended the recording, or None while it goes on."""
+    n_events: int
+    events_per_s: float
+    live_bytes: int
+    n_lost: int
+    is_alive: bool
 
 
 class Listener(Protocol):
-    """Who is told what happens."""
+    """
+    Who is told what happens.
+
+    Attributes:
+        wants_progress: Whether `progress` is of any use; it costs some time.
+    """
+
+    wants_progress: bool
 
     def say(self, sentence: str) -> None:
         """Take a sentence for everybody."""
+
+    def progress(self, progress: Progress) -> None:
+        """Take how it goes, now and then."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """
-    When a recording ends though its target goes on.
+    When a recording ends though its target goes on; None for never.
 
     Attributes:
-        duration_s: After so many seconds; None for never.
+        duration_s: After so many seconds.
+        max_events: With exactly so many events.
+        max_bytes: As soon as the recording would take more on disk, within a few percent.
     """
 
     duration_s: float | None = None
+    max_events: int | None = None
+    max_bytes: int | None = None
 
 
 def record(
@@ -76,48 +94,160 @@ def record(
     """
     Record *target* into the new folder *output* and return its counters: `events`, `lost`, `failed_stacks`.
 
+    SIGINT, SIGTERM and SIGHUP end it, with everything that had happened by then.
+
     Raises:
         TraceError: It cannot be traced.
         StorageError: The recording cannot be written; what was closed before stays readable.
     """
     for sentence in mount_file_systems():
         listener.say(sentence)
-    with _stop_signals() as stopped, target.opened(), session.loaded(), ModuleTracker() as tracker:
-        target.attach(session, tracker)
-        target.description["attached"] = session.attached.programs
-        target.description["missing"] = session.attached.missing
-        full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
-        writer = RecordingWriter.create(output, full)
-        target.start()
-        end = follow(session, tracker, writer, why_stop=_reason(target, stopped, limits))
-        session.close(writer, tracker, end=end)
-        return session.counters()
+    with stop_signals() as stopped, target.opened():
+        target.restrict(session)
+        with session.loaded(), ModuleTracker(target.container_of) as tracker:
+            target.attach(session, tracker)
+            target.description["attached"] = session.attached.programs
+            target.description["missing"] = session.attached.missing
+            full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
+            writer = RecordingWriter.create(output, full)
+            session.begin(writer, tracker)
+            run = _Run(session, target, tracker, writer, _Ends(limits, stopped, output), listener)
+            run.to_its_end()
+            return session.counters()
 
 
-def _reason(target: Target, stopped: list[int], limits: Limits) -> Callable[[], str | None]:
-    deadline = None if limits.duration_s is None else time.monotonic() + limits.duration_s
+class _Run:
+    """The part of a recording in which events come."""
 
-    def why_stop() -> str | None:
-        if stopped:
+    def __init__(
+        self,
+        session: Session,
+        target: Target,
+        tracker: ModuleTracker,
+        writer: RecordingWriter,
+        ends: "_Ends",
+        listener: Listener,
+    ) -> None:
+        self._session = session
+        self._target = target
+        self._tracker = tracker
+        self._writer = writer
+        self._ends = ends
+        self._listener = listener
+        self._meter = _Meter(session, target)
+        if listener.wants_progress:
+            session.on_events = self._meter.estimate.add
+
+    def to_its_end(self) -> None:
+        """Let the target begin, follow it, and close the recording, whatever happens."""
+        try:
+            self._target.start()
+            end = self._follow()
+            self._drain()
+        except GadgetOpsError as error:
+            self._session.detach()
+            with contextlib.suppress(GadgetOpsError):
+                self._close("failed")
+            raise _with_hint(error, self._writer.path) from error
+        self._close(end)
+
+    def _close(self, end: str) -> None:
+        self._session.close(self._writer, self._tracker, end=end, is_hurried=lambda: self._ends.is_hurried)
+
+    def _follow(self) -> str:
+        """Read events until there is a reason to stop, and return it."""
+        while True:
+            end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
+            count = self._read()
+            self._target.update(self._session, self._tracker)
+            if end is not None:
+                return end
+            if self._listener.wants_progress and self._meter.is_due():
+                self._listener.progress(self._meter.measure())
+            if count < _NEARLY_EMPTY:
+                time.sleep(_IDLE_SLEEP_S)
+
+    def _read(self) -> int:
+        return self._session.read(self._writer, self._ends.room(self._session.n_events))
+
+    def _drain(self) -> None:
+        """Detach, and take in everything that is still in the ring buffer."""
+        self._session.detach()
+        while self._read():
+            pass
+
+
+class _Ends:
+    """Why a recording is to stop."""
+
+    def __init__(self, limits: Limits, stopped: list[int], output: Path) -> None:
+        self._limits = limits
+        self._stopped = stopped
+        self._output = output
+        self._deadline = None if limits.duration_s is None else time.monotonic() + limits.duration_s
+        self._measure_at = 0.0
+
+    def room(self, n_events: int) -> int | None:
+        """Return how many events may follow *n_events*; None for any number."""
+        return None if self._limits.max_events is None else max(0, self._limits.max_events - n_events)
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether it was asked more than once to stop."""
+        return len(self._stopped) > 1
+
+    def reason(self, n_events: int, n_events_on_disk: int) -> str | None:
+        """Return why it is to stop now, if it is."""
+        if self._stopped:
             return "interrupted"
-        if deadline is not None and time.monotonic() >= deadline:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
             return "duration"
-        return target.end()
+        if self.room(n_events) == 0:
+            return "max-events"
+        if self._is_full(n_events - n_events_on_disk):
+            return "max-bytes"
+        return None
 
-    return why_stop
+    def _is_full(self, n_open_events: int) -> bool:
+        if self._limits.max_bytes is None or time.monotonic() < self._measure_at:
+            return False
+        self._measure_at = time.monotonic() + _MEASURE_S
+        return size_bytes(self._output) + n_open_events * _BYTES_PER_EVENT >= self._limits.max_bytes
 
 
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect the signals that end a recording for the length of the block instead of dying of them."""
-    caught: list[int] = []
+def _with_hint(error: GadgetOpsError, path: Path) -> GadgetOpsError:
+    if isinstance(error, StorageError):
+        return StorageError(error.path, error.reason, hint=f"what was written before can be read in {path}")
+    return error
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
 
-    before = {number: signal.signal(number, note) for number in _STOP_SIGNALS}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def size_bytes(folder: Path) -> int:
+    """Return the size of the files in *folder*, those that vanish meanwhile left out."""
+    total = 0
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+class _Meter:
+    """Measures the progress of a session."""
+
+    def __init__(self, session: Session, target: Target) -> None:
+        self.estimate = LiveEstimate()
+        self._target = target
+        self._session = session
+        self._n_events = 0
+        self._measured_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether it is time for the next measurement."""
+        return time.monotonic() - self._measured_at >= _PROGRESS_S
+
+    def measure(self) -> Progress:
+        """Return how it goes since the last time."""
+        now, counters = time.monotonic(), self._session.counters()
+        rate = (counters["events"] - self._n_events) / max(now - self._measured_at, 1e-9)
+        self._measured_at, self._n_events = now, counters["events"]
+        live_bytes, is_alive = self.estimate.live_bytes, self._target.is_alive()
+        return Progress(counters["events"], rate, live_bytes, counters["lost"], is_alive)

@@ -6,8 +6,10 @@ of mappings.
 """
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from gadgetops.bpf.contract import Contract, Parameter
 from gadgetops.bpf.object import Object
 from gadgetops.errors import TraceError, UsageError
+from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.events import EventLayout
@@ -26,6 +29,7 @@ from gadgetops.trace.stacks import StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
 
 _STACK_MAP: Final = "ig_ustack"
+_NAMESPACE_MAP: Final = "gadget_mntns_filter_map"
 _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
 
 
@@ -43,12 +47,14 @@ class Options:
         buffer_bytes: Of the ring buffer; a power of two.
         max_stacks: Distinct stacks that the kernel can keep.
         collect_stacks: Ask for a stack with each event.
+        symbolise: Find functions and lines when the recording ends; else addresses and modules are kept.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
     buffer_bytes: int = 64 << 20
     max_stacks: int = 32768
     collect_stacks: bool = True
+    symbolise: bool = True
 
 
 @dataclass
@@ -76,6 +82,7 @@ class Session:
         self._stacks: StackCollector
         self._tracker: ModuleTracker
         self._ring: RingBuffer
+        self._mount_namespaces: tuple[int, ...] = ()
         self._n_probes = 0
         self.attached = Attached()
         self.n_events = 0
@@ -87,6 +94,8 @@ class Session:
         with self._bpf:
             self._configure()
             self._bpf.load()
+            for namespace in self._mount_namespaces:
+                self._bpf.update(_NAMESPACE_MAP, struct.pack("<Q", namespace), struct.pack("<I", 0))
             layout = self._layout
             fd, size = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
             with RingBuffer(fd, size, layout.dtype) as self._ring:
@@ -103,11 +112,15 @@ class Session:
             kind, _, place = program.section.partition("/")
             if kind in _PROBE_KINDS:
                 self._attach_probe(program.name, place.rpartition(":")[2], _PROBE_KINDS[kind], allocator)
-            else:
+            elif program.name not in self.attached.programs:
                 self._bpf.attach(program.name)
                 self.attached.programs[program.name] = program.section
         if not self._n_probes:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
+
+    def filter_mount_namespaces(self, inodes: Sequence[int]) -> None:
+        """Let only processes in these mount namespaces give events; to be called before it is loaded."""
+        self._mount_namespaces = tuple(inodes)
 
     def restrict(self, parameters: Mapping[str, str]) -> None:
         """Set these parameters, too, before the object is loaded; those of the user go first."""
@@ -149,21 +162,40 @@ class Session:
         self._bpf.detach()
 
     def counters(self) -> dict[str, int]:
-        """Return `events` recorded, `lost` and `failed_stacks` so far, as the gadget counts them."""
+        """
+        Return how many so far, as the gadget counts them.
+
+        `events` are those recorded; of those `lost`, `given_up` were in calls that never returned.
+        """
         return {
             "events": self.n_events,
             "lost": self._variable("lost_events"),
+            "given_up": self._variable("given_up_events"),
             "failed_stacks": self._variable("failed_stacks"),
             **self._stacks.counters,
             "lost_mappings": self._tracker.lost,
         }
 
-    def close(self, writer: RecordingWriter, tracker: ModuleTracker, *, end: str) -> None:
-        """Take in what befell processes meanwhile, symbolise what was collected and close the recording."""
+    def close(
+        self,
+        writer: RecordingWriter,
+        tracker: ModuleTracker,
+        *,
+        end: str,
+        is_hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        Take in what befell processes meanwhile, symbolise what was collected and close the recording.
+
+        As soon as *is_hurried* says so, without symbols: the rest is there, and they can be found later.
+        """
         tracker.read()
         writer.write_processes(tracker.take_processes())
         writer.close_segment()
-        writer.write_symbols(symbols_of(writer.path, Finder(files=tracker.files)))
+        if self._options.symbolise:
+            found = symbols_of(open_recording(writer.path), Finder(files=tracker.files))
+            symbols = [*takewhile(lambda _: not is_hurried(), found)]
+            writer.write_symbols(() if is_hurried() else symbols)
         writer.close(counters=self.counters(), end=end)
 
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
@@ -183,6 +215,7 @@ class Session:
             self._bpf.set_bytes(parameter.section, parameter.offset_bytes, encoded(parameter, text))
         self._set_flag("collect_ustack", self._options.collect_stacks)
         self._set_flag("gadget_buffer_is_polled", True)
+        self._set_flag("gadget_filter_by_mntns", bool(self._mount_namespaces))
         self._bpf.resize(self._layout.map, self._options.buffer_bytes)
         if self._object.map(_STACK_MAP) is not None:
             self._bpf.resize(_STACK_MAP, self._options.max_stacks)

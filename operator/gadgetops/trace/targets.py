@@ -1,25 +1,79 @@
-"""What can be recorded: a command, or running processes. Each is a `Target` of the recorder."""
+"""What can be recorded: a command, running processes, the whole machine. Each is a `Target`."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gadgetops.errors import TraceError
 from gadgetops.trace.allocator import Allocator, allocator_of_process, function_offsets, library_of_command
 from gadgetops.trace.modules import ModuleTracker
+from gadgetops.trace.newcomers import Newcomers
 from gadgetops.trace.session import Session
 from gadgetops.trace.target import Command, find_program, is_alive, private_copies
 
 
-class CommandTarget:
-    """A command and all its descendants, from its first allocation on."""
+class Target:
+    """
+    What is recorded; as it stands here, something that runs already and has all it needs.
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.description: dict[str, Any] = {"command": list(argv)}
+    Attributes:
+        description: `target` of the recording's header; what is added while it runs is written at the end.
+    """
+
+    description: dict[str, Any]
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Return a context in which the target is there, and, if it is ours to start, has not begun."""
+        yield
+
+    def restrict(self, session: Session) -> None:
+        """Set the gadget's filters that keep others out, before it is loaded."""
+
+    def container_of(self, pid: int) -> str | None:
+        """Return the name of the container that process *pid* is in, as far as it is known."""
+        return None
+
+    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+        """Put the probes in, and follow the mappings."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Let it begin, if it is ours to start."""
+
+    def update(self, session: Session, tracker: ModuleTracker) -> None:
+        """Reach what has begun since the last time, as far as it is not reached already."""
+
+    def end(self) -> str | None:
+        """Return `"complete"` once it has ended, None before."""
+        return None if self.is_alive() else "complete"
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return True
+
+
+class CommandTarget(Target):
+    """
+    A command from its first allocation on, and all its descendants unless they are not wanted.
+
+    Args:
+        argv: The command.
+        with_children: Record what it starts, too.
+    """
+
+    def __init__(self, argv: Sequence[str], *, with_children: bool = True) -> None:
+        self.description: dict[str, Any] = {"command": list(argv), "children": with_children}
         self._argv = argv
+        self._with_children = with_children
         self._library = library_of_command(find_program(argv[0]))
+        self._newcomers = Newcomers(by_process=False)
         self._copy: Path
         self._child: Command
+        self.has_begun = False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -30,18 +84,32 @@ class CommandTarget:
             self.description["pid"] = self._child.pid
             yield
 
+    def restrict(self, session: Session) -> None:
+        """Filter by process if what the command starts is not wanted."""
+        if not self._with_children:
+            session.restrict({"pid": str(self._child.pid)})
+
     def attach(self, session: Session, tracker: ModuleTracker) -> None:
         """Put the probes into the private copy."""
+        self._newcomers.watch(tracker)
         tracker.follow(self._child.pid)
-        session.attach(Allocator(self._library, self._copy, function_offsets(self._library), None))
+        self._newcomers.add(
+            session, Allocator(self._library, self._copy, function_offsets(self._library), None)
+        )
 
     def start(self) -> None:
         """Let the command run."""
+        self.has_begun = True
         self._child.start()
 
-    def end(self) -> str | None:
-        """Return `"complete"` once the command has exited; its descendants are not waited for."""
-        return None if self._child.poll() is None else "complete"
+    def update(self, session: Session, tracker: ModuleTracker) -> None:
+        """Reach descendants that have another allocator than the command."""
+        self._newcomers.update(session, tracker)
+        self.description |= self._newcomers.description()
+
+    def is_alive(self) -> bool:
+        """Return whether the command runs; its descendants are not waited for."""
+        return self._child.poll() is None
 
     @property
     def pid(self) -> int:
@@ -54,28 +122,73 @@ class CommandTarget:
         return self._child.poll()
 
 
-class ProcessTarget:
-    """A running process."""
+class ProcessTarget(Target):
+    """
+    Running processes, and what they start from now on unless it is not wanted.
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._allocator = allocator_of_process(pid)
-        name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-        self.description: dict[str, Any] = {"pid": pid, "comm": name}
+    Args:
+        pids: The processes.
+        with_children: Record what they start, too.
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Do nothing: it runs already."""
-        yield
+    Raises:
+        TraceError: One of them is not there, or cannot be traced.
+    """
+
+    def __init__(self, pids: Sequence[int], *, with_children: bool = True) -> None:
+        self._pids = [*dict.fromkeys(pids)]
+        self._with_children = with_children
+        self._allocators = [allocator_of_process(pid) for pid in self._pids]
+        self._newcomers = Newcomers(by_process=True)
+        processes = [{"pid": pid, "comm": _name(pid)} for pid in self._pids]
+        self.description: dict[str, Any] = {"processes": processes, "children": with_children}
 
     def attach(self, session: Session, tracker: ModuleTracker) -> None:
-        """Put the probes into this process alone."""
-        tracker.follow(self._pid)
+        """Put the probes into these processes alone."""
+        if self._with_children:
+            self._newcomers.watch(tracker)
+        for allocator in self._allocators:
+            if allocator.pid is not None:
+                tracker.follow(allocator.pid)
+            try:
+                self._newcomers.add(session, allocator)
+            except FileNotFoundError as error:
+                raise TraceError(f"process {allocator.pid} has ended") from error
+
+    def update(self, session: Session, tracker: ModuleTracker) -> None:
+        """Reach what they have started."""
+        if self._with_children:
+            self._newcomers.update(session, tracker)
+            self.description |= self._newcomers.description()
+
+    def is_alive(self) -> bool:
+        """Return whether one of the processes runs; what they started is not waited for."""
+        return any(map(is_alive, self._pids))
+
+
+class HostTarget(Target):
+    """
+    Every process that maps the machine's C library; each of them pays for the probes.
+
+    Args:
+        root: A view of the file system in which the library is the machine's own and not our copy.
+    """
+
+    def __init__(self, root: Path) -> None:
+        own = allocator_of_process(os.getpid())
+        self._allocator = replace(own, probed=root / own.path.relative_to("/"), pid=None)
+        self.library = own.path
+        self.description: dict[str, Any] = {"host": True, "library": str(own.path)}
+
+    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+        """Put the probes into the library, for all."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                tracker.follow(int(entry.name))
         session.attach(self._allocator)
 
-    def start(self) -> None:
-        """Do nothing: it runs already."""
 
-    def end(self) -> str | None:
-        """Return `"complete"` once the process has exited."""
-        return None if is_alive(self._pid) else "complete"
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError as error:
+        raise TraceError(f"process {pid} has ended") from error

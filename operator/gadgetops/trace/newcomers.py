@@ -1,0 +1,119 @@
+"""
+Processes that begin, or begin anew, while a recording runs: which of them the probes do not reach yet.
+
+A probe on a file reaches whoever maps that file, a probe on a process only that process. So what is forked or
+exec'd later may have to be reached by a probe of its own, which comes a little after its beginning: how much
+later, and who was gone by then, is kept and stands in the recording.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from gadgetops.errors import GadgetOpsError
+from gadgetops.trace.allocator import Allocator, allocator_of_process
+from gadgetops.trace.modules import AddressSpace, ModuleTracker
+from gadgetops.trace.session import Session
+
+_KEPT_IN_DETAIL: Final = 100
+_ENDED: Final = "it ended before it could be reached"
+
+_World = tuple[int, frozenset[str]]
+"""A mount namespace and the paths that are mapped in it: the same allocators, whoever it is."""
+
+
+class Newcomers:
+    """
+    Attaches to what a target's processes map, as far as that is not probed already.
+
+    Args:
+        by_process: Limit probes to the process they are made for; else all that map the file are reached.
+    """
+
+    def __init__(self, *, by_process: bool) -> None:
+        self._by_process = by_process
+        self._allocators: dict[_World, tuple[Allocator, ...]] = {}
+        self._attached: set[tuple[int | None, int, int]] = set()
+        self._attached_paths: set[str] = set()
+        self._seen: dict[int, int] = {}
+        self._unreached: dict[int, dict[str, Any]] = {}
+        self._late: list[dict[str, Any]] = []
+        self._n_late = 0
+        self._looked_at = time.monotonic()
+
+    def add(self, session: Session, allocator: Allocator) -> None:
+        """Attach to *allocator* unless that is done already."""
+        pid = allocator.pid if self._by_process else None
+        file = allocator.probed.stat()
+        if (pid, file.st_dev, file.st_ino) not in self._attached:
+            session.attach(allocator)
+            self._attached.add((pid, file.st_dev, file.st_ino))
+            self._attached_paths.add(str(allocator.path))
+
+    def watch(self, tracker: ModuleTracker) -> None:
+        """Learn from *tracker* of processes that end before `update` has seen them."""
+        tracker.on_exit = self._note_end
+
+    def update(self, session: Session, tracker: ModuleTracker) -> None:
+        """Reach each process that maps other files than when it was last looked at."""
+        before, self._looked_at = self._looked_at, time.monotonic()
+        for pid, space in [*tracker.spaces.items()]:
+            if self._seen.get(pid) != space.n_changes:
+                self._seen[pid] = space.n_changes
+                self._reach(session, pid, space.paths(), before)
+
+    def description(self) -> dict[str, Any]:
+        """Return what the header says: who was reached late, who was not, the first hundred in detail."""
+        unreached = [*self._unreached.values()]
+        return {
+            "n_attached_late": self._n_late,
+            "attached_late": self._late,
+            "n_not_covered": len(unreached),
+            "not_covered": unreached[:_KEPT_IN_DETAIL],
+        }
+
+    def _reach(self, session: Session, pid: int, paths: frozenset[str], since: float) -> None:
+        try:
+            world = Path(f"/proc/{pid}/ns/mnt").stat().st_ino, paths
+            for allocator in self._allocators_of(world, pid):
+                self._reach_file(session, allocator, pid, since)
+            self._unreached.pop(pid, None)
+        except FileNotFoundError:
+            self._note_unreached(pid, paths, _ENDED)
+        except (GadgetOpsError, OSError) as error:
+            self._note_unreached(pid, paths, str(error).splitlines()[0])
+
+    def _reach_file(self, session: Session, allocator: Allocator, pid: int, since: float) -> None:
+        path = Path(f"/proc/{pid}/root") / allocator.path.relative_to("/")
+        limited = pid if self._by_process else None
+        n_before = len(self._attached)
+        self.add(session, replace(allocator, probed=path, pid=limited))
+        if len(self._attached) == n_before:
+            return
+        self._n_late += 1
+        if len(self._late) < _KEPT_IN_DETAIL:
+            late_ms = round((time.monotonic() - since) * 1000, 1)
+            details = {"pid": pid, "path": str(allocator.path), "at_most_ms_late": late_ms}
+            self._late.append(details)
+
+    def _allocators_of(self, world: _World, pid: int) -> Iterable[Allocator]:
+        if world not in self._allocators:
+            self._allocators[world] = (allocator_of_process(pid),)
+        return self._allocators[world]
+
+    def _note_end(self, pid: int, space: AddressSpace) -> None:
+        was_seen = self._seen.pop(pid, None) is not None
+        if self._is_reached_by_file(space.paths()):
+            self._unreached.pop(pid, None)
+        elif not was_seen:
+            self._note_unreached(pid, space.paths(), _ENDED)
+
+    def _note_unreached(self, pid: int, paths: frozenset[str], why: str) -> None:
+        if not self._is_reached_by_file(paths):
+            self._unreached[pid] = {"pid": pid, "maps": min(paths, default=None), "why": why}
+
+    def _is_reached_by_file(self, paths: frozenset[str]) -> bool:
+        """Return whether one of *paths* has probes that reach whoever maps it."""
+        return not self._by_process and not self._attached_paths.isdisjoint(paths)
