@@ -1,0 +1,183 @@
+"""
+How far an answer can be believed: what is missing from a recording, in numbers and in words.
+
+Anything missing makes an answer `possible` instead of `certain`; how far it may be off depends on the question.
+For what is live, `Bounds` says it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from gadgetops.analysis.texts import rows
+from gadgetops.recording.reader import Recording
+from gadgetops.units import plural
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Word = Literal["certain", "possible", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """
+    What the events and pairs themselves say of what is missing.
+
+    Args:
+        lost: Events lost up to the last one, as the gadget counted.
+        failed_stacks: Allocations whose stack could not be collected.
+        unseen_releases: Allocations that must have been released, since their address was given again.
+    """
+
+    lost: int
+    failed_stacks: int
+    unseen_releases: int
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """
+    How sure an answer is.
+
+    Args:
+        word: `certain` if nothing is missing, `inconclusive` if nothing was recorded, else `possible`.
+        reasons: Why it is not certain, a sentence each; empty if it is.
+        lost: Events that are known to be missing.
+        knows_lost: Whether those are all.
+        failed_stacks: Allocations whose stack could not be collected.
+        is_sample: Whether the recorder was told to leave out some allocations.
+    """
+
+    word: Word
+    reasons: tuple[str, ...]
+    lost: int
+    knows_lost: bool
+    failed_stacks: int
+    is_sample: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the documented JSON; `lost` is null where nobody knows how many are."""
+        return {
+            "certainty": self.word,
+            "reasons": [*self.reasons],
+            "lost": self.lost if self.knows_lost else None,
+            "failed_stacks": self.failed_stacks,
+        }
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """
+    Between what the truth lies; None where nobody can say.
+
+    Args:
+        at_least_bytes: Less cannot be live.
+        at_least_count: Likewise, in allocations.
+        at_most_bytes: More cannot be live. A lost event may have been an allocation of any size.
+        at_most_count: Likewise, in allocations.
+    """
+
+    at_least_bytes: int | None
+    at_least_count: int | None
+    at_most_bytes: int | None
+    at_most_count: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as the documented JSON."""
+        return {**vars(self)}
+
+
+def certainty_of(recording: Recording, connection: "DuckDBPyConnection") -> Certainty:
+    """
+    Return how sure answers from all of *recording* are.
+
+    Args:
+        connection: What `pairing.paired` gives.
+    """
+    [(lost, failed_stacks, unseen_releases)] = rows(connection, "missing")
+    return certainty(recording, Seen(int(lost), int(failed_stacks), int(unseen_releases)))
+
+
+def certainty(recording: Recording, seen: Seen) -> Certainty:
+    """Return how sure answers from all of *recording* are, of whose events *seen* is known."""
+    counters = recording.counters
+    lost = max(seen.lost, counters.get("lost", 0), counters.get("lost_at_least", 0))
+    failed = max(seen.failed_stacks, counters.get("failed_stacks", 0))
+    knows_lost = _knows_lost(recording)
+    reasons = (
+        *_reasons(recording, lost + (recording.n_missing or 0), failed, seen.unseen_releases),
+        *recording.problems,
+        *_left_out(recording),
+    )
+    return Certainty(
+        word="inconclusive" if not recording.n_events else "possible" if reasons else "certain",
+        reasons=reasons,
+        lost=lost + (recording.n_missing or 0),
+        knows_lost=knows_lost,
+        failed_stacks=failed,
+        is_sample=any(True for _ in _left_out(recording)),
+    )
+
+
+def bounds(sure: Certainty, live: tuple[int, int], most_false: tuple[int, int]) -> Bounds:
+    """
+    Return between what lies that which is live, as bytes and number of allocations.
+
+    Each lost event can have released a block or, as munmap(), all mappings of a process; or it was an allocation,
+    of any size. What was left out of a sample is not known either.
+
+    Args:
+        live: What is seen to be live.
+        most_false: The most of it that as many lost events can have released.
+    """
+    least = (live[0] - most_false[0], live[1] - most_false[1]) if sure.knows_lost else (None, None)
+    is_all = sure.knows_lost and not sure.is_sample
+    return Bounds(
+        at_least_bytes=least[0],
+        at_least_count=least[1],
+        at_most_bytes=live[0] if is_all and not sure.lost else None,
+        at_most_count=live[1] + sure.lost if is_all else None,
+    )
+
+
+def _knows_lost(recording: Recording) -> bool:
+    counters = recording.header.get("counters")
+    if isinstance(counters, dict):
+        return counters.get("lost") is not None
+    # Cut off, or still being recorded: the events say what was lost before them, if all that are there are read.
+    return bool(recording.header) and len(recording.problems) <= 1
+
+
+def _reasons(recording: Recording, lost: int, failed_stacks: int, unseen: int) -> Iterator[str]:
+    if not recording.n_events:
+        yield "no event was recorded"
+    if lost:
+        yield f"{plural(lost, 'event')} lost: each may have been a release, or an allocation"
+    if not _knows_lost(recording):
+        yield "events may be lost that nobody counted"
+    if unseen and not lost:
+        yield f"{plural(unseen, 'release')} not seen: the address was given again"
+    if failed_stacks:
+        yield f"{plural(failed_stacks, 'allocation')} without a stack: it could not be collected"
+
+
+def _left_out(recording: Recording) -> Iterator[str]:
+    """Say what the recorder was told to leave out."""
+    every = _parameter(recording, "sample_every")
+    if every > 1:
+        yield f"a sample: the blocks at one address in {every} alone were recorded"
+    smallest = _parameter(recording, "min_size")
+    if smallest > 0:
+        yield f"allocations of fewer than {plural(smallest, 'byte')} were not recorded"
+
+
+def _parameter(recording: Recording, name: str) -> int:
+    parameters = recording.header.get("parameters")
+    for key, value in parameters.items() if isinstance(parameters, dict) else ():
+        if key.replace("-", "_") == name:
+            try:
+                return int(str(value), 0)
+            except ValueError:
+                return 0
+    return 0
