@@ -106,6 +106,11 @@ class Recording:
             except duckdb.Error as error:
                 raise RecordingError(self.path, _first_line(error)) from error
 
+    def n_addresses(self) -> int:
+        """Return the number of distinct return addresses."""
+        with self.connect() as connection:
+            return int(connection.execute("select count(distinct frame_id) from frames").fetchall()[0][0])
+
     def verified(self) -> "Recording":
         """Return the recording without files that have damaged pages; every page is read."""
         return _open(self.path, thorough=True)

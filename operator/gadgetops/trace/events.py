@@ -21,8 +21,9 @@ _COLUMNS: Final = {
     "size_bytes": "size",
     "stack_id": "ustack.stack_id",
     "lost": "lost",
+    "caller": "caller",
 }
-_OPTIONAL: Final = frozenset({"stack_id", "lost"})
+_OPTIONAL: Final = frozenset({"stack_id", "lost", "caller"})
 
 
 @dataclass(frozen=True)

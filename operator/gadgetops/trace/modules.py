@@ -95,7 +95,7 @@ class AddressSpace:
         container: The container it is in, if known.
         threads: Its threads.
         root: Its root folder, when last seen.
-        stack_numbers: The recording's stack for each of the kernel's ids, while the ids mean the same.
+        stack_numbers: The recording's stack for each kernel's id and caller, while these mean the same.
         stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
         n_changes: How often what it maps has changed.
     """
@@ -105,7 +105,7 @@ class AddressSpace:
         self.container: str | None = None
         self.threads: set[int] = set()
         self.root: File | None = None
-        self.stack_numbers: dict[int, int] = {}
+        self.stack_numbers: dict[tuple[int, int], int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
         self.n_changes = 0
         self._starts: list[int] = []

@@ -201,7 +201,8 @@ class Session:
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
         if not self._options.collect_stacks or "stack_id" not in columns:
             return no_stacks(count)
-        return self._stacks.number(columns["pid"], columns["stack_id"], columns["timestamp_ns"])
+        callers = columns.get("caller", np.zeros(count, np.uint64))
+        return self._stacks.number(columns["pid"], columns["stack_id"], callers, columns["timestamp_ns"])
 
     def _configure(self) -> None:
         contract = Contract.from_object(self._object)

@@ -16,6 +16,7 @@ from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.modules import AddressSpace, Mapping, ModuleTracker
 
 _FIRST_BAD_ID: Final = 1 << 31
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 MAX_DEPTH: Final = 127
 """How many addresses the kernel keeps of a stack at most: the default of kernel.perf_event_max_stack."""
 
@@ -25,7 +26,9 @@ class StackCollector:
     Numbers stacks, densely from 0, and writes what they consist of before the events that have them.
 
     A kernel's id stands for addresses only; what they mean depends on the process and on what it had mapped
-    then. Stacks of equal frames are one, also those of processes that were forked from each other.
+    then. Stacks of equal frames are one, also those of processes that were forked from each other. The caller
+    of an allocating function is always the frame that follows that function's: the kernel's walk by frame
+    pointers misses it until the function has set up its own frame.
 
     Args:
         tracker: Knows what is mapped.
@@ -47,25 +50,41 @@ class StackCollector:
         """Distinct stacks that were cut at `MAX_DEPTH`, and that have no frame at all."""
 
     def number(
-        self, pids: NDArray[Any], kernel_ids: NDArray[Any], timestamps_ns: NDArray[Any]
+        self,
+        pids: NDArray[Any],
+        kernel_ids: NDArray[Any],
+        callers: NDArray[Any],
+        timestamps_ns: NDArray[Any],
     ) -> NDArray[np.int32]:
-        """Return the number of each event's stack; `FAILED_STACK` where the kernel gave an error."""
-        combined = pids.astype(np.uint64) << np.uint64(32) | kernel_ids.astype(np.uint64)
-        distinct, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
-        numbers = [
-            self._number_of(int(key) >> 32, int(key) & 0xFFFFFFFF, int(timestamps_ns[index]))
-            for key, index in zip(distinct, first, strict=True)
-        ]
-        return np.array(numbers, np.int32)[inverse]
+        """
+        Return the number of each event's stack; `FAILED_STACK` where the kernel gave an error.
 
-    def _number_of(self, pid: int, kernel_id: int, timestamp_ns: int) -> int:
+        Args:
+            pids: Of the events.
+            kernel_ids: Of their stacks; errors are negative numbers, as unsigned ones.
+            callers: Return addresses of the calls; 0 where unknown.
+            timestamps_ns: When, in ns since boot.
+        """
+        combined = pids.astype(np.uint64) << np.uint64(32) | kernel_ids.astype(np.uint64)
+        # One number for the three, so that they are sorted once: equal ones by chance are one in 2^64 / n^2.
+        mixed = combined ^ (callers.astype(np.uint64) * _ODD)
+        _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
+        in_time = np.argsort(first)
+        columns = (column[first[in_time]] for column in (pids, kernel_ids, callers, timestamps_ns))
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        numbers = np.empty(len(first), np.int32)
+        numbers[in_time] = [self._number_of(*row) for row in rows]
+        return numbers[inverse]
+
+    def _number_of(self, pid: int, kernel_id: int, caller: int, timestamp_ns: int) -> int:
         if kernel_id >= _FIRST_BAD_ID:
             return FAILED_STACK
         space = self._tracker.space(pid)
-        number = space.stack_numbers.get(kernel_id)
+        number = space.stack_numbers.get((kernel_id, caller))
         if number is None:
-            number = self._new_stack(space, addresses(self._look_up(kernel_id)), timestamp_ns)
-            space.stack_numbers[kernel_id] = number
+            found = with_caller(addresses(self._look_up(kernel_id)), caller)
+            number = self._new_stack(space, found, timestamp_ns)
+            space.stack_numbers[kernel_id, caller] = number
         return number
 
     def _new_stack(self, space: AddressSpace, found: list[int], timestamp_ns: int) -> int:
@@ -102,6 +121,11 @@ class StackCollector:
 def no_stacks(count: int) -> NDArray[np.int32]:
     """Return the stack numbers of *count* events that have none."""
     return np.full(count, NO_STACK, np.int32)
+
+
+def with_caller(found: list[int], caller: int) -> list[int]:
+    """Return the stack *found*, leaf first, *caller* after the leaf unless it is one of the first two."""
+    return found if caller == 0 or caller in found[:2] else [*found[:1], caller, *found[1:]]
 
 
 def addresses(value: bytes | None) -> list[int]:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from gadgetops.recording.reader import open_recording
+from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import SymbolRow
 from gadgetops.trace.files import File
 from gadgetops.trace.symbols import DEBUG_FOLDER, Location, Module
@@ -50,20 +50,25 @@ class Finder:
     def module(self, module_id: int, path: str, build_id: str | None, mapped_offset: int) -> Module:
         """Return the module; one whose file is gone or another may know nothing."""
         kept = self.files.get(module_id)
-        place = self.sysroot / path.lstrip("/") if kept is None else kept.path
+        named = self.sysroot / path.lstrip("/")
         return Module(
-            place, build_id, name=path, mapped_offset=mapped_offset, debug_folders=self.debug_folders
+            named if kept is None else kept.path,
+            build_id,
+            beside=named.parent,
+            folder=str(Path(path).parent),
+            mapped_offset=mapped_offset,
+            debug_folders=[*self.debug_folders, self.sysroot / str(DEBUG_FOLDER).lstrip("/")],
         )
 
 
-def symbols_of(path: Path, finder: Finder) -> Iterator[SymbolRow]:
+def symbols_of(recording: Recording, finder: Finder) -> Iterator[SymbolRow]:
     """
-    Yield the symbols of the recording in the folder *path*, as far as *finder* has the files.
+    Yield the symbols of *recording*, as far as *finder* has the files.
 
     Raises:
         RecordingError: It cannot be read.
     """
-    with open_recording(path).connect() as connection:
+    with recording.connect() as connection:
         rows = connection.execute(_FRAMES).fetchall()
     for _, of_file in groupby(rows, key=lambda row: _identity(row[0], row[1], row[2])):
         yield from _symbols_of_file([*of_file], finder)

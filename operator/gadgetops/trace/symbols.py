@@ -64,7 +64,8 @@ class Module:
     Args:
         path: Where it can be read now; it may be gone.
         build_id: Hex, of the file that was mapped; a file with another one is not asked.
-        name: Its path in the target, beside which debug files are looked for.
+        beside: The folder that has its name, in which debug files are looked for, too; else its own.
+        folder: That folder as the target sees it, by which debug files lie in `debug_folders`.
         mapped_offset: Offset in bytes into the file of the code that was mapped; for when only a debug file
             is left, which does not tell.
         debug_folders: Folders with debug files.
@@ -75,14 +76,17 @@ class Module:
         path: Path,
         build_id: str | None = None,
         *,
-        name: str | None = None,
+        beside: Path | None = None,
+        folder: str | None = None,
         mapped_offset: int = 0,
         debug_folders: Sequence[Path] = (DEBUG_FOLDER,),
     ) -> None:
         own = path if path.is_file() and _is_right(path, build_id) else None
         self._headers = _read_headers(own) if own else _Headers()
         self.build_id = build_id or (build_id_of(own) if own else None)
-        candidates = [*_debug_files(own, name or str(path), self._headers, self.build_id, debug_folders)]
+        beside = beside or path.parent
+        linked = _linked_files(self._headers.debug_link, beside, folder or str(beside), debug_folders)
+        candidates = [*_files_by_build_id(self.build_id, debug_folders), *linked]
         self._cache, debug = _best_symbols([*candidates, *([own] if own else [])])
         if debug is not None and own is None:
             self._headers = _guessed_headers(_read_headers(debug), mapped_offset)
@@ -187,20 +191,23 @@ def _object(path: Path) -> Any:
         return None
 
 
-def _debug_files(
-    own: Path | None, name: str, headers: _Headers, build_id: str | None, folders: Sequence[Path]
-) -> Iterator[Path]:
-    """Yield the debug files that exist and belong to the file."""
-    for folder in folders if build_id else ():
+def _files_by_build_id(build_id: str | None, debug_folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield the debug files of that build that exist."""
+    for folder in debug_folders if build_id else ():
         place = folder / ".build-id" / (build_id or "")[:2] / f"{(build_id or '')[2:]}.debug"
         if place.is_file():
             yield place
-    if own is None or headers.debug_link is None:
+
+
+def _linked_files(
+    debug_link: tuple[str, int] | None, beside: Path, folder: str, debug_folders: Sequence[Path]
+) -> Iterator[Path]:
+    """Yield the debug files that a file names, exist, and have the right checksum."""
+    if debug_link is None:
         return
-    link, checksum = headers.debug_link
-    beside = own.parent if own.name == Path(name).name else Path(name).parent
-    places = [beside / link, beside / ".debug" / link]
-    places += [folder / str(Path(name).parent).lstrip("/") / link for folder in folders]
+    name, checksum = debug_link
+    places = [beside / name, beside / ".debug" / name]
+    places += [debug_folder / folder.lstrip("/") / name for debug_folder in debug_folders]
     yield from (place for place in places if place.is_file() and _crc32(place) == checksum)
 
 

@@ -1,7 +1,7 @@
 """Stacks are numbered by what they mean; errors of the kernel are no stacks."""
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,15 @@ class Collected:
             lambda kernel_id: struct.pack(f"<{len(stacks[kernel_id])}Q", *stacks[kernel_id]) + bytes(16),
         )
 
-    def number(self, *events: tuple[int, int]) -> list[int]:
+    def number(self, *events: tuple[int, int], callers: Sequence[int] = ()) -> list[int]:
         pids, kernel_ids = (np.array(column, "u4") for column in zip(*events, strict=True))
-        numbers: Any = self.collector.number(pids, kernel_ids, np.full(len(events), 5, "u8"))
+        times, zeros = np.full(len(events), 5, "u8"), np.zeros(len(events), "u8")
+        numbers: Any = self.collector.number(pids, kernel_ids, np.array(callers or zeros, "u8"), times)
         return list(numbers)
+
+    def addresses_of(self, number: int) -> list[int]:
+        by_id = {row.frame_id: row.address for row in self.writer.frames}
+        return [by_id[frame_id] for frame_id in self.writer.stacks[number].frame_ids]
 
 
 def test_one_kernel_id_in_two_processes_is_two_stacks() -> None:
@@ -81,6 +86,22 @@ def test_a_forked_process_has_its_parents_stacks() -> None:
     collected = Collected({1: parent, 2: parent.forked()}, {7: [0x1010, 0x1020]})
     assert collected.number((1, 7), (2, 7)) == [0, 0]
     assert collected.writer.stacks == [(0, (0, 1))]
+
+
+def test_a_caller_that_the_walk_missed_follows_the_leaf() -> None:
+    """One walk of the kernel with two callers is two stacks."""
+    collected = Collected({1: space("/a")}, {7: [0x1010, 0x1020, 0x1030]})
+    assert collected.number((1, 7), (1, 7), (1, 7), callers=[0x1050, 0x1060, 0x1050]) == [0, 1, 0]
+    assert collected.addresses_of(0) == [0x1010, 0x1050, 0x1020, 0x1030]
+    assert collected.addresses_of(1) == [0x1010, 0x1060, 0x1020, 0x1030]
+
+
+@pytest.mark.parametrize("caller", [0x1010, 0x1020, 0])
+def test_a_caller_that_the_walk_has_is_not_added(caller: int) -> None:
+    """At a return probe it is the leaf; 0 is unknown."""
+    collected = Collected({1: space("/a")}, {7: [0x1010, 0x1020]})
+    assert collected.number((1, 7), callers=[caller]) == [0]
+    assert collected.addresses_of(0) == [0x1010, 0x1020]
 
 
 def test_a_number_stays_over_batches() -> None:

@@ -1,0 +1,175 @@
+"""
+What a recording holds and how good it is: who, what, when, with what, how it ended, and what is missing.
+
+No event is looked at but to count the stacks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gadgetops.recording.reader import Recording
+from gadgetops.recording.schema import FAILED_STACK, NO_STACK
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_ROOTS: Final = (
+    "_start",
+    "__libc_start_main",
+    "__libc_start_call_main",
+    "__libc_start_main_impl",
+    "generic_start_main",
+    "start_thread",
+    "start",
+    "clone",
+    "clone3",
+    "__clone",
+    "__clone3",
+)
+"""Functions in which a whole stack may end: starts of programs and threads in glibc and musl."""
+
+_STACKS: Final = """
+    select
+        count(*) as n_events,
+        coalesce(sum(case when stack_id = $none then 1 else 0 end), 0) as without,
+        coalesce(sum(case when stack_id = $failed then 1 else 0 end), 0) as failed,
+        coalesce(sum(case when len(frame_ids) = 0 then 1 else 0 end), 0) as empty
+    from events left join stacks using (stack_id)
+"""
+_MODULES: Final = """
+    select
+        modules.path,
+        max(modules.build_id) as build_id,
+        count(distinct frames.frame_id) as n_addresses,
+        count(distinct case when frames.function is not null then frames.frame_id end) as n_symbolised
+    from frames join modules using (module_id)
+    group by modules.path
+    order by n_addresses desc, modules.path
+"""
+_CUT_STACKS: Final = """
+    select path, count(*) as n_stacks
+    from (
+        select
+            coalesce(modules.path, 'unknown code') as path,
+            list(frames.function) as functions
+        from (
+            select stack_id, frame_ids[-1] as frame_id from stacks where len(frame_ids) between 1 and 126
+        ) as last_frames
+        left join frames using (frame_id)
+        left join modules using (module_id)
+        group by stack_id, modules.path
+    ) as ends
+    where not list_has_any(functions, $roots)
+        and not regexp_matches(path, '/(libc[.-]|ld-|libc\\.musl|libpthread)[^/]*$')
+    group by path
+    order by n_stacks desc, path
+"""
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """
+    One file, in whichever processes.
+
+    Args:
+        path: As the processes saw it.
+        build_id: In hex; None where it has none.
+        n_addresses: Distinct return addresses in it.
+        n_symbolised: How many of them have a function.
+    """
+
+    path: str
+    build_id: str | None
+    n_addresses: int
+    n_symbolised: int
+
+
+@dataclass(frozen=True)
+class StackHealth:
+    """
+    How good the stacks are; events are counted, but where it says stacks.
+
+    Args:
+        n_events: All of them.
+        without: No stack was asked for.
+        failed: The kernel had no room for the stack: a collision.
+        empty: The stack has no frame.
+        n_stacks: Distinct stacks.
+        truncated: Distinct stacks that were as deep as the kernel goes.
+        cut_short: Distinct stacks that end in a file, by its path, and not where programs and threads start.
+    """
+
+    n_events: int
+    without: int
+    failed: int
+    empty: int
+    n_stacks: int
+    truncated: int
+    cut_short: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Info:
+    """
+    What is known about a recording.
+
+    Args:
+        path: The folder.
+        header: recording.json.
+        n_segments: Readable segments.
+        size_bytes: On disk.
+        n_missing: Events that cannot be read; None where nobody knows.
+        lacks_symbols: Whether functions and lines were not looked for yet.
+        n_processes: Distinct processes that were followed.
+        stacks: How good they are.
+        modules: Files that addresses lie in, those with most addresses first.
+        problems: What is missing, a sentence each.
+    """
+
+    path: str
+    header: Mapping[str, Any]
+    n_segments: int
+    size_bytes: int
+    n_missing: int | None
+    lacks_symbols: bool
+    n_processes: int
+    stacks: StackHealth
+    modules: tuple[ModuleInfo, ...]
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it with the names of the attributes."""
+        return asdict(self)
+
+
+def info(recording: Recording) -> Info:
+    """
+    Return what is known about *recording*.
+
+    Raises:
+        RecordingError: It cannot be read.
+    """
+    with recording.connect() as connection:
+        [(n_processes,)] = connection.execute("select count(distinct pid) from processes").fetchall()
+        return Info(
+            path=str(recording.path),
+            header=recording.header,
+            n_segments=len(recording.segments),
+            size_bytes=sum(file.stat().st_size for file in recording.path.iterdir() if file.is_file()),
+            n_missing=recording.n_missing,
+            lacks_symbols=recording.lacks_symbols,
+            n_processes=n_processes,
+            stacks=_health(connection),
+            modules=tuple(ModuleInfo(*row) for row in connection.execute(_MODULES).fetchall()),
+            problems=recording.problems,
+        )
+
+
+def _health(connection: "DuckDBPyConnection") -> StackHealth:
+    kinds = {"none": NO_STACK, "failed": FAILED_STACK}
+    [(n_events, without, failed, empty)] = connection.execute(_STACKS, kinds).fetchall()
+    query = "select count(*), count(case when len(frame_ids) >= 127 then 1 end) from stacks"
+    [(n_stacks, truncated)] = connection.execute(query).fetchall()
+    cut_short = connection.execute(_CUT_STACKS, {"roots": [*_ROOTS]}).fetchall()
+    return StackHealth(n_events, int(without), int(failed), int(empty), n_stacks, truncated, dict(cut_short))

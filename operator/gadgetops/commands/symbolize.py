@@ -1,0 +1,57 @@
+"""`gadgetops symbolize`: functions and lines for a recording that has addresses only."""
+
+from pathlib import Path
+
+import click
+
+from gadgetops.commands import messages
+from gadgetops.commands.options import verb
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@verb(
+    "symbolize",
+    example=(
+        "gadgetops symbolize server.gadgetrec\n"
+        "gadgetops symbolize server.gadgetrec --sysroot /srv/rootfs --debug-dir ~/symbols"
+    ),
+)
+@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+@click.option(
+    "--sysroot",
+    metavar="DIR",
+    type=_FOLDER,
+    default=Path("/"),
+    show_default=True,
+    help="Where the recorded machine's files are.",
+)
+@click.option(
+    "--debug-dir",
+    "debug_folders",
+    metavar="DIR",
+    type=_FOLDER,
+    multiple=True,
+    help="Folder with debug files, searched before /usr/lib/debug; may be repeated.",
+)
+def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...]) -> None:
+    """Find functions and lines for RECORDING's addresses, in place of those that it has.
+
+    For recordings made with `record --symbols late` or not ended, also on another machine. A file whose build
+    id differs from the recorded one is not asked; debug files are found by build id, as
+    DIR/.build-id/ab/cdef.debug, and by .gnu_debuglink. If nothing is found, what is there stays.
+    """
+    # Imported here: DuckDB and the symboliser would cost every `--help` half a second.
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.recording.writer import write_symbols  # noqa: PLC0415
+    from gadgetops.trace.symbolise import Finder, symbols_of  # noqa: PLC0415
+    from gadgetops.trace.symbols import DEBUG_FOLDER  # noqa: PLC0415
+
+    opened = open_recording(recording)
+    rows = [*symbols_of(opened, Finder(sysroot=sysroot, debug_folders=(*debug_folders, DEBUG_FOLDER)))]
+    n_found, n_addresses = len({row.frame_id for row in rows}), opened.n_addresses()
+    if n_found:
+        write_symbols(recording, rows)
+    messages.say(f"{n_found:,} of {n_addresses:,} addresses symbolised")
+    if n_found < n_addresses:
+        messages.say(f"`gadgetops info {recording}` shows modules without symbols")

@@ -1,0 +1,135 @@
+"""What a recording holds, as text: facts, what was attached, stacks, modules, and what is missing."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gadgetops.analysis.info import Info, ModuleInfo
+from gadgetops.units import format_bytes, format_duration, plural
+
+_LABEL_WIDTH: Final = 12
+_SHOWN_MODULES: Final = 10
+_FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer, or record with --stacks dwarf"
+
+
+def info_as_text(info: Info) -> str:
+    """Return *info* as lines for people."""
+    return "\n".join(_lines(info))
+
+
+def _lines(info: Info) -> Iterator[str]:
+    for label, text in _facts(info):
+        yield f"{label:<{_LABEL_WIDTH}}{_printable(text)}"
+    yield from _section("attached", _attached(_mapping(info.header, "target")))
+    yield from _section("stacks", _stacks(info))
+    yield from _section("modules", _modules(info.modules))
+    yield from _section("missing", _missing(info))
+
+
+def _facts(info: Info) -> Iterator[tuple[str, str]]:
+    header = info.header
+    yield "recording", f"{info.path}, {format_bytes(info.size_bytes)}, {plural(info.n_segments, 'segment')}"
+    yield "target", _target(_mapping(header, "target"))
+    yield "processes", f"{info.n_processes:,}"
+    yield "host", _joined(_mapping(header, "host"), "name", "kernel", "machine")
+    yield "gadget", _joined(_mapping(header, "image"), "reference", "digest")
+    yield "tool", str(header.get("tool", "unknown"))
+    yield "began", _moment(header.get("started_at_ns"))
+    yield "ended", f"{_moment(header.get('ended_at_ns'))}{_length(header)}, {_end(header)}"
+    yield "events", f"{info.stacks.n_events:,}, {_lost(_mapping(header, 'counters'))}"
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    found = [*lines]
+    if found:
+        yield ""
+        yield f"{title}:"
+        yield from (f"  {_printable(line)}" for line in found)
+
+
+def _target(target: Mapping[str, Any]) -> str:
+    if "command" in target:
+        return f"{' '.join(map(str, target['command']))} (process {target.get('pid', 'unknown')})"
+    known = {name: value for name, value in target.items() if isinstance(value, str | int) and value != 0}
+    return ", ".join(f"{name} {value}" for name, value in known.items()) or "unknown"
+
+
+def _end(header: Mapping[str, Any]) -> str:
+    return str(header.get("end") or "the recorder did not end it")
+
+
+def _lost(counters: Mapping[str, Any]) -> str:
+    return f"{counters['lost']:,} lost" if type(counters.get("lost")) is int else "unknown how many were lost"
+
+
+def _moment(time_ns: object) -> str:
+    if type(time_ns) is not int:
+        return "unknown"
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(sep=" ", timespec="milliseconds")
+
+
+def _length(header: Mapping[str, Any]) -> str:
+    began, ended = header.get("started_at_ns"), header.get("ended_at_ns")
+    return f", after {format_duration(ended - began)}" if type(began) is type(ended) is int else ""
+
+
+def _attached(target: Mapping[str, Any]) -> Iterator[str]:
+    for program, place in sorted(_mapping(target, "attached").items()):
+        yield f"{program}  {_place(place)}"
+    for program in target.get("missing") or ():
+        yield f"{program}  not attached: its function is not there"
+
+
+def _place(place: object) -> str:
+    """Return where a program is attached, and why there, in words."""
+    if isinstance(place, list):
+        return "; ".join(map(_place, place))
+    if isinstance(place, dict):
+        return ", ".join(f"{name} {value}" for name, value in place.items() if value is not None)
+    return str(place)
+
+
+def _stacks(info: Info) -> Iterator[str]:
+    stacks = info.stacks
+    yield f"{stacks.n_stacks:,} distinct"
+    if stacks.without:
+        yield f"{plural(stacks.without, 'event')} without one: none was asked for"
+    if stacks.failed:
+        yield f"{plural(stacks.failed, 'event')} without one: no room for it; use a larger --max-stacks"
+    if stacks.empty:
+        yield f"{plural(stacks.empty, 'event')} with an empty one"
+    if stacks.truncated:
+        yield f"{stacks.truncated:,} as deep as the kernel goes: the outermost callers are missing"
+    for path, count in stacks.cut_short.items():
+        yield f"{count:,} end early, in {path}: it seems to have no frame pointers; {_FRAME_POINTERS}"
+
+
+def _modules(modules: tuple[ModuleInfo, ...]) -> Iterator[str]:
+    for module in modules[:_SHOWN_MODULES]:
+        known = f"{module.n_symbolised:,} of {module.n_addresses:,} addresses have a function"
+        yield f"{module.path}  {known}, build id {module.build_id or 'none'}"
+    if len(modules) > _SHOWN_MODULES:
+        yield f"… and {plural(len(modules) - _SHOWN_MODULES, 'more module')}"
+
+
+def _missing(info: Info) -> Iterator[str]:
+    yield from info.problems
+    if info.lacks_symbols:
+        yield f"functions and lines: run `gadgetops symbolize {info.path}`"
+    counters = _mapping(info.header, "counters")
+    if counters.get("lost_mappings"):
+        yield f"{counters['lost_mappings']:,} reports of mappings and processes: some modules may be unknown"
+
+
+def _mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _printable(text: str) -> str:
+    """Return *text* without what a terminal would obey: names come from the traced program."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _joined(document: Mapping[str, Any], *names: str) -> str:
+    return " ".join(str(document[name]) for name in names if document.get(name)) or "unknown"
