@@ -46,11 +46,13 @@ class _Cache:
         self.values[text] = value
         self._n_bytes += len(text)
 
-    def trim(self) -> None:
-        """Forget everything if it is too much."""
-        if self._n_bytes > _CACHE_BYTES:
+    def trim(self) -> bool:
+        """Forget everything if it is too much, and return whether it was."""
+        is_full = self._n_bytes > _CACHE_BYTES
+        if is_full:
             self.values.clear()
             self._n_bytes = 0
+        return is_full
 
 
 class Decoder:
@@ -66,13 +68,15 @@ class Decoder:
         self._contexts = _Cache()
         self._stacks = _Cache()
         self._yaml = _Cache()
+        self._whos: list[Who] = []
+        """What the contexts are; `_contexts` has their places in it."""
         self._document = msgspec.json.Decoder(Document)
         self._context = msgspec.json.Decoder(Context)
         self._tail = msgspec.json.Decoder(_Tail)
 
-    def lines(self, block: bytes) -> Columns | None:
-        """Return the events of *block*, lines of JSON; None if they must be decoded one by one."""
-        parts = split_lines(block)
+    def lines(self, block: bytes, n_lines: int) -> Columns | None:
+        """Return the events of *block*, *n_lines* lines of JSON; None if they must be decoded one by one."""
+        parts = split_lines(block, n_lines)
         if parts is None:
             return None
         try:
@@ -80,8 +84,9 @@ class Decoder:
         except (msgspec.MsgspecError, ValueError):
             return None
         finally:
-            self._contexts.trim()
             self._stacks.trim()
+            if self._contexts.trim():
+                self._whos.clear()
 
     def json(self, data: bytes) -> Event:
         """Return the event that *data* is. Raises `ValueError` or `msgspec.MsgspecError` if it is none."""
@@ -113,10 +118,8 @@ class Decoder:
         if int(parts.timestamp_ns.max()) >= 1 << 63:
             raise ValueError("timestamp_raw: too large")
         stack_ids = self._looked_up(self._stacks, parts.stacks, parts)
-        whos = self._looked_up(self._contexts, parts.contexts, parts)
-        distinct = list(dict.fromkeys(whos))
-        places = {who: place for place, who in enumerate(distinct)}
-        table = np.array(distinct, np.int64)[np.fromiter(map(places.__getitem__, whos), np.int64, len(whos))]
+        places = self._looked_up(self._contexts, parts.contexts, parts)
+        table = np.array(self._whos, np.int64)[np.array(places, np.int32)]
         return {
             "timestamp_ns": parts.timestamp_ns,
             "pid": table[:, 0],
@@ -128,22 +131,22 @@ class Decoder:
             "lost": table[:, 3],
         }
 
-    def _looked_up(self, cache: _Cache, texts: tuple[bytes, ...], parts: Parts) -> list[Any]:
+    def _looked_up(self, cache: _Cache, texts: tuple[bytes, ...], parts: Parts) -> list[int]:
         """Return what *texts* were decoded to; those that are new are decoded now."""
         values = cache.values
-        found = list(map(values.get, texts))
+        found: list[int] = list(map(values.get, texts))  # type: ignore[arg-type]
         if None not in found:
             return found
         decode = self._decode_context if cache is self._contexts else self._decode_tail
-        for place, (value, text) in enumerate(zip(found, texts, strict=True)):
-            if value is None:
-                if text not in values:
-                    cache.add(text, decode(text, int(parts.timestamp_ns[place])))
-                found[place] = values[text]
-        return found
+        for text, timestamp_ns in zip(texts, parts.timestamp_ns, strict=True):
+            if text not in values:
+                cache.add(text, decode(text, int(timestamp_ns)))
+        return [values[text] for text in texts]
 
-    def _decode_context(self, text: bytes, timestamp_ns: int) -> Who:
-        return self._registry.who(self._context.decode(b"{" + text + b"}").checked(), timestamp_ns)
+    def _decode_context(self, text: bytes, timestamp_ns: int) -> int:
+        context = self._context.decode(b"{" + text + b"}").checked()
+        self._whos.append(self._registry.who(context, timestamp_ns))
+        return len(self._whos) - 1
 
     def _decode_tail(self, text: bytes, timestamp_ns: int) -> int:
         return self._registry.stack(self._tail.decode(b"{" + text + b"}").ustack, timestamp_ns)

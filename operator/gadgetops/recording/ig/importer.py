@@ -195,7 +195,7 @@ class Importer:
     def _take(self, pieces: Iterable[Piece]) -> None:
         events = _Batch()
         for piece in pieces:
-            block = None if self._is_document(piece) else self._decoder.lines(piece.data)
+            block = None if self._is_document(piece) else self._decoder.lines(piece.data, piece.n_lines)
             if block is not None:
                 block["lost"] = block["lost"] + self._also_lost
                 self._write(block)

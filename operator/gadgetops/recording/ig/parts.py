@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LINE: Final = re.compile(
-    rb"^\{\"addr\":(\d+),((?:[^}]*\})*?),\"size\":(\d+)"
-    rb",\"timestamp\":\"[^\"]*\",\"timestamp_raw\":(\d+),?([^\n]*)\}\n",
+    rb"^\{\"addr\":(\d++),((?:[^}]*+\})*?),\"size\":(\d++)"
+    rb",\"timestamp\":\"[^\"]*+\",\"timestamp_raw\":(\d++),?([^\n]*)\}\n",
     re.MULTILINE,
 )
 _LARGEST: Final = (1 << 64) - 1
@@ -38,9 +38,9 @@ class Parts(NamedTuple):
     stacks: tuple[bytes, ...]
 
 
-def split_lines(block: bytes) -> Parts | None:
+def split_lines(block: bytes, n_lines: int) -> Parts | None:
     """
-    Return the parts of *block*, whole lines of JSON; None if a line is of another shape.
+    Return the parts of *block*, *n_lines* whole lines of JSON; None if a line is of another shape.
 
     The texts are not looked into: they have to be decoded, each between braces, before the lines are valid.
     """
@@ -48,7 +48,7 @@ def split_lines(block: bytes) -> Parts | None:
         return None
     found = _LINE.findall(block)
     # As many matches as lines, each from the beginning of a line to an end of one: nothing was skipped.
-    if not found or len(found) != block.count(b"\n"):
+    if not found or len(found) != n_lines:
         return None
     address, contexts, size, timestamp, stacks = zip(*found, strict=True)
     addresses, sizes, timestamps = _numbers(address), _numbers(size), _numbers(timestamp)

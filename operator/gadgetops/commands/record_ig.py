@@ -1,0 +1,80 @@
+"""`gadgetops record --engine ig`: `ig run` attaches, what it prints becomes the recording."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gadgetops.commands import messages
+from gadgetops.commands.import_ import say_findings
+from gadgetops.commands.record_target import TargetRequest
+from gadgetops.errors import UsageError
+from gadgetops.units import plural
+
+
+def record_ig(
+    request: TargetRequest,
+    output: Path,
+    image: str,
+    *,
+    parameters: Mapping[str, str],
+    collect_stacks: bool,
+    duration_s: float | None,
+) -> int:
+    """
+    Record what *request* asks for with `ig run`, until it ends, a signal comes, or the time is over.
+
+    Raises:
+        UsageError: `ig` cannot record that.
+        ToolError: `ig` is missing or failed.
+    """
+    # Imported here: numpy and DuckDB would cost every `--help` a third of a second.
+    from gadgetops.recording.ig.importer import Importer  # noqa: PLC0415
+    from gadgetops.recording.writer import RecordingWriter  # noqa: PLC0415
+    from gadgetops.trace.ig_engine import IgRun, record_with_ig  # noqa: PLC0415
+    from gadgetops.trace.signals import stop_signals  # noqa: PLC0415
+
+    _check(request)
+    run = IgRun(
+        image,
+        containers=[request.container] if request.container else [],
+        host=request.host,
+        pid=int(request.pid) if request.pid else None,
+        collect_stacks=collect_stacks,
+        parameters=parameters,
+    )
+    header = run.header()
+    importer = Importer(lambda: RecordingWriter.create(output, header), source="ig run")
+    messages.detail(" ".join(run.argv()))
+    try:
+        with stop_signals() as stopped:
+            record_with_ig(run.argv(), importer, _reason(stopped, duration_s))
+    finally:
+        say_findings(importer.summary)
+    messages.say(f"recorded {plural(importer.summary.n_events, 'event')} in {output}")
+    return 0
+
+
+def _check(request: TargetRequest) -> None:
+    if request.command_line:
+        raise UsageError(
+            "the engine ig starts no command",
+            hint="give --container, --host or --pid, or leave --engine ig out",
+        )
+    if request.pid and not request.pid.isdecimal():
+        raise UsageError(f"--pid {request.pid}: the engine ig takes the number of one process")
+    if request.no_children or request.docker_host:
+        raise UsageError(
+            "--no-children and --docker-host do not go with --engine ig",
+            hint="--param sets any flag of `ig run`, such as docker-socketpath=PATH",
+        )
+
+
+def _reason(stopped: list[int], duration_s: float | None) -> Callable[[], str | None]:
+    deadline = None if duration_s is None else time.monotonic() + duration_s
+
+    def why_stop() -> str | None:
+        if stopped:
+            return "interrupted"
+        return "duration" if deadline is not None and time.monotonic() >= deadline else None
+
+    return why_stop
