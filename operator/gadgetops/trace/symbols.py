@@ -5,6 +5,7 @@ Addresses are looked up relative to their file. Debug files are found as GDB fin
 the `.gnu_debuglink` of a stripped file, whose checksum must agree (GDB manual, "Separate Debug Files").
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from gadgetops.trace.files import DAMAGED, build_id_of
 DEBUG_FOLDER: Final = Path("/usr/lib/debug")
 _PAGE_MASK: Final = 0xFFF
 _EXECUTABLE: Final = 1
+_SPLIT_OFF: Final = re.compile(r"(\.(cold|part|constprop|isra|lto_priv)(\.\d+)*)+$")
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,9 @@ class Module:
 
 
 def demangled(name: str) -> str:
-    """Return a C++ or Rust name as its author wrote it; any other as it is."""
-    return pydemumble.demangle(name) or name
+    """Return *name* as its author wrote it, in C++ or Rust too; parts that GCC split off are the function."""
+    plain = _SPLIT_OFF.sub("", name)
+    return pydemumble.demangle(plain) or plain
 
 
 def _location(found: Any) -> Location:
