@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 from gadgetops.commands import messages
 from gadgetops.commands.options import format_option, verb
 from gadgetops.commands.output import print_rows
+from gadgetops.commands.registry_options import registry_options
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import ContentError, InvalidReference, NotFound
+from gadgetops.oci.access import Access
 from gadgetops.oci.attachments import signed_digest
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, Descriptor
 from gadgetops.oci.image import Image
@@ -17,6 +21,7 @@ from gadgetops.oci.reference import Reference
 from gadgetops.oci.store import open_store
 
 _COLUMNS = {"reference": "reference", "digest": "digest", "created": "created", "platforms": "platforms"}
+_REMOTE_COLUMNS = {"tag": "tag", "reference": "reference"}
 _SHORT_DIGEST_LENGTH = len("sha256:") + 12
 
 
@@ -40,15 +45,42 @@ class _Row:
         }
 
 
-@verb("list", example="gadgetops list --format json")
+@verb(
+    "list",
+    example="""\
+gadgetops list --format json
+gadgetops list --remote ghcr.io/me/trace_malloc
+""",
+)
+@click.option("--remote", metavar="REPO", help="The tags of this repository of a registry instead.")
 @format_option
+@registry_options
 @store_option
-def command(output_format: str, store: str) -> None:
-    """List the images of the store, by name.
+def command(remote: str | None, output_format: str, store: str, access: Access) -> None:
+    """List the images of the store, by name, or the tags of a repository.
 
     JSON has of each image reference, digest (of its index), created, platforms, and problem: null, or what is
-    wrong with it. Signatures and other content that is no image are left out.
+    wrong with it; of each tag of a repository, tag and reference. Signatures and other content that is no
+    image are left out.
     """
+    if remote is not None:
+        print_rows([*_remote_rows(Reference.parse(remote), access)], _REMOTE_COLUMNS, output_format)
+    else:
+        _list_store(output_format, store)
+
+
+def _remote_rows(reference: Reference, access: Access) -> Iterator[dict[str, str]]:
+    from gadgetops.oci.registry import Repository  # noqa: PLC0415
+
+    repository = Repository.open(reference, access)
+    for tag in repository.tags():
+        if signed_digest(tag) is None:
+            yield {"tag": tag, "reference": f"{repository}:{tag}"}
+        else:
+            messages.detail(f"not shown: {tag}")
+
+
+def _list_store(output_format: str, store: str) -> None:
     try:
         layout = open_store(store, create=False)
     except NotFound as error:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 from gadgetops.errors import ContentError, InvalidReference, NotFound, SizeMismatch
-from gadgetops.oci.attachments import signed_digest
+from gadgetops.oci.attachments import signed_digest, tops, with_attachments
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.files import CHUNK_BYTES
 from gadgetops.oci.graph import children_of, copy_content, sound_children_of, walk
@@ -117,6 +117,10 @@ class Archive:
             tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - the file is the caller's to close
             return cls(tar, _members(tar, what), what)
 
+    def __str__(self) -> str:
+        """Return the file's name."""
+        return self._what
+
     def chunks(self, descriptor: Descriptor) -> Iterator[bytes]:
         """Yield the content of *descriptor* piece by piece, verified."""
         member = self._members.get(_blob_name(descriptor.digest))
@@ -126,6 +130,10 @@ class Archive:
             what = f"{self._what}: {descriptor.digest}"
             raise SizeMismatch(what, expected_bytes=descriptor.size_bytes, actual_bytes=member.size)
         yield from descriptor.verified(self._pieces(member))
+
+    def with_attachments(self, roots: Iterable[Descriptor]) -> tuple[list[Descriptor], dict[str, Descriptor]]:
+        """Return all under *roots* with what is attached to it, and its signature tags by name."""
+        return with_attachments(self, self.index, roots, partial(children_of, self))
 
     def images(self) -> dict[str, Descriptor]:
         """Return what is named in the archive, by complete names; `ContentError` if nothing is."""
@@ -137,12 +145,10 @@ class Archive:
 
     def only_image(self) -> Descriptor:
         """Return the only thing in the archive that is part of nothing else; `ContentError` if several."""
-        entries = {entry.digest: entry for name, entry in self.index.entries if not signed_digest(name or "")}
-        parts = {child.digest for entry in entries.values() for child in children_of(self, entry)}
-        tops = [entry for digest, entry in entries.items() if digest not in parts]
-        if len(tops) != 1:
-            raise ContentError(f"{self._what}: holds {len(tops)} images, --tag can name only one")
-        return tops[0]
+        images = tops(self, self.index.entries)
+        if len(images) != 1:
+            raise ContentError(f"{self._what}: holds {len(images)} images, --tag can name only one")
+        return images[0]
 
     def _complete(self, name: str) -> str:
         if signed_digest(name):

@@ -2,13 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from gadgetops.errors import ContentError
 from gadgetops.oci.content import Descriptor, Manifest
-from gadgetops.oci.graph import Children, Source, fetch_document, walk
+from gadgetops.oci.graph import Children, Source, children_of, fetch_document, walk
 from gadgetops.oci.index_file import IndexFile
+
+ATTACHMENT_SUFFIXES: Final = ("", ".sig", ".att", ".sbom")
+"""What follows `sha256-<hex>` in the tags of attachments: of referrers in general, and cosign's three."""
 
 _SIGNATURE_TAG = re.compile(r"sha256-(?P<hex>[0-9a-f]{64})(?:\.[a-z]+)?", re.ASCII)
 
@@ -46,32 +50,67 @@ def as_referrer(entry: Descriptor, manifest: Manifest) -> Descriptor:
     return replace(entry, annotations=manifest.annotations, artifact_type=artifact_type)
 
 
+def tops(source: Source, listed: Iterable[tuple[str | None, Descriptor]]) -> list[Descriptor]:
+    """Return what of the *listed* names and content is part of nothing else and attached to nothing."""
+    entries = {entry.digest: entry for name, entry in listed if not signed_digest(name or "")}
+    inner = {child.digest for entry in entries.values() for child in children_of(source, entry)}
+    about = referrers_by_subject(source, entries.values())
+    inner.update(each.digest for subject in entries.keys() & about.keys() for each in about[subject])
+    return [entry for digest, entry in entries.items() if digest not in inner]
+
+
 def with_attachments(
     source: Source, index: IndexFile, roots: Iterable[Descriptor], children: Children
 ) -> tuple[list[Descriptor], dict[str, Descriptor]]:
     """
-    Return what lies under *roots* and what is attached to any of it, attachments of attachments too.
+    Return what lies under *roots* and what *index* lists as attached to any of it (`gather`).
 
     Args:
         source: Where manifests can be read.
         index: What is listed there.
         roots: Where to begin.
         children: What a piece of content consists of (`graph.children_of`).
+    """
+    referrers = referrers_by_subject(source, (entry for _, entry in index.entries))
+    tags: dict[str, dict[str, Descriptor]] = {}
+    for name, tag in index.names.items():
+        if (digest := signed_digest(name)) is not None:
+            tags.setdefault(digest, {})[name] = tag
+    return gather(
+        roots,
+        children,
+        referrers=lambda node: referrers.get(node.digest, ()),
+        tags=lambda digest: tags.get(digest, {}),
+    )
+
+
+def gather(
+    roots: Iterable[Descriptor],
+    children: Children,
+    *,
+    referrers: Children,
+    tags: Callable[[str], Mapping[str, Descriptor]],
+) -> tuple[list[Descriptor], dict[str, Descriptor]]:
+    """
+    Return what lies under *roots* and what is attached to any of it, attachments of attachments too.
+
+    Args:
+        roots: Where to begin.
+        children: What a piece of content consists of.
+        referrers: The manifests whose subject a manifest or index is; asked once for each.
+        tags: The signature tags made of a digest of a manifest or index; asked once for each.
 
     Returns:
         Everything, children before parents; and by name the signature tags among it.
     """
-    referrers = referrers_by_subject(source, (entry for _, entry in index.entries))
-    tags: dict[str, Descriptor] = {}
+    found: dict[str, Descriptor] = {}
 
-    def below_and_about(node: Descriptor) -> list[Descriptor]:
-        return [*children(node), *referrers.get(node.digest, ())]
+    def around(node: Descriptor) -> list[Descriptor]:
+        below = [*children(node)]
+        if not (node.is_index or node.is_manifest):
+            return below
+        tagged = tags(node.digest)
+        found.update(tagged)
+        return [*below, *referrers(node), *tagged.values()]
 
-    beginning = list(roots)
-    while True:
-        nodes = walk([*beginning, *tags.values()], below_and_about)
-        digests = {node.digest for node in nodes}
-        found = {name: tag for name, tag in index.names.items() if signed_digest(name) in digests}
-        if found == tags:
-            return nodes, tags
-        tags = found
+    return walk(roots, around), dict(sorted(found.items()))

@@ -8,7 +8,9 @@ for by, answers are bounded, and a tag is written only after everything under it
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import oras.container
@@ -16,7 +18,8 @@ import requests
 import urllib3
 
 from gadgetops.errors import ContentError, DigestMismatch, NotFound, RegistryError
-from gadgetops.oci.attachments import as_referrer
+from gadgetops.oci.access import Access
+from gadgetops.oci.attachments import ATTACHMENT_SUFFIXES, as_referrer, gather, signed_digest
 from gadgetops.oci.content import (
     INDEX_MEDIA_TYPES,
     MANIFEST_MEDIA_TYPES,
@@ -29,9 +32,10 @@ from gadgetops.oci.content import (
     is_digest,
     parse_object,
 )
+from gadgetops.oci.graph import children_of
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry_failures import error_of_failure, shown
-from gadgetops.oci.registry_http import Access, Answer, Transport, pieces
+from gadgetops.oci.registry_http import Answer, Transport, pieces
 from gadgetops.oci.registry_upload import Upload
 
 MAX_PAGES: Final = 10_000
@@ -49,7 +53,9 @@ class Repository:
     A repository of a registry: a source and a target of content, for any number of threads.
 
     Attributes:
-        name: Registry and repository: `"localhost:5000/trace_malloc"`.
+        name: Host and repository: `"localhost:5000/trace_malloc"`.
+        host: `"localhost:5000"`.
+        repository: `"trace_malloc"`.
         mount_from: A repository of the same registry that blobs may be taken over from, None for none.
     """
 
@@ -57,7 +63,8 @@ class Repository:
         self.name = f"{transport.host}/{repository}"
         self.mount_from: str | None = None
         self._transport = transport
-        self._repository = repository
+        self.host = transport.host
+        self.repository = repository
         self._places = _places(transport, repository)
         self._documents: dict[str, bytes] = {}
         self._has_referrers_api: bool | None = None
@@ -184,9 +191,11 @@ class Repository:
             if self._referrers_by_api(subject) is None:
                 self.list_referrers(subject, referrers)
         for tag, descriptor in named.items():
-            self.tag(descriptor, tag)
-
-    attach = publish
+            signed = signed_digest(tag)
+            if signed is not None and tag == _referrers_tag(signed) and descriptor.is_index:
+                self._merge_referrers(signed, descriptor)
+            else:
+                self.tag(descriptor, tag)
 
     def list_referrers(self, subject: str, referrers: Iterable[Descriptor]) -> None:
         """Add *referrers* to the index that lists those of the digest *subject*, unless they are there."""
@@ -201,6 +210,38 @@ class Repository:
             data = index.to_bytes()
             self._put_manifest(_referrers_tag(subject), Descriptor.of(data, MEDIA_TYPE_INDEX), data)
         raise RegistryError("PUT", self._manifest_url(_referrers_tag(subject)), "others keep changing it")
+
+    def with_attachments(self, roots: Iterable[Descriptor]) -> tuple[list[Descriptor], dict[str, Descriptor]]:
+        """
+        Return all under *roots* with what is attached to it, children first, and its signature tags by name.
+
+        A referrer that is listed and gone, as deleting leaves it, is left out.
+
+        Raises:
+            ContentError: A manifest is missing or damaged.
+            RegistryError: The registry could not be asked.
+        """
+        return gather(
+            roots,
+            partial(children_of, self),
+            referrers=lambda node: [each for each in self.referrers(node.digest) if self.has(each)],
+            tags=self._attached_tags,
+        )
+
+    def _attached_tags(self, digest: str) -> dict[str, Descriptor]:
+        """Return the tags that say something about *digest*; nothing lists them, so each is asked for."""
+        names = [f"{_referrers_tag(digest)}{suffix}" for suffix in ATTACHMENT_SUFFIXES]
+        with ThreadPoolExecutor(len(names)) as pool:
+            found = zip(names, pool.map(self.find, names), strict=True)
+            return {name: descriptor for name, descriptor in found if descriptor is not None}
+
+    def _merge_referrers(self, subject: str, index: Descriptor) -> None:
+        """Let the referrers tag of *subject* have what *index* lists, and what it had before."""
+        if self._referrers_by_tag(subject):
+            listed = Index.from_bytes(self.fetch(index), f"index {index.digest}").manifests
+            self.list_referrers(subject, listed)
+        else:
+            self.tag(index, _referrers_tag(subject))
 
     def _referrers_by_api(self, digest: str) -> list[Descriptor] | None:
         """Return what the registry lists, None if it has no referrers API."""
@@ -339,7 +380,7 @@ class Repository:
 
     @property
     def _url(self) -> str:
-        return f"{self._transport.base_url}/v2/{self._repository}"
+        return f"{self._transport.base_url}/v2/{self.repository}"
 
     @property
     def _uploads_url(self) -> str:

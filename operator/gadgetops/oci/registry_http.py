@@ -10,7 +10,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,6 +22,7 @@ import requests.adapters
 import urllib3
 
 from gadgetops.errors import RegistryError, StorageError
+from gadgetops.oci.access import Access, Patience
 from gadgetops.oci.credentials import Credentials, find_credentials
 from gadgetops.oci.registry_auth import Authenticator
 from gadgetops.oci.registry_failures import (
@@ -42,47 +43,12 @@ CHUNK_BYTES: Final = 1 << 18
 
 _TIMEOUTS_S: Final = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
+_MAX_GREETING_BYTES = 1 << 20
 _WORTH_ANOTHER_TRY = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Outcome = TypeVar("Outcome")
 Body = bytes | None
-
-
-@dataclass(frozen=True)
-class Patience:
-    """
-    How often and how long to try again what may pass: cut connections, status 429 and 5xx.
-
-    Attributes:
-        attempts: How often a request is made at most.
-        first_wait_s: Seconds before the second; each wait is twice the one before, up to half of it random.
-        longest_wait_s: Seconds; a registry that asks for a longer wait gets no further request.
-    """
-
-    attempts: int = 5
-    first_wait_s: float = 0.25
-    longest_wait_s: float = 60.0
-
-
-@dataclass(frozen=True)
-class Access:
-    """
-    How registries are reached.
-
-    Attributes:
-        plain_http: Hosts, with their ports, that are asked over HTTP; all others only over HTTPS.
-        ca_file: Certificates to trust besides the system's.
-        authfile: The only file of credentials to read.
-        credentials: Used instead of any file's.
-        patience: What to do when a request fails.
-    """
-
-    plain_http: frozenset[str] = frozenset()
-    ca_file: Path | None = None
-    authfile: Path | None = None
-    credentials: Credentials | None = None
-    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True)
@@ -158,6 +124,16 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
                 return Answer(response.status_code, response.headers, body, response.url)
 
         return self._patiently(method, url, ask, attempts)
+
+    def check_login(self) -> bool:
+        """
+        Ask for nothing but to be let in; whether the registry wanted to know who we are.
+
+        Raises:
+            Unauthorized: It does not believe it.
+        """
+        self.request("GET", f"{self.base_url}/v2/", action="login", limit_bytes=_MAX_GREETING_BYTES)
+        return self._authenticator.proof("login") is not None
 
     def open(self, url: str, *, headers: Mapping[str, str], allow: frozenset[int]) -> requests.Response:
         """Return the answer to GET *url*, its body still to be read (`pieces`); errors as of `request`."""

@@ -1,0 +1,41 @@
+"""`gadgetops pull`: an image of a registry to the store."""
+
+import click
+
+from gadgetops.commands.options import verb
+from gadgetops.commands.registry_options import registry_options
+from gadgetops.commands.store_option import store_option
+from gadgetops.commands.transfer_options import platform_option, referrers_option, transfer
+from gadgetops.oci.access import Access
+from gadgetops.oci.location import Location, Place
+from gadgetops.oci.reference import Reference
+
+
+@verb(
+    "pull",
+    example="""\
+gadgetops pull trace_malloc
+gadgetops pull ghcr.io/me/trace_malloc:v1 --platform linux/arm64
+""",
+)
+@click.argument("image", metavar="REF")
+@platform_option
+@referrers_option
+@registry_options
+@store_option
+def command(image: str, platforms: tuple[str, ...], with_referrers: bool, store: str, access: Access) -> None:
+    """Fetch the image REF from its registry into the store, with its signatures.
+
+    Each byte is checked against its digest before it is kept; what is in the store already is not fetched
+    again. Prints REF with its digest.
+    """
+    reference = Reference.parse(image)
+    transfer(
+        "pull",
+        Location(Place.REGISTRY, reference),
+        Location(Place.STORE, reference),
+        platforms=platforms,
+        with_referrers=with_referrers,
+        store=store,
+        access=access,
+    )
