@@ -49,7 +49,8 @@ class LiveEstimate:
                 self._sizes[key] = size
 
     def _is_kept(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        return np.equal(keys >> _TOP_BITS & np.uint64(self.one_in - 1), 0)
+        is_kept: NDArray[np.bool_] = keys >> _TOP_BITS & np.uint64(self.one_in - 1) == 0
+        return is_kept
 
     def _halve(self) -> None:
         self.one_in *= 2
