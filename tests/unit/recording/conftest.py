@@ -1,0 +1,5 @@
+"""Makes the fixtures of imports visible."""
+
+from services.ig_output import imported
+
+__all__ = ["imported"]
