@@ -63,6 +63,8 @@ struct event {
 	__u64 addr; /* 0: the call failed */
 	__u64 size; /* as asked for; munmap: the length; other releases: 0 */
 	__u64 lost; /* events that are missing up to here */
+	__u64 caller; /* return address of the call; 0: unreadable */
+	__u64 slice; /* number of the stack's slice; 0: none was taken */
 };
 
 /* A call that has not returned yet. */
@@ -88,6 +90,9 @@ struct {
 
 GADGET_TRACER_MAP(events, 1024 * 256);
 GADGET_TRACER(malloc, events, event);
+
+/* Sends slices through `events`, beside the events. */
+#include "stack_slice.h"
 
 /* Events that could not be delivered, and stacks that could not be kept. */
 __u64 lost_events = 0;
@@ -164,9 +169,42 @@ static __always_inline void count_failed_stack(struct event *event)
 		__sync_fetch_and_add(&failed_stacks, 1);
 }
 
+static __always_inline bool is_reported_at_entry(enum memop operation)
+{
+	return operation == free || operation == realloc_free ||
+	       operation == munmap;
+}
+
+/*
+ * Where the call returns to. A walk by frame pointers begins with the function
+ * and its caller's caller until the function has set up its frame, and skips
+ * callers that have none; this one is always right. Probes at entry stand
+ * before the stack pointer moves.
+ */
+static __always_inline __u64 caller_of(struct pt_regs *ctx,
+				       enum memop operation)
+{
+	__u64 caller = PT_REGS_IP(ctx);
+	__u64 returns = PT_REGS_RET(ctx);
+
+	/* Else clang reads one of them through a pointer that it computes. */
+	barrier_var(caller);
+	barrier_var(returns);
+	if (!is_reported_at_entry(operation))
+		return caller;
+#if defined(__TARGET_ARCH_x86)
+	caller = 0;
+	bpf_probe_read_user(&caller, sizeof(caller), (void *)returns);
+	return caller;
+#else
+	return returns;
+#endif
+}
+
 static __always_inline void send_event(void *ctx, enum memop operation,
 				       __u64 addr, __u64 size)
 {
+	__u64 slice = collect_slices ? take_slice(ctx) : 0;
 	struct event *event = gadget_reserve_buf(&events, sizeof(*event));
 	long error;
 
@@ -181,6 +219,8 @@ static __always_inline void send_event(void *ctx, enum memop operation,
 	event->addr = addr;
 	event->size = size;
 	event->lost = lost_events;
+	event->caller = caller_of(ctx, operation);
+	event->slice = slice;
 	event->timestamp_raw = bpf_ktime_get_boot_ns();
 	error = gadget_submit_buf(ctx, &events, event, sizeof(*event));
 	/* Both ways of sending meet here, and so stand before what follows. */

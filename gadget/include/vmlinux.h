@@ -161,6 +161,7 @@ struct file {
 struct mm_struct {
 	unsigned long start_code;
 	unsigned long start_stack;
+	unsigned long exec_vm; /* pages of executable mappings */
 	struct file *exe_file;
 };
 

@@ -34,11 +34,13 @@ class EventLayout:
     Attributes:
         map: Name of the ring buffer map.
         dtype: One record with its header; fields `header` and those of the recording's columns that exist.
+        event_bytes: Length of a record without its header, before it is rounded up to 8.
         operations: Name of each operation, by its number; never empty.
     """
 
     map: str
     dtype: np.dtype[Any]
+    event_bytes: int
     operations: tuple[str, ...]
 
     @classmethod
@@ -54,7 +56,7 @@ class EventLayout:
             raise TraceError(f"the object has no event stream {datasource!r}")
         fields = {column: _field(source, name, column) for column, name in _COLUMNS.items()}
         present = {column: field for column, field in fields.items() if field is not None}
-        return cls(source.map, _dtype(source, present), _operations(present["operation"]))
+        return cls(source.map, _dtype(source, present), source.size_bytes, _operations(present["operation"]))
 
 
 def _field(source: Datasource, name: str, column: str) -> Field | None:

@@ -1,35 +1,59 @@
 """
 A BPF ring buffer, mapped and read in bulk.
 
-All records of one stream have one size, so what lies between consumer and producer is an array: no loop, no
-callback, one copy per column. The kernel maps the data twice in a row, so an array that wraps around is
-contiguous.
+The events of one stream have one size, so what lies between consumer and producer is nearly an array: no loop,
+no callback, one copy per column. Records of other sizes, which are rare, are taken out one by one. The kernel
+maps the data twice in a row, so an array that wraps around is contiguous.
 Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
 
 import mmap
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-_BUSY: Final = np.uint32(1 << 31)
-_DISCARDED: Final = np.uint32(1 << 30)
+_HEADER_BYTES: Final = 8
+_BUSY: Final = 1 << 31
+_DISCARDED: Final = 1 << 30
+_FLAGS: Final = _BUSY | _DISCARDED
+_EVENTS_AT_ONCE: Final = 1 << 16
+"""How far is looked ahead for the end of a run of events: what follows another record is looked at again."""
+
+
+class Batch(NamedTuple):
+    """
+    What was read at once.
+
+    Attributes:
+        columns: Of the events, in order.
+        others: Contents of the records of another size, without header, in order among themselves.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    others: list[bytes]
 
 
 class RingBuffer:
     """
-    Reader of ring buffer map *fd* of *size_bytes*, whose records have *dtype* (header included).
+    Reader of ring buffer map *fd* of *size_bytes*, whose events have *dtype* (header included).
 
     Use as a context manager. One reader per map.
+
+    Args:
+        fd: The map.
+        size_bytes: Of its data.
+        dtype: One event; `header` is the record's length and flags.
+        event_bytes: Length of an event without header, before it is rounded up to 8.
     """
 
-    def __init__(self, fd: int, size_bytes: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, fd: int, size_bytes: int, dtype: np.dtype[Any], event_bytes: int) -> None:
         page = mmap.PAGESIZE
         self._mask = size_bytes - 1
         self._dtype = dtype
+        self._event_bytes = event_bytes
         self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         self._data_map = mmap.mmap(fd, page + 2 * size_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._consumer = np.frombuffer(self._consumer_map, "<u8", 1)
@@ -45,24 +69,50 @@ class RingBuffer:
         self._consumer_map.close()
         self._data_map.close()
 
-    def read(self) -> Mapping[str, NDArray[Any]]:
+    def read(self) -> Batch:
         """
-        Return the columns of all finished records, in order, and free their room; empty if there are none.
+        Return all finished records and free their room.
 
         Stops at a record that is still being written: what follows comes with the next call.
         """
-        records = self._finished()
-        kept = records[(records["header"] & _DISCARDED) == 0] if len(records) else records
-        columns = {name: kept[name].copy() for name in self._dtype.names or () if name != "header"}
-        self._consumer[0] += np.uint64(len(records) * self._dtype.itemsize)
-        return columns
+        runs, others = [], []
+        position, end = int(self._consumer[0]), int(self._producer[0])
+        while position < end:
+            run = self._run(position, end)
+            if len(run):
+                runs.append(run)
+                position += run.nbytes
+                continue
+            header = self._header(position)
+            if header & _BUSY:
+                break
+            length = header & ~_FLAGS
+            if not header & _DISCARDED:
+                others.append(self._contents(position, length))
+            position += -(-(length + _HEADER_BYTES) // 8) * 8
+        batch = Batch(self._columns(runs), others)
+        self._consumer[0] = position
+        return batch
 
-    def _finished(self) -> NDArray[Any]:
-        consumer = int(self._consumer[0])
-        count = (int(self._producer[0]) - consumer) // self._dtype.itemsize
-        if count == 0:
-            return np.empty(0, self._dtype)
-        start = mmap.PAGESIZE + (consumer & self._mask)
-        records = np.frombuffer(self._data_map, self._dtype, count, start)
-        busy = np.flatnonzero(records["header"] & _BUSY)
-        return records[: busy[0]] if len(busy) else records
+    def _columns(self, runs: list[NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        names = [name for name in self._dtype.names or () if name != "header"]
+        if not runs:
+            return {name: np.empty(0, self._dtype[name]) for name in names}
+        return {name: np.concatenate([run[name] for run in runs]) for name in names}
+
+    def _run(self, position: int, producer: int) -> NDArray[Any]:
+        """Return the events from *position* on up to the first other record."""
+        count = min((producer - position) // self._dtype.itemsize, _EVENTS_AT_ONCE)
+        records = np.frombuffer(self._data_map, self._dtype, count, self._offset(position))
+        others = np.flatnonzero(records["header"] != self._event_bytes)
+        return records[: others[0]] if len(others) else records
+
+    def _header(self, position: int) -> int:
+        return int(np.frombuffer(self._data_map, "<u4", 1, self._offset(position))[0])
+
+    def _contents(self, position: int, length: int) -> bytes:
+        start = self._offset(position) + _HEADER_BYTES
+        return self._data_map[start : start + length]
+
+    def _offset(self, position: int) -> int:
+        return mmap.PAGESIZE + (position & self._mask)

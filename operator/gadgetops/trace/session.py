@@ -24,6 +24,7 @@ from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.modules import ModuleTracker
+from gadgetops.trace.probes import AT_PROLOGUE, Attached, Probes
 from gadgetops.trace.ring import RingBuffer
 from gadgetops.trace.stacks import StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
@@ -48,6 +49,7 @@ class Options:
         max_stacks: Distinct stacks that the kernel can keep.
         collect_stacks: Ask for a stack with each event.
         symbolise: Find functions and lines when the recording ends; else addresses and modules are kept.
+        probe_at: Where in a function probes go, one of `probes.PROBE_AT`.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -55,14 +57,7 @@ class Options:
     max_stacks: int = 32768
     collect_stacks: bool = True
     symbolise: bool = True
-
-
-@dataclass
-class Attached:
-    """Which programs were attached where, and which could not be for want of a function."""
-
-    programs: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    probe_at: str = AT_PROLOGUE
 
 
 class Session:
@@ -83,8 +78,8 @@ class Session:
         self._tracker: ModuleTracker
         self._ring: RingBuffer
         self._mount_namespaces: tuple[int, ...] = ()
-        self._n_probes = 0
         self.attached = Attached()
+        self._probes = Probes(self._bpf, self.attached, options.probe_at)
         self.n_events = 0
         self.on_events: OnEvents = lambda _columns, _operations: None
 
@@ -98,24 +93,28 @@ class Session:
                 self._bpf.update(_NAMESPACE_MAP, struct.pack("<Q", namespace), struct.pack("<I", 0))
             layout = self._layout
             fd, size = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
-            with RingBuffer(fd, size, layout.dtype) as self._ring:
+            with RingBuffer(fd, size, layout.dtype, layout.event_bytes) as self._ring:
                 yield
 
     def attach(self, allocator: Allocator) -> None:
         """
         Attach every program of the gadget: returns first, so that no call is noted whose return is not seen.
 
+        What is attached already stays as it is. A program without a function in *allocator* is `missing`
+        until another one has it.
+
         Raises:
-            TraceError: No allocating function is there, or the kernel refuses.
+            TraceError: None of the gadget's functions is there, or the kernel refuses.
         """
         for program in sorted(self._object.programs, key=lambda program: program.section, reverse=True):
             kind, _, place = program.section.partition("/")
             if kind in _PROBE_KINDS:
-                self._attach_probe(program.name, place.rpartition(":")[2], _PROBE_KINDS[kind], allocator)
+                function = place.rpartition(":")[2]
+                self._probes.attach(program.name, function, allocator, at_return=_PROBE_KINDS[kind])
             elif program.name not in self.attached.programs:
                 self._bpf.attach(program.name)
-                self.attached.programs[program.name] = program.section
-        if not self._n_probes:
+                self.attached.add_elsewhere(program.name, program.section)
+        if not self._probes.n_attached:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
 
     def filter_mount_namespaces(self, inodes: Sequence[int]) -> None:
@@ -142,7 +141,7 @@ class Session:
             writer: Takes them.
             at_most: Drop what comes after so many.
         """
-        columns = {name: column[:at_most] for name, column in self._ring.read().items()}
+        columns = {name: column[:at_most] for name, column in self._ring.read().columns.items()}
         count = len(columns["pid"])
         # After the events: what they refer to was mapped before them.
         self._tracker.read()
@@ -232,15 +231,6 @@ class Session:
             return 0
         value = self._bpf.get_bytes(variable.section, variable.offset_bytes, variable.size_bytes)
         return int.from_bytes(value, "little")
-
-    def _attach_probe(self, program: str, function: str, at_return: bool, allocator: Allocator) -> None:
-        offset = allocator.offsets_bytes.get(function)
-        if offset is None:
-            self.attached.missing.append(program)
-            return
-        self._bpf.attach_uprobe(program, allocator.probed, [offset], at_return=at_return, pid=allocator.pid)
-        self.attached.programs[program] = f"{allocator.path}+{offset:#x}"
-        self._n_probes += 1
 
 
 def _spelled(key: str) -> str:

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Slices: the user stack as it is, with the registers, for a reader that
+ * unwinds it by DWARF rules where programs have no frame pointers.
+ *
+ * The words that point into code make the stack, the rest is data. They are
+ * hashed, and a slice whose hash was seen is not sent again: the event carries
+ * the hash, which is the slice's number. What is code is the reader's to say,
+ * in `code_pages`. The kernel counts the pages of code that a process maps:
+ * while that is another number than the reader has seen, the bits are out of
+ * date, and every slice is sent.
+ */
+#ifndef __STACK_SLICE_H
+#define __STACK_SLICE_H
+
+#include <vmlinux.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <gadget/buffer.h>
+#include <gadget/macros.h>
+
+#define SLICE_PART_BYTES 8192
+#define SLICE_CHUNK_WORDS 32
+#define SLICE_CHUNK_BYTES (SLICE_CHUNK_WORDS * 8)
+
+/* No stack is larger; the address found as its end is another thing then. */
+#define STACK_MAX_BYTES (64 << 20)
+
+#define HASH_FACTOR 0xff51afd7ed558ccdULL
+#define CODE_PAGE_BITS 20
+#define SEEN_SLICE_BITS 18
+#define KNOWN_PROCESSES 4096
+
+#if defined(__TARGET_ARCH_x86)
+#define SLICE_REGISTERS 17
+#elif defined(__TARGET_ARCH_arm64)
+#define SLICE_REGISTERS 33
+#endif
+
+/* Copy the user stack of every event, each distinct one once. */
+const volatile bool collect_slices = false;
+GADGET_PARAM(collect_slices);
+
+/*
+ * How deep into a stack a slice reaches, and its hash. The verifier walks the
+ * loop of the hash word by word, in every program: that is loading time.
+ */
+const volatile __u32 slice_bytes = 8 * SLICE_PART_BYTES;
+const volatile __u32 hashed_bytes = SLICE_PART_BYTES;
+
+/*
+ * A part of a slice, as a record of its own beside the events. `memory` is
+ * what lies `offset_bytes` above the stack pointer.
+ */
+struct slice_part {
+	__u64 slice;
+	__u64 timestamp;
+	__u32 pid;
+	__u32 tid;
+	__u32 offset_bytes;
+	__u32 size_bytes;
+	__u32 total_bytes;		  /* of the slice */
+	__u32 is_settled;		  /* the reader knew what is code */
+	__u64 registers[SLICE_REGISTERS]; /* by DWARF's numbers; last the pc */
+	__u8 memory[SLICE_PART_BYTES];
+};
+
+/* Else the type, which readers look up, is in no BTF. */
+struct slice_part *unused_slice_part __attribute__((unused));
+
+/* What a reader of slices knows of a process. */
+struct known_process {
+	__u32 pid;
+	__u32 has_frame_pointers; /* its slices are not wanted */
+	__u64 code_pages;	  /* as the kernel counts them */
+};
+
+/* 1 for each page of code of any process, by the hash of its number. */
+__u8 code_pages[1 << CODE_PAGE_BITS] = {};
+struct known_process known_processes[KNOWN_PROCESSES] = {};
+
+/* By the low bits of a slice's hash, its high ones. */
+__u32 seen_slices[1 << SEEN_SLICE_BITS] = {};
+__u64 failed_slices = 0;
+
+struct slicing {
+	__u64 start; /* the stack pointer */
+	__u64 end;
+	__u64 hash;
+	bool is_settled;
+};
+
+/* 1 where `word` points into code, else 0. */
+static __always_inline __u64 is_code(__u64 word)
+{
+	return code_pages[((word >> 12) * 0x9e3779b97f4a7c15ULL) >>
+			  (64 - CODE_PAGE_BITS)];
+}
+
+static __always_inline __u64 mixed(__u64 hash, __u64 word)
+{
+	hash = (hash ^ word) * HASH_FACTOR;
+	return hash ^ (hash >> 32);
+}
+
+#if defined(__TARGET_ARCH_x86)
+
+struct thread_struct___x86 {
+	unsigned long fsbase;
+} __attribute__((preserve_access_index));
+
+struct task_struct___x86 {
+	struct thread_struct___x86 thread;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u64 thread_pointer(struct task_struct *task)
+{
+	struct task_struct___x86 *local = (void *)task;
+
+	return BPF_CORE_READ(local, thread.fsbase);
+}
+
+static __always_inline void copy_registers(__u64 *to, struct pt_regs *from)
+{
+	to[0] = from->ax;
+	to[1] = from->dx;
+	to[2] = from->cx;
+	to[3] = from->bx;
+	to[4] = from->si;
+	to[5] = from->di;
+	to[6] = from->bp;
+	to[7] = from->sp;
+	to[8] = from->r8;
+	to[9] = from->r9;
+	to[10] = from->r10;
+	to[11] = from->r11;
+	to[12] = from->r12;
+	to[13] = from->r13;
+	to[14] = from->r14;
+	to[15] = from->r15;
+	to[16] = from->ip;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+struct tls___arm64 {
+	unsigned long tp_value;
+} __attribute__((preserve_access_index));
+
+struct thread_struct___arm64 {
+	struct tls___arm64 uw;
+} __attribute__((preserve_access_index));
+
+struct task_struct___arm64 {
+	struct thread_struct___arm64 thread;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u64 thread_pointer(struct task_struct *task)
+{
+	struct task_struct___arm64 *local = (void *)task;
+
+	return BPF_CORE_READ(local, thread.uw.tp_value);
+}
+
+static __always_inline void copy_registers(__u64 *to, struct pt_regs *from)
+{
+	struct user_pt_regs *registers = (void *)from;
+
+	bpf_probe_read_kernel(to, 31 * sizeof(*to), registers->regs);
+	to[31] = registers->sp;
+	to[32] = registers->pc;
+}
+
+#endif
+
+/*
+ * How far it is to the stack's end. The C libraries keep a thread's control
+ * block, at which the thread pointer points, on top of its stack. The main
+ * thread's is elsewhere, below; where its stack began, the kernel knows.
+ */
+static __always_inline __u64 stack_size_bytes(struct task_struct *task,
+					      __u64 start)
+{
+	__u64 size_bytes = thread_pointer(task) - start;
+
+	if (size_bytes < STACK_MAX_BYTES)
+		return size_bytes;
+	size_bytes = BPF_CORE_READ(task, mm, start_stack) - start;
+	if (size_bytes < STACK_MAX_BYTES)
+		return size_bytes;
+	return SLICE_PART_BYTES;
+}
+
+/*
+ * The hash of the code addresses on top of the stack: a polynomial, without a
+ * branch for a word, and by addresses rather than offsets, since the verifier
+ * would follow each way and each known number separately.
+ */
+static __always_inline __u64 hash_stack(__u64 address, __u64 end)
+{
+	__u64 words[SLICE_CHUNK_WORDS];
+	__u64 hash = 0;
+
+	for (__u32 i = 0; i < hashed_bytes / SLICE_CHUNK_BYTES; i++) {
+		if (address >= end ||
+		    bpf_probe_read_user(words, sizeof(words), (void *)address))
+			break;
+#pragma unroll
+		for (int j = 0; j < SLICE_CHUNK_WORDS; j++) {
+			hash = (hash + words[j] * is_code(words[j])) *
+			       HASH_FACTOR;
+			/* One after the other: else all are spilled at once. */
+			barrier_var(hash);
+		}
+		address += SLICE_CHUNK_BYTES;
+	}
+	return hash;
+}
+
+static __always_inline bool send_part(struct pt_regs *registers,
+				      struct slicing *slicing, __u64 address)
+{
+	struct slice_part *part;
+	__u64 pid_tgid, size_bytes = slicing->end - address;
+
+	part = bpf_ringbuf_reserve(&events, sizeof(*part), 0);
+	if (!part)
+		return false;
+	pid_tgid = bpf_get_current_pid_tgid();
+	part->slice = slicing->hash;
+	part->timestamp = bpf_ktime_get_boot_ns();
+	part->pid = pid_tgid >> 32;
+	part->tid = pid_tgid;
+	part->offset_bytes = address - slicing->start;
+	part->total_bytes = slicing->end - slicing->start;
+	part->is_settled = slicing->is_settled;
+	copy_registers(part->registers, registers);
+	/* What is compared is what is used, or the verifier does not see it. */
+	barrier_var(size_bytes);
+	if (size_bytes > SLICE_PART_BYTES)
+		size_bytes = SLICE_PART_BYTES;
+	part->size_bytes = size_bytes;
+	bpf_probe_read_user(part->memory, size_bytes, (void *)address);
+	bpf_ringbuf_submit(part, BPF_RB_NO_WAKEUP);
+	return true;
+}
+
+/* Send the slice in parts; false where there is no room. */
+static __always_inline bool send_slice(struct pt_regs *registers,
+				       struct slicing *slicing)
+{
+	__u64 address = slicing->start;
+
+	for (__u32 i = 0; i < slice_bytes / SLICE_PART_BYTES; i++) {
+		if (address >= slicing->end)
+			break;
+		if (!send_part(registers, slicing, address))
+			return false;
+		address += SLICE_PART_BYTES;
+	}
+	return true;
+}
+
+/*
+ * Number of the slice of the current stack, which is sent if it is a new one;
+ * 0 where there is none. A function of its own, not inlined, so that what it
+ * does comes after the program's own calls in the diagrams.
+ */
+static __noinline __u64 take_slice(struct pt_regs *registers)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct known_process *known = &known_processes[pid % KNOWN_PROCESSES];
+	struct slicing slicing = {.start = PT_REGS_SP(registers)};
+	__u64 size_bytes = stack_size_bytes(task, slicing.start);
+	__u32 *seen, tag;
+
+	if (known->pid == pid) {
+		if (known->has_frame_pointers)
+			return 0;
+		slicing.is_settled =
+			known->code_pages == BPF_CORE_READ(task, mm, exec_vm);
+	}
+	/* Deeper than what is hashed, stacks are told apart by their depth. */
+	slicing.hash = mixed(mixed(pid, size_bytes), PT_REGS_IP(registers));
+	if (size_bytes > slice_bytes)
+		size_bytes = slice_bytes;
+	slicing.end = slicing.start + size_bytes;
+	slicing.hash = mixed(slicing.hash,
+			     slicing.is_settled
+				     ? hash_stack(slicing.start, slicing.end)
+				     : bpf_ktime_get_boot_ns());
+	seen = &seen_slices[slicing.hash % (1 << SEEN_SLICE_BITS)];
+	tag = slicing.hash >> 32 | 1;
+	if (*seen == tag)
+		return slicing.hash;
+	if (!send_slice(registers, &slicing)) {
+		__sync_fetch_and_add(&failed_slices, 1);
+		return 0;
+	}
+	*seen = tag;
+	return slicing.hash;
+}
+
+#endif /* __STACK_SLICE_H */
