@@ -1,8 +1,8 @@
 """
 A BPF ring buffer, mapped and read in bulk.
 
-The events of one stream have one size, so what lies between consumer and producer is nearly an array: no loop,
-no callback, one copy per column. Records of other sizes, which are rare, are taken out one by one. The kernel
+The events of one stream have one size, so what lies between consumer and producer is nearly an array: no loop
+and no callback, one copy per column. Records of other sizes, which are rare, are taken out one by one. The kernel
 maps the data twice in a row, so an array that wraps around is contiguous.
 Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
