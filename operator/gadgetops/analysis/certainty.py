@@ -1,8 +1,8 @@
 """
 How far an answer can be believed: what is missing from a recording, in numbers and in words.
 
-Anything missing makes an answer `possible` instead of `certain`; how far it may be off depends on the question.
-For what is live, `Bounds` says it.
+Anything missing makes an answer `possible` instead of `certain`; how far off it may be depends on the
+question. For what is live, `Bounds` says it.
 """
 
 from collections.abc import Iterator
@@ -124,8 +124,8 @@ def bounds(sure: Certainty, live: tuple[int, int], most_false: tuple[int, int]) 
     """
     Return between what lies that which is live, as bytes and number of allocations.
 
-    Each lost event can have released a block or, as munmap(), all mappings of a process; or it was an allocation,
-    of any size. What was left out of a sample is not known either.
+    Each lost event can have released a block or, as munmap(), all mappings of a process; or it was an
+    allocation, of any size. What was left out of a sample is not known either.
 
     Args:
         live: What is seen to be live.
@@ -145,7 +145,7 @@ def _knows_lost(recording: Recording) -> bool:
     counters = recording.header.get("counters")
     if isinstance(counters, dict):
         return counters.get("lost") is not None
-    # Cut off, or still being recorded: the events say what was lost before them, if all that are there are read.
+    # Cut off, or still being recorded: the events say what was lost before them, if all of them are read.
     return bool(recording.header) and len(recording.problems) <= 1
 
 

@@ -13,18 +13,23 @@ Allocations paired with their releases: the one definition, which all questions 
 
 At every moment allocated bytes are released plus live bytes, and so are counts. What is live is said in
 docs/recording-format.md. Blocks are paired by SQL (`sql/blocks.sql`), mappings by `pairing_mappings`, both in
-`pairing_step`.
+`pairing_step`. It is done once: `pairing_store` keeps it beside the recording, segment by segment.
 """
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gadgetops.analysis.pairing_step import CALL_COLUMNS, RANGE_COLUMNS, TABLES, write_step
+import duckdb
+
+from gadgetops.analysis.pairing_step import CARRIED, STORED, write_step
+from gadgetops.analysis.pairing_store import State, Store, stamp, store_of
 from gadgetops.analysis.texts import text
-from gadgetops.recording.reader import Recording
+from gadgetops.recording.reader import Recording, open_recording
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -58,45 +63,139 @@ UNMATCHED_COLUMNS: Final = (
 )
 
 
+_STEP_SEGMENTS: Final = 4
+"""So many segments are paired at once, where they are there: 4 million events take 0.7 GB."""
+
+
 @contextlib.contextmanager
 def paired(recording: Recording) -> Iterator["DuckDBPyConnection"]:
     """
     Give a DuckDB connection with the views of *recording* and those of this module.
 
+    What is not paired yet is paired and stored first.
+
     Raises:
         RecordingError: A query failed, as on a damaged page, or for want of space to spill to.
         StorageError: There is no place to keep the pairs.
     """
-    with tempfile.TemporaryDirectory(prefix="gadgetops-pairs-") as folder:
-        files = {table: Path(folder) / f"{table}.parquet" for table in TABLES}
-        with recording.connect() as connection:
-            _create_empty(connection, "carried", CALL_COLUMNS)
-            _create_empty(connection, "carried_ranges", RANGE_COLUMNS)
-            write_step(connection, files)
-        with recording.connect() as connection:
-            _create_views(connection, {table: [path] for table, path in files.items()})
+    with stored(recording) as (store, state), recording.connect() as connection:
+        try:
+            _create_views(connection, store.paths(state))
             yield connection
+        except duckdb.Error:
+            # Whether it was the store is not known; making it anew costs little.
+            store.drop()
+            raise
 
 
-def _create_empty(connection: "DuckDBPyConnection", name: str, columns: Mapping[str, str]) -> None:
-    described = ", ".join(f"{column} {sql_type}" for column, sql_type in columns.items())
-    connection.execute(f"create temp table {name} ({described})")
+@contextlib.contextmanager
+def stored(recording: Recording) -> Iterator[tuple[Store, State]]:
+    """
+    Give the stored pairs of *recording*, all of it, and keep them from being deleted.
+
+    Raises:
+        RecordingError: A query failed, as on a damaged page, or for want of space to spill to.
+        StorageError: There is no place to keep the pairs.
+    """
+    with store_of(recording.path) as store:
+        _extend(store, recording)
+        with store.reading():
+            state = store.state()
+            if state.made_from != _stamps(recording):
+                # Extended by someone who sees more or less of the recording: not for us.
+                with tempfile.TemporaryDirectory(prefix="gadgetops-pairs-") as folder:
+                    own = Store(Path(folder))
+                    _extend(own, recording)
+                    yield own, own.state()
+            else:
+                yield store, state
+
+
+def extend(path: Path) -> None:
+    """
+    Pair what is new in the recording at *path* since the last time; to be called as its segments close.
+
+    Raises:
+        RecordingError: It cannot be read.
+        StorageError: There is no place to keep the pairs.
+    """
+    recording = open_recording(path)
+    with store_of(path) as store:
+        _extend(store, recording)
+
+
+def _extend(store: Store, recording: Recording) -> None:
+    stamps = _stamps(recording)
+    if store.state().made_from == stamps:
+        return
+    with store.extending():
+        state = store.state()
+        if not _goes_on(state, recording, stamps):
+            state = State()
+        todo = recording.segments[len(state.made_from) :]
+        for start in range(0, len(todo), _STEP_SEGMENTS):
+            state = _step(store, state, recording, todo[start : start + _STEP_SEGMENTS])
+
+
+def _step(store: Store, state: State, recording: Recording, segments: Sequence[Path]) -> State:
+    files = store.new_files(state)
+    before = store.paths(state)
+    part = replace(
+        recording, segments=tuple(segments), tables={**recording.tables, "events": tuple(segments)}
+    )
+    with part.connect() as connection:
+        for view, (table, columns) in CARRIED.items():
+            _create_view(connection, view, before.get(table, []), columns)
+        extent = write_step(connection, files, state.extent)
+    return store.commit(state, files, segments, extent)
+
+
+def _stamps(recording: Recording) -> tuple[tuple[str, int, int], ...]:
+    return tuple(map(stamp, recording.segments))
+
+
+def _goes_on(state: State, recording: Recording, stamps: tuple[tuple[str, int, int], ...]) -> bool:
+    """Return whether *recording* begins with what *state* was made from, and nothing of it is new."""
+    if not state.made_from or state.made_from != stamps[: len(state.made_from)]:
+        return False
+    # A process that was seen late began or ended before calls that are paired already.
+    late = [path for path in recording.tables["processes"] if path.name not in _processes_of(state)]
+    if not late:
+        return True
+    with replace(recording, tables={**recording.tables, "processes": tuple(late)}).connect() as connection:
+        [(first_ns,)] = connection.execute("select min(timestamp_ns) from processes").fetchall()
+    return first_ns is None or first_ns > state.extent.last_ns
+
+
+def _processes_of(state: State) -> set[str]:
+    """Return the names of the process files beside the segments that *state* was made from."""
+    return {name.replace("events-", "processes-") for name, _, _ in state.made_from}
+
+
+def _create_view(
+    connection: "DuckDBPyConnection", name: str, paths: Sequence[Path], columns: Mapping[str, str]
+) -> None:
+    if paths:
+        connection.execute(f"create temp view {name} as from {_source(paths)}")
+    else:
+        described = ", ".join(f"{column} {sql_type}" for column, sql_type in columns.items())
+        connection.execute(f"create temp table {name} ({described})")
 
 
 def _create_views(connection: "DuckDBPyConnection", files: Mapping[str, Sequence[Path]]) -> None:
-    for table in ("closed", "open", "releases", "parts"):
-        connection.execute(f"create view stored_{table} as from {_source(files[table])}")
-    connection.execute("create view partial_releases as from stored_parts")
-    connection.execute(f"create view allocations as {text('allocations')}")
-    connection.execute(f"create view open_releases as {text('open_releases')}")
+    for table, columns in STORED.items():
+        _create_view(connection, f"stored_{table}", files.get(table, []), columns)
+    connection.execute("create temp view partial_releases as from stored_parts")
+    connection.execute(f"create temp view allocations as {text('allocations')}")
+    connection.execute(f"create temp view open_releases as {text('open_releases')}")
     _create_ancestors(connection)
     for view in ("inherited_releases", "unmatched_releases"):
-        connection.execute(f"create view {view} as {text(view)}")
+        connection.execute(f"create temp view {view} as {text(view)}")
 
 
 def _create_ancestors(connection: "DuckDBPyConnection") -> None:
     """Create `ancestors`: for each life that a fork began, whose memory it has, and as it was when."""
-    connection.execute(f"create view lives as {text('lives')}")
+    connection.execute(f"create temp view lives as {text('lives')}")
     forks = connection.execute(
         "select pid, timestamp_ns, parent_pid from processes where event = 'fork' and parent_pid is not null"
     ).fetchall()
@@ -135,5 +234,7 @@ def _ancestors(
 
 
 def _source(paths: Sequence[Path]) -> str:
-    literals = ("'" + str(path).replace("'", "''") + "'" for path in paths)
+    """Return what stands for the rows of *paths* in SQL; their wildcards as they stand."""
+    patterns = (re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute())).replace("'", "''") for path in paths)
+    literals = (f"'{pattern}'" for pattern in patterns)
     return f"read_parquet([{', '.join(literals)}])"

@@ -7,7 +7,8 @@ event of the step, since an event of before may still come; and releases by a re
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,7 @@ PAIR_COLUMNS: Final = {
     "released_tid": "integer",
     "released_operation": "varchar",
     "released_bytes": "bigint",
+    "parts_bytes": "bigint",
     "reason": "varchar",
 }
 """Column -> SQL type of an allocation with what ended it, or of a release without allocation."""
@@ -63,14 +65,35 @@ RANGE_COLUMNS: Final = {
 }
 """Column -> SQL type of an open range; ours alone, so that no other engine has to read unsigned numbers."""
 
-TABLES: Final = {
-    "closed": PAIR_COLUMNS,
-    "open": PAIR_COLUMNS,
-    "releases": PAIR_COLUMNS,
-    "parts": PART_COLUMNS,
-    "ranges": RANGE_COLUMNS,
+GROWTH_COLUMNS: Final = {
+    "stack_id": "integer",
+    "slot_ns": "bigint",
+    "allocated_bytes": "bigint",
+    "allocated_count": "bigint",
+    "released_bytes": "bigint",
+    "released_count": "bigint",
 }
-"""Table -> columns of what a step writes: `open` and `ranges` replace those of the step before."""
+"""Column -> SQL type of what a stack allocated and the program released, in slots of time."""
+
+SURVIVOR_COLUMNS: Final = {
+    "stack_id": "integer",
+    "slot_ns": "bigint",
+    "live_bytes": "bigint",
+    "live_count": "bigint",
+}
+"""Column -> SQL type of what the program never released, by the slot it was allocated in."""
+
+ADDED: Final = ("closed", "releases", "parts")
+"""What a step writes besides what the steps before wrote."""
+REPLACED: Final = ("open", "ranges", "growth", "exited", "survivors")
+"""What a step writes in place of what the step before wrote."""
+CARRIED: Final = {
+    "open_before": ("open", PAIR_COLUMNS),
+    "carried_ranges": ("ranges", RANGE_COLUMNS),
+    "growth_before": ("growth", GROWTH_COLUMNS),
+    "exited_before": ("exited", SURVIVOR_COLUMNS),
+}
+"""View that a step reads -> table of the step before, and its columns."""
 
 _COPY: Final = "(format parquet, compression zstd, compression_level 1, row_group_size 262144)"
 _END_COLUMNS: Final = {
@@ -81,45 +104,116 @@ _END_COLUMNS: Final = {
     "released_operation": "varchar",
     "parts_bytes": "bigint",
 }
-_STEP_TABLES: Final = {
-    "closed": text("closed_pairs"),
-    "open": text("open_pairs"),
-    "releases": text("lone_releases"),
-    "parts": "select * from step_parts",
-    # A range whose mapping went with its process is not open.
-    "ranges": "select * from step_ranges where seq in (select seq from open_mappings)",
+STORED: Final = {
+    "closed": PAIR_COLUMNS,
+    "open": PAIR_COLUMNS,
+    "releases": PAIR_COLUMNS,
+    "parts": PART_COLUMNS,
+    "growth": GROWTH_COLUMNS,
+    "survivors": SURVIVOR_COLUMNS,
 }
+"""Table -> columns of what answers are made of; `stored_growth` and so on beside the views of `pairing`."""
+
+MAX_SLOTS: Final = 64
+"""In so many slots of time at most the growth of stacks is kept; they widen as a recording grows."""
+
+_WRITTEN: Final = {
+    "closed": "from closed_pairs",
+    "open": "from open_pairs",
+    "releases": "from lone_releases",
+    "parts": "from step_parts",
+    # A range whose mapping went with its process is not open.
+    "ranges": "from step_ranges where seq in (select seq from open_pairs where operation = 'mmap')",
+    "growth": "from step_growth",
+    "exited": "from exited",
+    "survivors": "from survivors",
+}
+_FIRST_WIDTH_NS: Final = 1 << 20
 
 
-def write_step(connection: "DuckDBPyConnection", files: dict[str, Path]) -> None:
+@dataclass(frozen=True)
+class Extent:
     """
-    Pair what *connection* has and write the tables of `TABLES` to *files*, each under the name of its table.
+    What the steps so far have seen.
 
     Args:
-        connection: With `events` (of this step alone), `processes` (all of them, so far), and `carried` and
-            `carried_ranges`, what the step before left open.
-        files: Where to write each table.
+        n_events: How many.
+        first_ns: Time of the first; None while there is none.
+        last_ns: Time of the latest.
+        width_ns: Of a slot of time, a power of two.
+        lost: Events lost up to the last one.
+        failed_stacks: Events whose stack could not be collected.
+        unseen_releases: See `certainty.Seen`.
+    """
+
+    n_events: int = 0
+    first_ns: int | None = None
+    last_ns: int = 0
+    width_ns: int = _FIRST_WIDTH_NS
+    lost: int = 0
+    failed_stacks: int = 0
+    unseen_releases: int = 0
+
+
+def write_step(connection: "DuckDBPyConnection", files: Mapping[str, Path], before: Extent) -> Extent:
+    """
+    Pair what *connection* has, write it to *files*, and return what is seen now.
+
+    Args:
+        connection: With `events` (of this step alone), `processes` (all of them, so far), and the views of
+            `CARRIED`.
+        files: Where to write each table of `ADDED` and `REPLACED`.
+        before: What the steps before have seen.
     """
     for kind, name in (
         ("table", "lives"),
+        ("view", "carried"),
         ("view", "calls"),
         ("table", "void_releases"),
         ("table", "deferred_releases"),
         ("view", "block_calls"),
     ):
-        connection.execute(f"create temp {kind} {name} as {text(name)}")
+        _create(connection, kind, name)
     _pair_mappings(connection)
     connection.execute(f"create temp table pairs as {text('blocks')} union all {text('mappings')}")
-    _create_watermark(connection)
-    for table, query in _STEP_TABLES.items():
+    extent = _extent(connection, before)
+    for name in ("closed_pairs", "open_pairs", "lone_releases", "exited", "survivors"):
+        _create(connection, "view", name)
+    connection.execute(f"create temp view step_growth as {text('growth')}")
+    for table, query in _WRITTEN.items():
         _copy(connection, query, files[table])
+    unseen = "select count(*) from closed_pairs where released_operation = 'lost'"
+    return replace(extent, unseen_releases=before.unseen_releases + _row(connection, unseen)[0])
 
 
-def _create_watermark(connection: "DuckDBPyConnection") -> None:
-    """Create `watermark`, the time of the last event: what a process took with it later is open yet."""
-    connection.execute("create temp table watermark as select max(timestamp_ns) as timestamp_ns from events")
-    open_mappings = f"select seq from ({text('open_pairs')}) as pairs where operation = 'mmap'"  # noqa: S608 - our own text
-    connection.execute(f"create temp view open_mappings as {open_mappings}")
+def _extent(connection: "DuckDBPyConnection", before: Extent) -> Extent:
+    """Return what is seen with the events of this step, and create `watermark` and `slots` of it."""
+    n_events, first_ns, last_ns, first_seq, lost, failed = _row(connection, text("extent"))
+    first_ns = min((each for each in (before.first_ns, first_ns) if each is not None), default=None)
+    last_ns = max(before.last_ns, last_ns or 0)
+    width_ns = before.width_ns
+    while (last_ns - (first_ns or 0)) // width_ns >= MAX_SLOTS:
+        width_ns *= 2
+    connection.execute(f"create temp table watermark as select cast({last_ns} as bigint) as timestamp_ns")
+    slots = f"select cast({width_ns} as bigint) as width_ns, cast({first_seq or 0} as bigint) as first_seq"
+    connection.execute(f"create temp table slots as {slots}")
+    return Extent(
+        before.n_events + n_events,
+        first_ns,
+        last_ns,
+        width_ns,
+        max(before.lost, lost or 0),
+        before.failed_stacks + int(failed or 0),
+    )
+
+
+def _row(connection: "DuckDBPyConnection", query: str) -> tuple[Any, ...]:
+    [row] = connection.execute(query).fetchall()
+    return tuple(row)
+
+
+def _create(connection: "DuckDBPyConnection", kind: str, name: str) -> None:
+    connection.execute(f"create temp {kind} {name} as {text(name)}")
 
 
 def _pair_mappings(connection: "DuckDBPyConnection") -> None:
@@ -128,11 +222,11 @@ def _pair_mappings(connection: "DuckDBPyConnection") -> None:
     before = [Range(*row) for row in connection.execute("select * from carried_ranges").fetchall()]
     carried = {piece.seq for piece in before}
     found = pair_mappings((Call(*row) for row in calls if row[0] not in carried), before)
-    _create(connection, "mapping_ends", _END_COLUMNS, [*_ends(found)])
-    _create(connection, "idle_unmaps", {"seq": "bigint"}, [(call.seq,) for call in found.idle])
+    _create_rows(connection, "mapping_ends", _END_COLUMNS, [*_ends(found)])
+    _create_rows(connection, "idle_unmaps", {"seq": "bigint"}, [(call.seq,) for call in found.idle])
     parts = [(seq, call.seq, call.timestamp_ns, call.tid, size) for seq, call, size in found.parts]
-    _create(connection, "step_parts", PART_COLUMNS, parts)
-    _create(connection, "step_ranges", RANGE_COLUMNS, found.open)
+    _create_rows(connection, "step_parts", PART_COLUMNS, parts)
+    _create_rows(connection, "step_ranges", RANGE_COLUMNS, found.open)
 
 
 def _ends(found: MappingPairs) -> Iterator[tuple[Any, ...]]:
@@ -148,7 +242,7 @@ def _ends(found: MappingPairs) -> Iterator[tuple[Any, ...]]:
         yield seq, None, None, None, None, size_bytes - live[seq]
 
 
-def _create(
+def _create_rows(
     connection: "DuckDBPyConnection", name: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Create a table of *rows*, column by column: row by row takes 50 times as long."""

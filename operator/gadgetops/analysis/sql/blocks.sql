@@ -29,6 +29,7 @@ select
         when pairs.is_release or (pairs.next_seq is null and lives.end_ns is null) then cast(0 as bigint)
         else pairs.size_bytes
     end as released_bytes,
+    cast(0 as bigint) as parts_bytes,
     case when pairs.is_release and pairs.previous_is_release then 'double' end as reason
 from (
     select

@@ -23,6 +23,7 @@ select
         when mapping_ends.released_seq is not null or lives.end_ns is not null then calls.size_bytes
         else coalesce(mapping_ends.parts_bytes, cast(0 as bigint))
     end as released_bytes,
+    coalesce(mapping_ends.parts_bytes, cast(0 as bigint)) as parts_bytes,
     cast(null as varchar) as reason
 from calls
 left join mapping_ends on mapping_ends.seq = calls.seq
@@ -48,6 +49,7 @@ select
     cast(null as integer) as released_tid,
     cast(null as varchar) as released_operation,
     cast(0 as bigint) as released_bytes,
+    cast(0 as bigint) as parts_bytes,
     case when nested.seq is not null then 'nested' end as reason
 from calls
 inner join idle_unmaps on idle_unmaps.seq = calls.seq

@@ -27,6 +27,7 @@ select
     cast(null as integer) as released_tid,
     cast(null as varchar) as released_operation,
     cast(0 as bigint) as released_bytes,
+    cast(0 as bigint) as parts_bytes,
     cast(null as varchar) as reason
 from calls
 where seq in (select seq from deferred_releases)
