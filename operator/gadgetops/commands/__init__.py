@@ -40,6 +40,8 @@ VERBS: Final = {
     "verify": "Check who signed an image, and that it is unaltered.",
     "record": "Record the allocations of a process.",
     "import": "Make a recording of what `ig run -o json` printed.",
+    "info": "Show what a recording holds, and what is missing.",
+    "symbolize": "Find functions and lines for a recording's addresses.",
     "leaks": "Show what was never released, by stack.",
 }
 """Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
