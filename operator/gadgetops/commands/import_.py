@@ -1,7 +1,6 @@
 """`gadgetops import`: what `ig run` printed, into a recording."""
 
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -51,7 +50,14 @@ def command(source: str, output: Path | None, strict: bool) -> int:
     header = import_header(name)
     importer = Importer(lambda: RecordingWriter.create(output, header), source=name, strict=strict)
     with _opened(source) as stream:
-        end = _import(importer, stream.fileno(), name)
+        try:
+            end = _import(importer, stream.fileno(), name)
+        except IgOutputError:
+            if output.exists():
+                messages.say(
+                    f"kept what came before it, {plural(importer.summary.n_events, 'event')}, in {output}"
+                )
+            raise
     summary = importer.summary
     say_findings(summary)
     if not summary.n_events:
@@ -86,19 +92,19 @@ def _open_file(path: Path) -> BinaryIO:
 
 def _import(importer: "Importer", descriptor: int, name: str) -> str:
     """Import what *descriptor* gives, and return how it ended; the recording is complete in any case."""
-    from gadgetops.recording.ig.source import decompressed, read_blocks  # noqa: PLC0415
+    from gadgetops.recording.ig.source import Blocks, decompressed  # noqa: PLC0415
     from gadgetops.trace.signals import stop_signals  # noqa: PLC0415
 
     with stop_signals() as stopped:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        blocks = Blocks(descriptor, lambda: bool(stopped))
         try:
-            for block in decompressed(read_blocks(descriptor, lambda: bool(stopped)), name):
+            for block in decompressed(iter(blocks), name):
                 importer.feed(block)
                 importer.tick()
         except BaseException:
             importer.close("failed")
             raise
-        end = "interrupted" if stopped and is_file else "complete"
+        end = "complete" if blocks.is_whole else "interrupted"
         importer.finish(end)
     return end
 

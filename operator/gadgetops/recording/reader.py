@@ -253,7 +253,9 @@ def _incompleteness(recording: Recording, n_rows: Mapping[str, int]) -> Iterator
     if recording.header and recording.header.get("end") is None:
         yield "the recorder did not end it: later events are missing"
     if not recording.knows_lost:
-        yield "the gadget did not count what it lost: nobody knows how many events are missing"
+        least = recording.counters.get("lost_at_least", 0)
+        at_least = f", {least:,} at least" if least else ""
+        yield f"the gadget did not count what it lost: nobody knows how many events are missing{at_least}"
     if recording.n_missing:
         yield f"{plural(recording.n_missing, 'event')} of {recording.counters['events']:,} cannot be read"
     rows = recording.header.get("rows")

@@ -194,15 +194,19 @@ class Importer:
 
     def _take(self, pieces: Iterable[Piece]) -> None:
         events = _Batch()
-        for piece in pieces:
-            block = None if self._is_document(piece) else self._decoder.lines(piece.data, piece.n_lines)
-            if block is not None:
-                block["lost"] = block["lost"] + self._also_lost
-                self._write(block)
-                continue
-            for part in [piece] if self._is_document(piece) else _lines(piece):
-                self._decode(part, events)
-        self._write(events.columns())
+        try:
+            for piece in pieces:
+                block = None if self._is_document(piece) else self._decoder.lines(piece.data, piece.n_lines)
+                if block is not None:
+                    self._write(events.take())
+                    block["lost"] = block["lost"] + self._also_lost
+                    self._write(block)
+                    continue
+                for part in [piece] if self._is_document(piece) else _lines(piece):
+                    self._decode(part, events)
+        finally:
+            # Also when a strict import ends here: what came before is in the recording.
+            self._write(events.take())
 
     def _is_document(self, piece: Piece) -> bool:
         return self._splitter.form in ("jsonpretty", "yaml") or piece.is_too_long
@@ -279,11 +283,15 @@ class _Batch:
         self._also_lost: list[int] = []
 
     def add(self, event: Event, also_lost: int) -> None:
+        """Append one."""
         self._events.append(event)
         self._also_lost.append(also_lost)
 
-    def columns(self) -> Columns:
-        return columns(self._events, self._also_lost)
+    def take(self) -> Columns:
+        """Return them as columns, and begin anew."""
+        events, also_lost = self._events, self._also_lost
+        self._events, self._also_lost = [], []
+        return columns(events, also_lost)
 
 
 def _lines(piece: Piece) -> Iterator[Piece]:

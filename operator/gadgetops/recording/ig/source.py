@@ -21,26 +21,34 @@ _GZIP: Final = 31
 """What zlib calls the format in which gzip files are."""
 
 
-def read_blocks(descriptor: int, is_stopped: Callable[[], bool]) -> Iterator[bytes]:
+class Blocks:
     """
-    Yield what *descriptor* gives until it ends, as it comes; empty bytes now and then while it is idle.
+    What a descriptor gives until it ends, as it comes; empty bytes now and then while it is idle.
 
     Args:
         descriptor: Open for reading.
         is_stopped: Whether to come to an end: a file is left at once, a pipe once its writer has ended or
             says nothing more.
+
+    Attributes:
+        is_whole: Whether it was read to its end.
     """
-    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    heard_at = time.monotonic()
-    while True:
-        if is_stopped() and (is_file or time.monotonic() - heard_at > _LAST_WORDS_S):
-            return
-        block, is_over = _gather(descriptor)
-        if block:
-            heard_at = time.monotonic()
-        yield block
-        if is_over:
-            return
+
+    def __init__(self, descriptor: int, is_stopped: Callable[[], bool]) -> None:
+        self._descriptor = descriptor
+        self._is_stopped = is_stopped
+        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self.is_whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        heard_at = time.monotonic()
+        while not self.is_whole:
+            if self._is_stopped() and (self._is_file or time.monotonic() - heard_at > _LAST_WORDS_S):
+                return
+            block, self.is_whole = _gather(self._descriptor)
+            if block:
+                heard_at = time.monotonic()
+            yield block
 
 
 def _gather(descriptor: int) -> tuple[bytes, bool]:
