@@ -1,10 +1,13 @@
 """Numbers as people write and read them: bytes, counts, durations."""
 
 import re
+from decimal import Decimal
 
 from gadgetops.errors import UsageError
 
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|min|h)?")
+_UNIT_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
@@ -31,6 +34,21 @@ def parse_bytes(text: str) -> int:
         raise UsageError(f"not a size: {text!r}", hint="write bytes or a unit, such as 4096, 64k or 1.5MiB")
     exponent = " KMGT".index(match[2].upper() or " ")
     return int(float(match[1]) * 1024**exponent)
+
+
+def parse_duration(text: str) -> int:
+    """
+    Return the nanoseconds that *text* says, seconds without a unit: `"10"`, `"1.5s"`, `"250ms"`, `"2min"`.
+
+    Raises:
+        UsageError: It says none.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"not a time: {text!r}", hint="write seconds or a unit, such as 10, 250ms, 1.5s or 2min"
+        )
+    return round(Decimal(match[1]) * _UNIT_NS[match[2] or "s"])
 
 
 def format_count(count: int) -> str:

@@ -43,6 +43,16 @@ VERBS: Final = {
     "info": "Show what a recording holds, and what is missing.",
     "symbolize": "Find functions and lines for a recording's addresses.",
     "leaks": "Show what was never released, by stack.",
+    "summary": "Show a recording at a glance: totals, peak, rates.",
+    "top": "Show who allocates most.",
+    "temporary": "Show what is released at once.",
+    "peak": "Show what was live when most bytes were.",
+    "timeline": "Show live memory and allocations over time.",
+    "sizes": "Show how large allocations are.",
+    "lifetimes": "Show how long allocations lived.",
+    "faults": "Show double, mismatched and unknown releases, and failed allocations.",
+    "diff": "Compare two recordings, stack by stack.",
+    "sql": "Ask a recording anything, in SQL.",
 }
 """Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
 

@@ -1,0 +1,51 @@
+"""`gadgetops faults`: calls that were wrong, or went wrong."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gadgetops.commands.options import verb
+from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+
+if TYPE_CHECKING:
+    from gadgetops.analysis.filters import Filters, GroupBy
+
+
+@verb(
+    "faults",
+    example="gadgetops faults program.gadgetrec\ngadgetops faults program.gadgetrec --group-by function",
+)
+@recording_argument
+@answer_options("stack")
+def command(
+    recording: Path, filters: "Filters", group_by: "GroupBy", limit: int | None, output_format: str
+) -> int:
+    """Show double releases, releases of what is not allocated, or not in that way, and failed allocations.
+
+    Stacks and filters are those of the faulty call. A release has no size: it counts as 0 bytes.
+    """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.analysis.faults import faults  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.report.answers import one_line  # noqa: PLC0415
+    from gadgetops.report.faults import faults_as_text  # noqa: PLC0415
+
+    found = faults(open_recording(recording), filters, group_by)
+    print_answer(
+        output_format,
+        text=lambda shown: faults_as_text(found, group_by, limit=shown),
+        json_value=found.to_json,
+        rows=lambda: [
+            {
+                "kind": fault.kind,
+                "operation": fault.operation,
+                "calls": fault.count,
+                "bytes": fault.size_bytes,
+                "first_ns": fault.first_ns,
+                "group": one_line(fault.group),
+            }
+            for fault in found.faults
+        ],
+        columns=("kind", "operation", "calls", "bytes", "first_ns", "group"),
+        limit=limit,
+    )
+    return status_of(found.certainty.word)
