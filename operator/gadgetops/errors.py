@@ -147,8 +147,8 @@ class SizeMismatch(ContentError):
 class DigestMismatch(ContentError):
     """The right number of bytes, but not these."""
 
-    def __init__(self, what: str, *, expected: str, actual: str) -> None:
-        super().__init__(f"{what}: digest: expected {expected}, got {actual}")
+    def __init__(self, what: str, *, expected: str, actual: str, hint: str | None = None) -> None:
+        super().__init__(f"{what}: digest: expected {expected}, got {actual}", hint=hint)
         self.what = what
         self.expected = expected
         self.actual = actual

@@ -1,5 +1,7 @@
 """`gadgetops pull`: an image of a registry to the store."""
 
+from pathlib import Path
+
 import click
 
 from gadgetops.commands.options import verb
@@ -16,14 +18,30 @@ from gadgetops.oci.reference import Reference
     example="""\
 gadgetops pull trace_malloc
 gadgetops pull ghcr.io/me/trace_malloc:v1 --platform linux/arm64
+gadgetops pull ghcr.io/me/trace_malloc:v1 --verify release.pub
 """,
 )
 @click.argument("image", metavar="REF")
+@click.option(
+    "--verify",
+    "key_files",
+    metavar="KEY",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Keep it only if this public key verifies it, signature and all content; of several, any will do.",
+)
 @platform_option
 @referrers_option
 @registry_options
 @store_option
-def command(image: str, platforms: tuple[str, ...], with_referrers: bool, store: str, access: Access) -> None:
+def command(
+    image: str,
+    key_files: tuple[Path, ...],
+    platforms: tuple[str, ...],
+    with_referrers: bool,
+    store: str,
+    access: Access,
+) -> None:
     """Fetch the image REF from its registry into the store, with its signatures.
 
     Each byte is checked against its digest before it is kept; what is in the store already is not fetched
@@ -38,4 +56,5 @@ def command(image: str, platforms: tuple[str, ...], with_referrers: bool, store:
         with_referrers=with_referrers,
         store=store,
         access=access,
+        key_files=key_files,
     )

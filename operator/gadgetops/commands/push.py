@@ -1,14 +1,19 @@
 """`gadgetops push`: an image of the store to a registry."""
 
+from pathlib import Path
+
 import click
 
+from gadgetops.commands.attest import attest_image, attest_option
 from gadgetops.commands.options import verb
 from gadgetops.commands.registry_options import registry_options
 from gadgetops.commands.store_option import store_option
 from gadgetops.commands.transfer_options import platform_option, referrers_option, transfer
+from gadgetops.errors import UsageError
 from gadgetops.oci.access import Access
 from gadgetops.oci.location import Location, Place
 from gadgetops.oci.reference import Reference
+from gadgetops.oci.store import open_store
 
 
 @verb(
@@ -16,20 +21,40 @@ from gadgetops.oci.reference import Reference
     example="""\
 gadgetops push ghcr.io/me/trace_malloc:v1
 gadgetops push localhost:5000/trace_malloc:v1 --plain-http localhost:5000
+gadgetops push ghcr.io/me/trace_malloc:v1 --attest . --key release.key
 """,
 )
 @click.argument("image", metavar="REF")
+@attest_option
+@click.option(
+    "-k",
+    "--key",
+    "key_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Private key to sign with what --attest attaches.",
+)
 @platform_option
 @referrers_option
 @registry_options
 @store_option
-def command(image: str, platforms: tuple[str, ...], with_referrers: bool, store: str, access: Access) -> None:
+def command(
+    image: str,
+    attested_folder: Path | None,
+    key_file: Path | None,
+    platforms: tuple[str, ...],
+    with_referrers: bool,
+    store: str,
+    access: Access,
+) -> None:
     """Send the image REF of the store to the registry that REF names, with its signatures.
 
     What is there already is not sent again; the tag is written when all else is there. Prints REF with its
     digest.
     """
     reference = Reference.parse(image)
+    if attested_folder is not None or key_file is not None:
+        _attest(reference, attested_folder, key_file, with_referrers=with_referrers, store=store)
     transfer(
         "push",
         Location(Place.STORE, reference),
@@ -39,3 +64,17 @@ def command(image: str, platforms: tuple[str, ...], with_referrers: bool, store:
         store=store,
         access=access,
     )
+
+
+def _attest(
+    reference: Reference, folder: Path | None, key_file: Path | None, *, with_referrers: bool, store: str
+) -> None:
+    from gadgetops.commands.key_option import read_private_key  # noqa: PLC0415
+
+    if folder is None:
+        raise UsageError("--key signs what --attest attaches", hint="`gadgetops sign` signs the image")
+    if key_file is None:
+        raise UsageError("--attest needs a key to sign with", hint="pass --key FILE")
+    if not with_referrers:
+        raise UsageError("--no-referrers leaves behind what --attest attaches", hint="pass one of them")
+    attest_image(open_store(store, create=False), reference, folder, read_private_key(key_file))

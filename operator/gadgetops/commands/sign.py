@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from gadgetops.commands import messages
+from gadgetops.commands.attest import attest_image, attest_option
 from gadgetops.commands.image_argument import parse_image
 from gadgetops.commands.options import verb
 from gadgetops.commands.store_option import store_option
@@ -19,6 +20,7 @@ from gadgetops.oci.store import open_store
     example="""\
 gadgetops sign trace_malloc:v1 --key release.key
 gadgetops sign trace_malloc:v1 --key release.key --format bundle
+gadgetops sign trace_malloc:v1 --key release.key --attest .
 """,
 )
 @click.argument("image", metavar="REF")
@@ -43,8 +45,17 @@ gadgetops sign trace_malloc:v1 --key release.key --format bundle
     "--add", is_flag=True, help="Keep signatures by other keys, though ig then verifies none of them."
 )
 @click.option("--replace", is_flag=True, help="Take away signatures by other keys.")
+@attest_option
 @store_option
-def command(image: str, key_file: Path, form: str, add: bool, replace: bool, store: str) -> None:
+def command(
+    image: str,
+    key_file: Path,
+    form: str,
+    add: bool,
+    replace: bool,
+    attested_folder: Path | None,
+    store: str,
+) -> None:
     """Sign the image REF of the store, all architectures together.
 
     All of the image is checked before. `push` and `export` take the signature along. Signing again with the
@@ -60,10 +71,11 @@ def command(image: str, key_file: Path, form: str, add: bool, replace: bool, sto
     reference = parse_image(image)
     layout = open_store(store, create=False)
     descriptor = layout.resolve(reference)
+    key = read_private_key(key_file)
     signed = sign(
         layout,
         descriptor,
-        read_private_key(key_file),
+        key,
         repository=reference.name if isinstance(reference, Reference) else "",
         form=Form(form),
         others=Others.ADD if add else Others.REPLACE if replace else Others.REFUSE,
@@ -74,6 +86,8 @@ def command(image: str, key_file: Path, form: str, add: bool, replace: bool, sto
         messages.say(f"signed {reference} ({descriptor.digest})")
     else:
         messages.say(f"{reference} ({descriptor.digest}): signed with this key before; nothing to do")
+    if attested_folder is not None:
+        attest_image(layout, reference, attested_folder, key)
 
 
 def _forget(layout: Layout, digest: str) -> None:

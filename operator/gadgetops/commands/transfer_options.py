@@ -2,7 +2,8 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,8 @@ from gadgetops.oci.location import Location
 from gadgetops.units import format_bytes, plural
 
 if TYPE_CHECKING:
-    from gadgetops.oci.transfer import Copied, Watch
+    from gadgetops.oci.signing.keys import PublicKey
+    from gadgetops.oci.transfer import Copied, Origin, Watch
 
 platform_option = click.option(
     "--platform",
@@ -44,12 +46,19 @@ def transfer(
     with_referrers: bool,
     store: str,
     access: Access,
+    key_files: Sequence[Path] = (),
 ) -> None:
-    """Copy the image at *source* to *destination*, saying how it goes; its name there is the result."""
+    """
+    Copy the image at *source* to *destination*, saying how it goes; its name there is the result.
+
+    With *key_files* nothing reaches *destination* that one of these public keys does not verify.
+    """
     from gadgetops.oci.transfer import copy_image, open_goal, open_origin  # noqa: PLC0415
 
+    keys = _read_keys(key_files)
     with (
-        open_origin(source, store=store, access=access) as origin,
+        open_origin(source, store=store, access=access) as found,
+        _verified(found, keys, str(source.name or source)) as origin,
         open_goal(destination, origin, store=store, access=access) as goal,
         _progress(verb) as watch,
     ):
@@ -62,6 +71,29 @@ def transfer(
     messages.say(_sentence(copied))
     pinned = goal.shown if "@" in goal.shown else f"{goal.shown}@{copied.root.digest}"
     click.echo(pinned)
+
+
+def _read_keys(files: Sequence[Path]) -> list["PublicKey"]:
+    if not files:
+        return []
+    from gadgetops.commands.key_option import read_public_key  # noqa: PLC0415
+
+    return [read_public_key(path) for path in files]
+
+
+@contextlib.contextmanager
+def _verified(origin: "Origin", keys: Sequence["PublicKey"], what: str) -> Iterator["Origin"]:
+    """Yield *origin* as it is if there are no *keys*, else a copy of it that one of them verifies."""
+    if not keys:
+        yield origin
+        return
+    from gadgetops.oci.signing.arrival import verified_arrival  # noqa: PLC0415
+
+    with contextlib.ExitStack() as stack:
+        with _progress(f"verify {what}") as watch:
+            arrived = stack.enter_context(verified_arrival(origin, keys, what=what, watch=watch))
+        messages.say(f"verified {what} ({origin.root.digest})")
+        yield arrived
 
 
 def _sentence(copied: "Copied") -> str:

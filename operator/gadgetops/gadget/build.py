@@ -33,6 +33,7 @@ class Built:
         created: What the image says of when it was made.
         warnings: What the object has and gadget.yaml does not name, a sentence each.
         metadata: gadget.yaml by path, if something was added to it that is to be written.
+        inputs: Every file that the image is made from, relative to the gadget's folder; build.yaml is none.
     """
 
     image: Packed
@@ -40,6 +41,7 @@ class Built:
     created: Created
     warnings: tuple[str, ...]
     metadata: Mapping[Path, bytes]
+    inputs: tuple[Path, ...]
 
 
 def build(
@@ -72,7 +74,8 @@ def build(
     metadata = _updated(found, objects) if update_metadata else found
     warnings = _checked(request, objects, metadata, strict)
     contents = {each.compiled.architecture: each.compiled.content for each in objects}
-    when = created(request.folder, _inputs(request, objects))
+    inputs = _inputs(request, objects)
+    when = created(request.folder, inputs)
     return Built(
         image=pack(
             {architecture: contents.get(architecture) for architecture in architectures},
@@ -84,6 +87,7 @@ def build(
         created=when,
         warnings=tuple(warnings),
         metadata=_changed(request, found, metadata),
+        inputs=tuple(path for path in inputs if (request.folder / path).exists()),
     )
 
 

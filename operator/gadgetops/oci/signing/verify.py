@@ -102,13 +102,24 @@ def _held(
             try:
                 verified = _check(found, image, keys, what)
             except VerificationError as error:
-                failed.append(error)
+                if _means_to_be(found, is_signature=is_signature):
+                    failed.append(error)
             else:
                 if (verified.claim.predicate_type == SIGNATURE_TYPE) is is_signature:
                     held.append(verified)
     if not held:
         raise _nothing_held(failed, what, "signature" if is_signature else "attestation")
     return tuple(held)
+
+
+def _means_to_be(found: Sealed | ContentError, *, is_signature: bool) -> bool:
+    """Return whether *found*, which does not hold, is worth a word: not if it is of the other kind."""
+    try:
+        return (
+            not isinstance(found, Sealed) or (found.claim().predicate_type == SIGNATURE_TYPE) is is_signature
+        )
+    except ContentError:
+        return True
 
 
 def _check(found: Sealed | ContentError, image: Descriptor, keys: Sequence[PublicKey], what: str) -> Verified:

@@ -21,7 +21,7 @@ from gadgetops.oci.content import (
 )
 from gadgetops.oci.layout import Layout
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.signing.claims import simple_signing, statement
+from gadgetops.oci.signing.claims import SIGNATURE_TYPE, simple_signing, statement
 from gadgetops.oci.signing.find import MAX_MANIFESTS
 from gadgetops.oci.signing.keys import PrivateKey, PublicKey
 from gadgetops.oci.signing.sealed import (
@@ -33,7 +33,7 @@ from gadgetops.oci.signing.sealed import (
     legacy_manifest,
     seal_payload,
 )
-from gadgetops.oci.signing.sign import sign
+from gadgetops.oci.signing.sign import attest, sign
 from gadgetops.oci.signing.verify import verify, verify_attestations
 
 COSIGN = Path(__file__).parents[3] / "data" / "cosign"
@@ -122,6 +122,15 @@ def test_no_key_verifies_nothing(memory: Memory, image: Descriptor) -> None:
     sign(memory, image, KEY)
     with pytest.raises(VerificationError):
         verify(memory, image, [], what="x")
+
+
+def test_a_failure_is_about_what_was_asked_for(memory: Memory, image: Descriptor) -> None:
+    """Attestations by others are no reason why a signature is missing, nor the other way round."""
+    attest(memory, image, OTHER, predicate_type="urn:x", predicate={}, name="x")
+    assert refused(memory, image).check == "presence"
+    sign(memory, image, KEY)
+    with pytest.raises(VerificationError, match="signature: sha256:"):
+        verify_attestations(memory, image, [KEY.public], what="x")
 
 
 @pytest.mark.parametrize("form", Form)
@@ -324,7 +333,7 @@ def test_garbage_beside_a_signature_does_no_harm(memory: Memory, image: Descript
 def test_several_failures_are_told_together(memory: Memory, image: Descriptor) -> None:
     """Each with its place, no more than a person reads."""
     for key in [PrivateKey.generate() for _ in range(6)]:
-        made = bundle(image, statement(image.digest, "urn:x", {}), "urn:x", key)
+        made = bundle(image, statement(image.digest, SIGNATURE_TYPE, {}), SIGNATURE_TYPE, key)
         for descriptor, data in made:
             memory.add(descriptor, [data])
         memory.listed.append(made[-1][0])
