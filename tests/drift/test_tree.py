@@ -35,16 +35,16 @@ def test_imports_keep_to_their_layers() -> None:
 
 def test_each_module_with_a_command_is_a_verb_and_the_other_way_round() -> None:
     modules = {
-        path.stem.replace("_", "-")
+        path.stem
         for path in COMMANDS.glob("*.py")
         if path.stem != "__init__" and "\ndef command(" in path.read_text()
     }
-    assert modules == set(VERBS)
+    assert modules == {commands.module_name(verb) for verb in VERBS}
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_is_called_as_its_module_says(verb: str) -> None:
-    module = importlib.import_module(f"gadgetops.commands.{verb.replace('-', '_')}")
+    module = importlib.import_module(f"gadgetops.commands.{commands.module_name(verb)}")
     assert module.command.name == verb
 
 

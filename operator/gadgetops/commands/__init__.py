@@ -68,7 +68,7 @@ class _LazyGroup(click.Group):
         """Import the module of *cmd_name* and return its `command`."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"gadgetops.commands.{_module_name(cmd_name)}")
+        module = importlib.import_module(f"gadgetops.commands.{module_name(cmd_name)}")
         command: click.Command = module.command
         return command
 
@@ -78,7 +78,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl([*VERBS.items()])
 
 
-def _module_name(verb: str) -> str:
+def module_name(verb: str) -> str:
     """Return the name of the module that has *verb*; a keyword of Python gets a `_` behind it."""
     name = verb.replace("-", "_")
     return f"{name}_" if keyword.iskeyword(name) else name
