@@ -71,6 +71,16 @@ PROCESS_COLUMNS: Final = {
 }
 """Column -> SQL type of the processes; as `ProcessRow`."""
 
+SLICE_COLUMNS: Final = {
+    "stack_id": "integer",
+    "pid": "integer",
+    "timestamp_ns": "bigint",
+    "registers": "bigint[]",
+    "memory": "blob",
+    "module_ids": "integer[]",
+}
+"""Column -> SQL type of the slices; as `SliceRow`."""
+
 SYMBOL_COLUMNS: Final = {
     "frame_id": "integer",
     "position": "integer",
@@ -84,6 +94,7 @@ SEGMENT_TABLES: Final = {
     "modules": MODULE_COLUMNS,
     "frames": FRAME_COLUMNS,
     "stacks": STACK_COLUMNS,
+    "slices": SLICE_COLUMNS,
     "processes": PROCESS_COLUMNS,
     "events": EVENT_COLUMNS,
 }
@@ -124,6 +135,27 @@ class FrameRow(NamedTuple):
     address: int
     module_id: int | None
     module_offset: int | None
+
+
+class SliceRow(NamedTuple):
+    """
+    A copy of a user stack, from which the stack is unwound; then it is dropped.
+
+    Args:
+        stack_id: Of the stack.
+        pid: The process.
+        timestamp_ns: When, on the clock of the events.
+        registers: By DWARF's numbers for the machine; the last one is the program counter.
+        memory: From the stack pointer upwards.
+        module_ids: What was mapped then, in order of addresses.
+    """
+
+    stack_id: int
+    pid: int
+    timestamp_ns: int
+    registers: Sequence[int]
+    memory: bytes
+    module_ids: Sequence[int]
 
 
 class SymbolRow(NamedTuple):

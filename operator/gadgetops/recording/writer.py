@@ -29,6 +29,7 @@ from gadgetops.recording.schema import (
     FrameRow,
     ModuleRow,
     ProcessRow,
+    SliceRow,
     StackRow,
     SymbolRow,
     check_path,
@@ -41,6 +42,8 @@ SEGMENT_SECONDS: Final = 10.0
 """How long after its first event a segment is closed at the latest."""
 SEGMENT_ROWS: Final = 250_000
 """How many rows of other tables are kept in memory at most, where processes come and go without events."""
+SEGMENT_SLICE_BYTES: Final = 64 << 20
+"""How much memory of slices is kept at most."""
 
 _TEMPORARY_SUFFIX: Final = ".partial"
 _COPY_OPTIONS: Final = "(format parquet, parquet_version v2, compression zstd, row_group_size 262144)"
@@ -69,6 +72,7 @@ class RecordingWriter:
         self._first_event_s = 0.0
         self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _SMALL_TABLES}
         self._n_rows = dict.fromkeys(_SMALL_TABLES, 0)
+        self._slice_bytes = 0
         self._symbols: list[SymbolRow] = []
         self._operations: tuple[str, ...] = ()
         self._closed = False
@@ -126,6 +130,12 @@ class RecordingWriter:
         """Append stacks; they become durable with the segment."""
         self._take("stacks", rows)
 
+    def write_slices(self, rows: Iterable[SliceRow]) -> None:
+        """Append slices; they become durable with the segment, in a file that nobody else may read."""
+        known = len(self._rows["slices"])
+        self._take("slices", rows)
+        self._slice_bytes += sum(len(row[4]) for row in self._rows["slices"][known:])
+
     def write_processes(self, rows: Iterable[ProcessRow]) -> None:
         """Append what befell processes; they become durable with the segment."""
         self._take("processes", rows)
@@ -166,7 +176,8 @@ class RecordingWriter:
             StorageError: The segment cannot be written.
         """
         is_due = bool(self._n_buffered) and time.monotonic() - self._first_event_s >= SEGMENT_SECONDS
-        if is_due or sum(map(len, self._rows.values())) >= SEGMENT_ROWS:
+        is_large = self._slice_bytes >= SEGMENT_SLICE_BYTES
+        if is_due or is_large or sum(map(len, self._rows.values())) >= SEGMENT_ROWS:
             self.close_segment()
 
     def close_segment(self) -> None:
@@ -186,6 +197,7 @@ class RecordingWriter:
         self.n_events += n_events
         for table, columns in _SMALL_TABLES.items():
             self._write_small(table, columns, number)
+        self._slice_bytes = 0
         # Also without events: where numbers have no gap, nothing is missing.
         self._write_segment(parts or [self._no_events()], number, first_seq)
 
@@ -212,6 +224,8 @@ class RecordingWriter:
             self._connection.close()
         if self._symbols:
             write_symbols(self.path, self._symbols)
+        # Slices are dropped once stacks are made of them: it is stacks that would be missing.
+        self._n_rows.pop("slices")
         counted = {"lost": 0, "failed_stacks": 0, **counters, "events": self.n_events}
         ended = {"ended_at_ns": time.time_ns(), "counters": counted, "rows": self._n_rows, "end": end}
         self._header |= {**(facts or {}), **ended}
@@ -271,7 +285,8 @@ class RecordingWriter:
         rows = self._rows[table]
         if not rows:
             return
-        _write_rows(self._connection, self.path / segment_name(table, number), columns, rows)
+        with _for_nobody_else() if table == "slices" else contextlib.nullcontext():
+            _write_rows(self._connection, self.path / segment_name(table, number), columns, rows)
         self._n_rows[table] += len(rows)
         self._rows[table] = []
 
@@ -330,10 +345,14 @@ def _plain(value: Any) -> Any:
     """Return *value* as a column takes it: text that UTF-8 can hold, lists, addresses by their bits."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    if value is None:
-        return None
+    if value is None or isinstance(value, bytes):
+        return value
     if not isinstance(value, int):
-        return [int(each) for each in value]
+        return [_bits(int(each)) for each in value]
+    return _bits(value)
+
+
+def _bits(value: int) -> int:
     return value - (1 << 64) if 1 << 63 <= value < 1 << 64 else value
 
 
@@ -347,6 +366,16 @@ def _header_text(path: Path, header: Mapping[str, Any]) -> str:
 def _write_text(path: Path, text: str) -> None:
     with _whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _for_nobody_else() -> Iterator[None]:
+    """Make files in the block private to the user from their first byte on."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

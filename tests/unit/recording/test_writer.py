@@ -14,12 +14,15 @@ from gadgetops.recording import writer as writer_module
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
     SEGMENT_TABLES,
+    SLICE_COLUMNS,
     SYMBOL_COLUMNS,
     FrameRow,
     ModuleRow,
     ProcessRow,
+    SliceRow,
     StackRow,
 )
+from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter
 
 END: dict[str, Any] = {"counters": {}, "end": "complete"}
@@ -69,8 +72,22 @@ def test_files_have_the_documented_columns(write_recording: Callable[..., Path])
     """Names, types and order."""
     path = write_recording([("malloc", 1, 2)])
     for table, columns in SEGMENT_TABLES.items():
-        assert types(path / f"{table}-00000.parquet") == columns
+        if table != "slices":
+            assert types(path / f"{table}-00000.parquet") == columns
     assert types(path / "symbols.parquet") == SYMBOL_COLUMNS
+
+
+def test_slices_are_for_nobody_else_and_are_read_as_written(writer: RecordingWriter) -> None:
+    """They hold memory of the process; registers keep their bits."""
+    row = SliceRow(0, 1, 2, [1, 2**64 - 1], b"\0abc\xff" * 100, [7, 8])
+    writer.write_slices([row])
+    writer.close_segment()
+    path = writer.path / "slices-00000.parquet"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert types(path) == SLICE_COLUMNS
+    with open_recording(writer.path).connect() as connection:
+        read = connection.execute("select * from slices").fetchall()
+    assert read == [(0, 1, 2, [1, -1], row.memory, [7, 8])]
 
 
 def test_only_the_files_of_the_format_are_in_the_folder(write_recording: Callable[..., Path]) -> None:
