@@ -137,17 +137,7 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
 
     def open(self, url: str, *, headers: Mapping[str, str], allow: frozenset[int]) -> requests.Response:
         """Return the answer to GET *url*, its body still to be read (`pieces`); errors as of `request`."""
-
-        def ask() -> requests.Response:
-            response = self._send("GET", url, headers=headers)
-            try:
-                self._raise_for_status(response, allow)
-            except BaseException:
-                response.close()
-                raise
-            return response
-
-        return self._patiently("GET", url, ask)
+        return self._stream("GET", url, headers=headers, allow=allow)
 
     def do_request(
         self,
@@ -160,9 +150,21 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
     ) -> requests.Response:
         """Make a request for the methods that oras defines; status 404 is an answer."""
         del json, stream
-        response = self._patiently(method, url, lambda: self._send(method, url, data=data, headers=headers))
-        self._raise_for_status(response, frozenset({404}))
-        return response
+        return self._stream(method, url, headers=headers or {}, allow=frozenset({404}), data=data)
+
+    def _stream(
+        self, method: str, url: str, *, headers: Mapping[str, str], allow: frozenset[int], data: Body = None
+    ) -> requests.Response:
+        def ask() -> requests.Response:
+            response = self._send(method, url, data=data, headers=headers)
+            try:
+                self._raise_for_status(response, allow)
+            except BaseException:
+                response.close()
+                raise
+            return response
+
+        return self._patiently(method, url, ask)
 
     @property
     def patience(self) -> Patience:

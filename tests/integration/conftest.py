@@ -1,0 +1,61 @@
+"""What integration tests share: registries that run for all tests of a process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from services.misbehaving import Misbehaving, misbehaving
+from services.registry import Certificate, RunningRegistry, TokenService, htpasswd, running_registry
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    """A registry that is open to everybody; tests use repositories of their own."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def password_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    """A registry that wants a name and a password."""
+    folder = tmp_path_factory.mktemp("password_registry")
+    with running_registry(folder, auth=htpasswd(folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for loopback that nobody trusts by default."""
+    return Certificate.make(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def token_service(certificate: Certificate) -> Iterator[TokenService]:
+    """The token service of `token_registry`."""
+    with TokenService(certificate).running() as service:
+        yield service
+
+
+@pytest.fixture
+def token_registry(token_service: TokenService, tmp_path: Path) -> Iterator[RunningRegistry]:
+    """A registry that wants tokens of its token service."""
+    with running_registry(tmp_path / "token_registry", auth=token_service.section()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_registry(
+    certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningRegistry]:
+    """A registry that speaks TLS with a certificate of its own."""
+    tls = {"certificate": str(certificate.ca_file), "key": str(certificate.key_file)}
+    folder = tmp_path_factory.mktemp("tls_registry")
+    with running_registry(folder, ca_file=certificate.ca_file, http={"tls": tls}) as running:
+        yield running
+
+
+@pytest.fixture
+def faulty() -> Iterator[Misbehaving]:
+    """A registry that breaks rules when told to."""
+    with misbehaving() as running:
+        yield running
