@@ -17,6 +17,7 @@ from gadgetops.oci.image import Blob, PlatformContent, write_image
 from gadgetops.oci.layout import Layout
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.signing.keys import PrivateKey, PublicKey
+from gadgetops.oci.signing.sign import attest
 
 COSIGN = Path(__file__).parents[1] / "data" / "cosign"
 PASSWORD = "correct horse: ü"
@@ -276,6 +277,22 @@ def test_ig_verifies_what_is_signed_here(
     refused = ig_verify(folder, "other.pub")
     assert refused.returncode != 0
     assert "not signed by the provided keys" in refused.stderr
+
+
+@pytest.mark.ig
+def test_ig_verifies_an_attested_image_by_its_legacy_signature(
+    with_password, store: Layout, image: str, here
+) -> None:
+    """Several bundles would make it refuse, were there no signature of the other form."""
+    if os.geteuid() != 0:
+        pytest.skip("giving ig a store of its own needs root")
+    with_password("keygen", "-o", "k")
+    with_password("sign", "foo", "--key", "k.key")
+    key = PrivateKey.from_pem((here / "k.key").read_bytes(), "k.key", PASSWORD.encode)
+    for kind in ("urn:a", "urn:b"):
+        attest(store, store.resolve(image), key, predicate_type=kind, predicate={}, name="foo")
+    shutil.copytree(store.root, here / "ig" / "oci-store")
+    assert "verified successfully" in ig_verify(here / "ig", "k.pub").stdout
 
 
 def ig_verify(folder: Path, key: str) -> subprocess.CompletedProcess[str]:
