@@ -11,6 +11,7 @@ import pytest
 
 from gadgetops.errors import AlreadyExists, RecordingError, StorageError
 from gadgetops.recording import writer as writer_module
+from gadgetops.recording.reader import open_recording
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
     SEGMENT_TABLES,
@@ -22,7 +23,6 @@ from gadgetops.recording.schema import (
     SliceRow,
     StackRow,
 )
-from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter
 
 END: dict[str, Any] = {"counters": {}, "end": "complete"}
