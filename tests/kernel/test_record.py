@@ -213,7 +213,7 @@ def test_a_static_program_is_probed_itself_and_a_call_that_never_returns_is_give
     done = gadgetops("record", "-o", recording, "--image", gadget_object, "--", program)
     assert done.returncode == 0, done.stderr
     header = json.loads((recording / "recording.json").read_text())
-    assert header["target"]["attached"]["trace_uprobe_malloc"].startswith(f"{program}+")
+    assert header["target"]["attached"]["trace_uprobe_malloc"]["path"] == str(program)
     made = [("malloc", size) for size in range(100, 140)]
     recorded = [event[:2] for event in events(recording) if 100 <= event[1] < 140]
     assert recorded == made[17:]

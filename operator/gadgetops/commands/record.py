@@ -58,6 +58,13 @@ DEFAULT_IMAGE = "trace_malloc"
     show_default=True,
     help="What loads the gadget; `ig` runs `ig run`, whose flags --param then sets.",
 )
+@click.option(
+    "--probe-at",
+    type=click.Choice(["prologue", "symbol"]),
+    default="prologue",
+    show_default=True,
+    help="Where in a function: its cheapest instruction, or its first.",
+)
 @click.option("--no-stacks", is_flag=True, help="Record no stacks.")
 @click.option(
     "--symbols",
@@ -78,6 +85,7 @@ def command(
     buffer_size: str,
     max_stacks: int,
     engine: str,
+    probe_at: str,
     no_stacks: bool,
     symbols: str,
     store: str,
@@ -113,7 +121,9 @@ def command(
             collect_stacks=not no_stacks,
             duration_s=duration,
         )
-    options = Options(all_parameters, _buffer_bytes(buffer_size), max_stacks, not no_stacks, symbols == "end")
+    options = Options(
+        all_parameters, _buffer_bytes(buffer_size), max_stacks, not no_stacks, symbols == "end", probe_at
+    )
     check_machine()
     check_pid_namespace()
     if request.host and not is_host_recorder():

@@ -33,6 +33,13 @@ _OPTIONS: Final = (
         metavar="ADDRESS",
         help="Of the container's engine.  [default: $DOCKER_HOST, or docker's or podman's socket]",
     ),
+    click.option(
+        "--library",
+        metavar="PATH|auto",
+        default="auto",
+        show_default=True,
+        help="Where malloc and its kin are; auto: where the program finds them.",
+    ),
     click.option("--comm", metavar="NAME", help="Only processes of this name."),
     click.option("--uid", type=click.IntRange(min=0), help="Only processes of this user."),
     click.option("--gid", type=click.IntRange(min=0), help="Only processes of this group."),
@@ -61,6 +68,7 @@ class TargetRequest:
     no_children: bool
     wait: bool
     docker_host: str | None
+    library: str
     comm: str | None
     uid: int | None
     gid: int | None
@@ -96,15 +104,16 @@ class TargetRequest:
         # Imported here: numpy and DuckDB would cost every `--help` half a second.
         from gadgetops.trace.targets import CommandTarget, HostTarget, ProcessTarget  # noqa: PLC0415
 
+        library = None if self.library == "auto" else Path(self.library).absolute()
         if self.command_line:
-            return CommandTarget(self.command_line, with_children=not self.no_children)
+            return CommandTarget(self.command_line, with_children=not self.no_children, library=library)
         if self.pid:
-            return ProcessTarget(_pids(self.pid), with_children=not self.no_children)
+            return ProcessTarget(_pids(self.pid), with_children=not self.no_children, library=library)
         if self.container:
             from gadgetops.trace.container import ContainerTarget  # noqa: PLC0415
 
-            return ContainerTarget(self.container, engine=self.docker_host, wait=self.wait)
-        target = HostTarget(Path(f"/proc/{os.environ[_HOST_RECORDER]}/root"))
+            return ContainerTarget(self.container, engine=self.docker_host, wait=self.wait, library=library)
+        target = HostTarget(Path(f"/proc/{os.environ[_HOST_RECORDER]}/root"), library)
         messages.warn(f"--host: every process that uses {target.library} pays for the probes")
         return target
 
@@ -127,11 +136,12 @@ def record_host() -> int:
 
     A recorder on the library that it probes would record itself, recording itself.
     """
-    from gadgetops.trace.allocator import library_of_command  # noqa: PLC0415 - as above
+    from gadgetops.trace.allocator import allocators_of_command  # noqa: PLC0415 - as above
     from gadgetops.trace.target import Command, private_copies  # noqa: PLC0415 - as above
 
     os.environ[_HOST_RECORDER] = str(os.getpid())
-    with private_copies([library_of_command(Path(sys.executable).resolve())]) as copies:
+    own = [allocator.path for allocator in allocators_of_command(Path(sys.executable).resolve())]
+    with private_copies(own) as copies:
         recorder = Command([sys.executable, "-m", "gadgetops", *sys.argv[1:]], copies=copies)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda received, _frame: os.kill(recorder.pid, received))

@@ -1,126 +1,244 @@
-"""Which file holds the allocator of a program, and where in it the functions begin."""
+"""
+Which files hold the allocator of a program: those in which its calls of malloc and its kin end up.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+Names are looked up as the dynamic linker does it, in the objects of a program in their order: a library that
+is preloaded, or linked before the C library, comes first, and for what it does not define the C library
+remains. So one program may have several such files. Functions of an allocator under names of its own count.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
 from elftools.elf.segments import InterpSegment
 
 from gadgetops import process
-from gadgetops.errors import StorageError, TraceError
+from gadgetops.errors import GadgetOpsError, StorageError, TraceError
+from gadgetops.trace.executable import Executable, Function, read_executable
+from gadgetops.trace.link_map import Mapped, mapped_objects
+from gadgetops.trace.prologue import is_forwarder
 from gadgetops.trace.target import find_program
+
+FUNCTIONS: Final = (
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "mmap",
+    "munmap",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "valloc",
+    "pvalloc",
+)
+"""What is looked for."""
+PREFIXES: Final = ("je_", "_rjem_", "tc_", "mi_", "scalable_", "sn_", "rp")
+"""Under which allocators have the same functions: jemalloc, also in Rust, tcmalloc, mimalloc, TBB, others."""
+_NOTHROW, _ALIGNED = "RKSt9nothrow_t", "St11align_val_t"
+_EQUIVALENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "malloc": (
+        "mallocx",
+        *(
+            f"_Z{kind}m{rest}"
+            for kind in ("nw", "na")
+            for rest in ("", _NOTHROW, _ALIGNED, _ALIGNED + _NOTHROW)
+        ),
+    ),
+    "free": (
+        "cfree",
+        "dallocx",
+        "sdallocx",
+        *(
+            f"_Z{kind}Pv{rest}"
+            for kind in ("dl", "da")
+            for rest in ("", "m", _NOTHROW, _ALIGNED, f"m{_ALIGNED}", _ALIGNED + _NOTHROW)
+        ),
+    ),
+    "realloc": ("rallocx",),
+    "mmap": ("mmap64",),
+}
+"""
+Functions of an allocator that do the same with the same first arguments: jemalloc's own, and `operator new`
+and `delete` where the allocator itself defines them. Those of libstdc++ call malloc and free.
+"""
+_RELEASES: Final = ("free",)
 
 
 @dataclass(frozen=True)
 class Allocator:
     """
-    The file whose functions are probed.
+    A file whose functions are probed.
 
     Attributes:
         path: As the target sees it.
         probed: The file to put probes on: the same, a private copy, or the way to it through /proc.
-        offsets_bytes: File offset of each function that it has, by name.
+        functions: Where each function is, by the name in `FUNCTIONS`; never empty.
         pid: The process to which probes are limited; None for all that map the file.
     """
 
     path: Path
     probed: Path
-    offsets_bytes: dict[str, int]
-    pid: int | None
+    functions: Mapping[str, tuple[Function, ...]] = field(hash=False)
+    pid: int | None = None
 
 
-def function_offsets(path: Path) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Object:
+    path: Path
+    probed: Path
+    executable: Executable
+
+
+def allocators_of_process(pid: int, library: Path | None = None) -> list[Allocator]:
     """
-    Return the file offset in bytes of each function that *path* exports or defines, by name.
+    Return the files that hold the allocator of process *pid*, never none.
+
+    Files that are mapped a second time are not read again.
+
+    Args:
+        pid: The process.
+        library: Look here first, as the process sees it, whether it maps it or not.
 
     Raises:
-        TraceError: It is no ELF file.
-        StorageError: It cannot be read.
+        TraceError: No such process, or nothing that it maps, or *library*, defines an allocating function.
     """
-    try:
-        with path.open("rb") as stream:
-            elf = ELFFile(stream)
-            segments = list(elf.iter_segments("PT_LOAD"))
-            return dict(_functions(elf, segments))
-    except (ELFError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: not an ELF file: {error}") from error
-    except OSError as error:
-        raise StorageError.from_os_error(error, path) from error
+    mapped = mapped_objects(pid)
+    if library is not None:
+        wanted = Mapped(library, Path(f"/proc/{pid}/root") / library.relative_to("/"))
+        mapped = [next((m for m in mapped if m.path == library), wanted), *mapped]
+    return _allocators(mapped, pid, f"process {pid}", library)
 
 
-def _functions(elf: ELFFile, segments: Sequence[object]) -> Iterator[tuple[str, int]]:
-    for name in (".dynsym", ".symtab"):
-        section = elf.get_section_by_name(name)
-        for symbol in section.iter_symbols() if isinstance(section, SymbolTableSection) else ():
-            if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_value"]:
-                yield symbol.name, _file_offset(segments, symbol["st_value"])
-
-
-def _file_offset(segments: Sequence[object], address: int) -> int:
-    for segment in segments:
-        start, size = segment["p_vaddr"], segment["p_filesz"]  # type: ignore[index]
-        if start <= address < start + size:
-            return int(address - start + segment["p_offset"])  # type: ignore[index]
-    return address
-
-
-def allocator_of_process(pid: int) -> Allocator:
+def allocators_of_command(executable: Path, library: Path | None = None) -> list[Allocator]:
     """
-    Return where process *pid* has its allocator: the C library it maps, else its own executable.
+    Return the files that will hold the allocator of *executable*, never none.
 
-    Raises:
-        TraceError: No such process, or nothing in it defines malloc.
-    """
-    try:
-        mapped = _executable_mappings(pid)
-    except FileNotFoundError as error:
-        raise TraceError(f"no process {pid}", hint="`ps` shows the running ones") from error
-    candidates = [path for path in mapped if _is_c_library(path)] + mapped[:1]
-    for path in candidates:
-        probed = Path(f"/proc/{pid}/root") / path.relative_to("/")
-        offsets = function_offsets(probed)
-        if "malloc" in offsets:
-            return Allocator(path, probed, offsets, pid)
-    raise TraceError(f"process {pid}: no malloc in {', '.join(map(str, candidates)) or 'what it maps'}")
+    A script is followed to its interpreter. Libraries are asked of the executable's own dynamic linker, under
+    this environment: LD_PRELOAD and LD_LIBRARY_PATH count.
 
-
-def _executable_mappings(pid: int) -> list[Path]:
-    lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
-    paths = (line.split(maxsplit=5)[5:] for line in lines if "x" in line.split()[1])
-    return [Path(path[0]) for path in paths if path and path[0].startswith("/")]
-
-
-def _is_c_library(path: Path) -> bool:
-    return path.name.startswith(("libc.so", "libc-2.", "ld-musl", "libc.musl"))
-
-
-def library_of_command(executable: Path) -> Path:
-    """
-    Return the file that will hold the allocator of *executable*: its C library, or itself when it is static.
-
-    A script is followed to its interpreter. The library is asked of the executable's own dynamic linker.
+    Args:
+        executable: A program.
+        library: Look here first.
 
     Raises:
         TraceError: It is no program that can be traced.
     """
+    paths = _objects_of_command(executable)
+    if library is not None:
+        paths = [library, *paths]
+    return _allocators(
+        [Mapped(path, path) for path in map(Path.resolve, paths)], None, str(executable), library
+    )
+
+
+def _allocators(
+    mapped: Iterable[Mapped], pid: int | None, whose: str, library: Path | None
+) -> list[Allocator]:
+    objects = [*_readable({m.path: m for m in mapped}.values(), library)]
+    found = [
+        Allocator(each.path, each.probed, functions, pid)
+        for each, functions in zip(objects, _resolved([o.executable for o in objects]), strict=True)
+        if functions
+    ]
+    if library is not None and (not found or found[0].path != objects[0].path):
+        raise TraceError(f"{library}: defines no allocating function", hint="leave --library out to search")
+    if not any("malloc" in allocator.functions for allocator in found):
+        looked_at = ", ".join(str(each.path) for each in objects[:3])
+        raise TraceError(
+            f"{whose}: no malloc in {looked_at or 'what it maps'}{', …' if len(objects) > 3 else ''}",
+            hint="give the file that has it with --library; a stripped static program shows no functions",
+        )
+    return found
+
+
+def _readable(mapped: Iterable[Mapped], library: Path | None) -> Iterator[_Object]:
+    for each in mapped:
+        try:
+            yield _Object(each.path, each.probed, read_executable(each.probed))
+        except GadgetOpsError:
+            # Mapped as code and yet no executable: the others count.
+            if library is not None and each.path == library:
+                raise
+
+
+def _resolved(objects: Sequence[Executable]) -> list[dict[str, tuple[Function, ...]]]:
+    """Return what to probe in each of *objects*, which are in the order of lookup."""
+    found: list[dict[str, list[Function]]] = [{} for _ in objects]
+    for name in FUNCTIONS:
+        _add_first(objects, found, name, name)
+    for index, each in enumerate(objects):
+        _add_prefixed(each, found[index])
+    for name, others in _EQUIVALENTS.items():
+        for other in others:
+            _add_first(objects, found, name, other, only_beside=name)
+    return [{name: _each_place_once(places) for name, places in each.items()} for each in found]
+
+
+def _add_first(
+    objects: Sequence[Executable],
+    found: Sequence[dict[str, list[Function]]],
+    name: str,
+    spelled: str,
+    only_beside: str | None = None,
+) -> None:
+    """Add *spelled* of the object that a program finds it in, if *only_beside* was found there as well."""
+    for each, functions in zip(objects, found, strict=True):
+        places = each.functions(spelled, exported_only=each.is_dynamic)
+        if not places:
+            continue
+        if only_beside is None or only_beside in functions:
+            _add(each, functions, name, places)
+        return
+
+
+def _add_prefixed(each: Executable, functions: dict[str, list[Function]]) -> None:
+    """Add functions under an allocator's own names where the plain ones are not probed anyway."""
+    plain = {*functions}
+    for prefix in PREFIXES:
+        if not each.functions(f"{prefix}malloc", exported_only=False):
+            continue
+        for name in FUNCTIONS:
+            for spelled in (name, *_EQUIVALENTS.get(name, ())):
+                if name not in plain:
+                    _add(each, functions, name, each.functions(prefix + spelled, exported_only=False))
+
+
+def _add(each: Executable, functions: dict[str, list[Function]], name: str, places: list[Function]) -> None:
+    known = functions.get(name, [])
+    if known and name in _RELEASES:
+        # A release that only hands on to another one would be seen twice.
+        places = [place for place in places if not is_forwarder(each, place, {f.address for f in known})]
+    if places:
+        functions[name] = known + places
+
+
+def _each_place_once(places: Iterable[Function]) -> tuple[Function, ...]:
+    return tuple({place.address: place for place in reversed([*places])}.values())[::-1]
+
+
+def _objects_of_command(executable: Path) -> list[Path]:
+    """Return the executable and its libraries in the order of lookup."""
     interpreter = _script_interpreter(executable)
     if interpreter is not None:
-        return library_of_command(interpreter)
+        return _objects_of_command(interpreter)
     linker = _dynamic_linker(executable)
     if linker is None:
-        return executable.resolve()
+        return [executable]
     listing = process.run([linker, "--list", str(executable)])
-    paths = [Path(line.split("=>")[1].split()[0]) for line in listing.splitlines() if " => /" in line]
-    found = next((path for path in paths if _is_c_library(path)), Path(linker))
-    return found.resolve()
+    words = (line.partition("=>")[2].split() or line.split() for line in listing.splitlines())
+    return [executable, *(Path(found[0]) for found in words if found and found[0].startswith("/"))]
 
 
 def _script_interpreter(executable: Path) -> Path | None:
-    with executable.open("rb") as stream:
-        line = stream.readline(256)
+    try:
+        with executable.open("rb") as stream:
+            line = stream.readline(256)
+    except OSError as error:
+        raise StorageError.from_os_error(error, executable) from error
     if not line.startswith(b"#!"):
         return None
     words = line[2:].decode(errors="replace").split()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.allocator import allocator_of_process
+from gadgetops.trace.allocator import allocators_of_process
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.newcomers import Newcomers
 from gadgetops.trace.session import Session
@@ -38,12 +38,13 @@ class ContainerTarget(Target):
         name: Its name or id.
         engine: Address of the engine, as DOCKER_HOST has it; None for DOCKER_HOST or else the local one.
         wait: Wait until it runs, if it does not.
+        library: Look for the allocator here first, as the container sees it.
 
     Raises:
         TraceError: No engine answers, it has no such running container, or it is on another machine.
     """
 
-    def __init__(self, name: str, *, engine: str | None, wait: bool) -> None:
+    def __init__(self, name: str, *, engine: str | None, wait: bool, library: Path | None = None) -> None:
         container = _running(name, engine, wait=wait)
         self._pid = int(container.attrs["State"]["Pid"])
         _check_is_here(container, self._pid)
@@ -51,7 +52,8 @@ class ContainerTarget(Target):
         if namespace is None:
             raise TraceError(f"container {name!r} has ended")
         self._namespace = namespace
-        self._newcomers = Newcomers(by_process=False)
+        self._library = library
+        self._newcomers = Newcomers(by_process=False, library=library)
         self.name = str(container.name)
         self.description: dict[str, Any] = {
             "container": {
@@ -80,7 +82,8 @@ class ContainerTarget(Target):
                 tracker.follow(pid)
         self._newcomers.update(session, tracker)
         if not session.attached.programs:
-            self._newcomers.add(session, allocator_of_process(self._pid))
+            for allocator in allocators_of_process(self._pid, self._library):
+                self._newcomers.add(session, allocator)
 
     def update(self, session: Session, tracker: ModuleTracker) -> None:
         """Reach processes that have another allocator than those before them."""

@@ -8,20 +8,36 @@ later, and who was gone by then, is kept and stands in the recording.
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from gadgetops.errors import GadgetOpsError
-from gadgetops.trace.allocator import Allocator, allocator_of_process
+from gadgetops.trace.allocator import Allocator, allocators_of_process
 from gadgetops.trace.modules import AddressSpace, ModuleTracker
 from gadgetops.trace.session import Session
 
 _KEPT_IN_DETAIL: Final = 100
+_FIRST_RETRY_S: Final = 0.002
 _ENDED: Final = "it ended before it could be reached"
 
 _World = tuple[int, frozenset[str]]
 """A mount namespace and the paths that are mapped in it: the same allocators, whoever it is."""
+
+
+@dataclass
+class _Retry:
+    """When to look again at a process that was not ready: its memory is still being laid out, say."""
+
+    since: float
+    at: float = 0.0
+    delay_s: float = _FIRST_RETRY_S
+
+    def is_due(self, now: float) -> bool:
+        return now >= self.at
+
+    def postpone(self) -> None:
+        self.at, self.delay_s = time.monotonic() + self.delay_s, self.delay_s * 2
 
 
 class Newcomers:
@@ -30,14 +46,17 @@ class Newcomers:
 
     Args:
         by_process: Limit probes to the process they are made for; else all that map the file are reached.
+        library: Look for allocators here first, as the processes see it.
     """
 
-    def __init__(self, *, by_process: bool) -> None:
+    def __init__(self, *, by_process: bool, library: Path | None = None) -> None:
         self._by_process = by_process
+        self._library = library
         self._allocators: dict[_World, tuple[Allocator, ...]] = {}
-        self._attached: set[tuple[int | None, int, int]] = set()
+        self._attached: set[tuple[int | None, int, int, frozenset[str]]] = set()
         self._attached_paths: set[str] = set()
         self._seen: dict[int, int] = {}
+        self._retries: dict[int, _Retry] = {}
         self._unreached: dict[int, dict[str, Any]] = {}
         self._late: list[dict[str, Any]] = []
         self._n_late = 0
@@ -47,9 +66,10 @@ class Newcomers:
         """Attach to *allocator* unless that is done already."""
         pid = allocator.pid if self._by_process else None
         file = allocator.probed.stat()
-        if (pid, file.st_dev, file.st_ino) not in self._attached:
+        key = pid, file.st_dev, file.st_ino, frozenset(allocator.functions)
+        if key not in self._attached:
             session.attach(allocator)
-            self._attached.add((pid, file.st_dev, file.st_ino))
+            self._attached.add(key)
             self._attached_paths.add(str(allocator.path))
 
     def watch(self, tracker: ModuleTracker) -> None:
@@ -62,7 +82,10 @@ class Newcomers:
         for pid, space in [*tracker.spaces.items()]:
             if self._seen.get(pid) != space.n_changes:
                 self._seen[pid] = space.n_changes
+                self._retries.pop(pid, None)
                 self._reach(session, pid, space.paths(), before)
+            elif pid in self._retries and self._retries[pid].is_due(self._looked_at):
+                self._reach(session, pid, space.paths(), self._retries[pid].since)
 
     def description(self) -> dict[str, Any]:
         """Return what the header says: who was reached late, who was not, the first hundred in detail."""
@@ -80,10 +103,12 @@ class Newcomers:
             for allocator in self._allocators_of(world, pid):
                 self._reach_file(session, allocator, pid, since)
             self._unreached.pop(pid, None)
+            self._retries.pop(pid, None)
         except FileNotFoundError:
             self._note_unreached(pid, paths, _ENDED)
         except (GadgetOpsError, OSError) as error:
             self._note_unreached(pid, paths, str(error).splitlines()[0])
+            self._retries.setdefault(pid, _Retry(since)).postpone()
 
     def _reach_file(self, session: Session, allocator: Allocator, pid: int, since: float) -> None:
         path = Path(f"/proc/{pid}/root") / allocator.path.relative_to("/")
@@ -100,10 +125,11 @@ class Newcomers:
 
     def _allocators_of(self, world: _World, pid: int) -> Iterable[Allocator]:
         if world not in self._allocators:
-            self._allocators[world] = (allocator_of_process(pid),)
+            self._allocators[world] = (*allocators_of_process(pid, self._library),)
         return self._allocators[world]
 
     def _note_end(self, pid: int, space: AddressSpace) -> None:
+        self._retries.pop(pid, None)
         was_seen = self._seen.pop(pid, None) is not None
         if self._is_reached_by_file(space.paths()):
             self._unreached.pop(pid, None)

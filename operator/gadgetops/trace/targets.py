@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.allocator import Allocator, allocator_of_process, function_offsets, library_of_command
+from gadgetops.trace.allocator import allocators_of_command, allocators_of_process
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.newcomers import Newcomers
 from gadgetops.trace.session import Session
@@ -63,24 +63,26 @@ class CommandTarget(Target):
     Args:
         argv: The command.
         with_children: Record what it starts, too.
+        library: Look for the allocator here first.
     """
 
-    def __init__(self, argv: Sequence[str], *, with_children: bool = True) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, with_children: bool = True, library: Path | None = None
+    ) -> None:
         self.description: dict[str, Any] = {"command": list(argv), "children": with_children}
         self._argv = argv
         self._with_children = with_children
-        self._library = library_of_command(find_program(argv[0]))
-        self._newcomers = Newcomers(by_process=False)
-        self._copy: Path
+        self._allocators = allocators_of_command(find_program(argv[0]), library)
+        self._newcomers = Newcomers(by_process=False, library=library)
+        self._copies: Mapping[Path, Path]
         self._child: Command
         self.has_begun = False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Have the command ready to run, under a private copy of its C library."""
-        with private_copies([self._library]) as copies:
-            self._copy = copies[self._library]
-            self._child = Command(self._argv, copies=copies)
+        """Have the command ready to run, under private copies of the files that hold its allocator."""
+        with private_copies([allocator.path for allocator in self._allocators]) as self._copies:
+            self._child = Command(self._argv, copies=self._copies)
             self.description["pid"] = self._child.pid
             yield
 
@@ -90,12 +92,11 @@ class CommandTarget(Target):
             session.restrict({"pid": str(self._child.pid)})
 
     def attach(self, session: Session, tracker: ModuleTracker) -> None:
-        """Put the probes into the private copy."""
+        """Put the probes into the private copies."""
         self._newcomers.watch(tracker)
         tracker.follow(self._child.pid)
-        self._newcomers.add(
-            session, Allocator(self._library, self._copy, function_offsets(self._library), None)
-        )
+        for allocator in self._allocators:
+            self._newcomers.add(session, replace(allocator, probed=self._copies[allocator.path]))
 
     def start(self) -> None:
         """Let the command run."""
@@ -129,16 +130,19 @@ class ProcessTarget(Target):
     Args:
         pids: The processes.
         with_children: Record what they start, too.
+        library: Look for the allocator here first, as the processes see it.
 
     Raises:
         TraceError: One of them is not there, or cannot be traced.
     """
 
-    def __init__(self, pids: Sequence[int], *, with_children: bool = True) -> None:
+    def __init__(
+        self, pids: Sequence[int], *, with_children: bool = True, library: Path | None = None
+    ) -> None:
         self._pids = [*dict.fromkeys(pids)]
         self._with_children = with_children
-        self._allocators = [allocator_of_process(pid) for pid in self._pids]
-        self._newcomers = Newcomers(by_process=True)
+        self._allocators = [found for pid in self._pids for found in allocators_of_process(pid, library)]
+        self._newcomers = Newcomers(by_process=True, library=library)
         processes = [{"pid": pid, "comm": _name(pid)} for pid in self._pids]
         self.description: dict[str, Any] = {"processes": processes, "children": with_children}
 
@@ -171,20 +175,22 @@ class HostTarget(Target):
 
     Args:
         root: A view of the file system in which the library is the machine's own and not our copy.
+        library: Look for the allocator here first.
     """
 
-    def __init__(self, root: Path) -> None:
-        own = allocator_of_process(os.getpid())
-        self._allocator = replace(own, probed=root / own.path.relative_to("/"), pid=None)
-        self.library = own.path
-        self.description: dict[str, Any] = {"host": True, "library": str(own.path)}
+    def __init__(self, root: Path, library: Path | None = None) -> None:
+        own = allocators_of_process(os.getpid(), library)
+        self._allocators = [replace(a, probed=root / a.path.relative_to("/"), pid=None) for a in own]
+        self.library = next(a.path for a in own if "malloc" in a.functions)
+        self.description: dict[str, Any] = {"host": True, "library": str(self.library)}
 
     def attach(self, session: Session, tracker: ModuleTracker) -> None:
         """Put the probes into the library, for all."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 tracker.follow(int(entry.name))
-        session.attach(self._allocator)
+        for allocator in self._allocators:
+            session.attach(allocator)
 
 
 def _name(pid: int) -> str:
