@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gadgetops.analysis.texts import rows
-from gadgetops.recording.reader import Recording
 from gadgetops.units import plural
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from gadgetops.recording.reader import Recording
 
 Word = Literal["certain", "possible", "inconclusive"]
 
@@ -88,7 +89,7 @@ class Bounds:
         return {**vars(self)}
 
 
-def certainty_of(recording: Recording, connection: "DuckDBPyConnection") -> Certainty:
+def certainty_of(recording: "Recording", connection: "DuckDBPyConnection") -> Certainty:
     """
     Return how sure answers from all of *recording* are.
 
@@ -99,7 +100,7 @@ def certainty_of(recording: Recording, connection: "DuckDBPyConnection") -> Cert
     return certainty(recording, Seen(int(lost), int(failed_stacks), int(unseen_releases)))
 
 
-def certainty(recording: Recording, seen: Seen) -> Certainty:
+def certainty(recording: "Recording", seen: Seen) -> Certainty:
     """Return how sure answers from all of *recording* are, of whose events *seen* is known."""
     counters = recording.counters
     lost = max(seen.lost, counters.get("lost", 0), counters.get("lost_at_least", 0))
@@ -141,7 +142,7 @@ def bounds(sure: Certainty, live: tuple[int, int], most_false: tuple[int, int]) 
     )
 
 
-def _knows_lost(recording: Recording) -> bool:
+def _knows_lost(recording: "Recording") -> bool:
     counters = recording.header.get("counters")
     if isinstance(counters, dict):
         return counters.get("lost") is not None
@@ -149,7 +150,7 @@ def _knows_lost(recording: Recording) -> bool:
     return bool(recording.header) and len(recording.problems) <= 1
 
 
-def _reasons(recording: Recording, lost: int, failed_stacks: int, unseen: int) -> Iterator[str]:
+def _reasons(recording: "Recording", lost: int, failed_stacks: int, unseen: int) -> Iterator[str]:
     if not recording.n_events:
         yield "no event was recorded"
     if lost:
@@ -162,7 +163,7 @@ def _reasons(recording: Recording, lost: int, failed_stacks: int, unseen: int) -
         yield f"{plural(failed_stacks, 'allocation')} without a stack: it could not be collected"
 
 
-def _left_out(recording: Recording) -> Iterator[str]:
+def _left_out(recording: "Recording") -> Iterator[str]:
     """Say what the recorder was told to leave out."""
     every = _parameter(recording, "sample_every")
     if every > 1:
@@ -172,7 +173,7 @@ def _left_out(recording: Recording) -> Iterator[str]:
         yield f"allocations of fewer than {plural(smallest, 'byte')} were not recorded"
 
 
-def _parameter(recording: Recording, name: str) -> int:
+def _parameter(recording: "Recording", name: str) -> int:
     parameters = recording.header.get("parameters")
     for key, value in parameters.items() if isinstance(parameters, dict) else ():
         if key.replace("-", "_") == name:

@@ -1,56 +1,34 @@
 """
-What was never released, by stack.
+What the program never released, by stack: how much, since when, and whether it grows.
 
-The questions are the SQL files beside this module, in the subset that DuckDB and Spark share (only
-`live_frames.sql` takes lists apart as DuckDB does); this module asks them and weighs the answers.
+Answered from the sums by stack that pairing keeps, not from allocations; and the answer itself is kept beside
+them, so that asking again reads one small file. Nothing heavy is imported before that has failed.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib import resources
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Literal
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from gadgetops.analysis.stacks_of import Frame
+from gadgetops.analysis.certainty import Bounds, Certainty, Seen, bounds, certainty
+from gadgetops.analysis.stacks_of import Frame, Stacks, stacks_of
+from gadgetops.analysis.suppressions import Suppression
+from gadgetops.analysis.texts import rows, text
+from gadgetops.analysis.trend import Course, Trend, trend
 from gadgetops.errors import RecordingError
-from gadgetops.recording.reader import Recording
-from gadgetops.recording.schema import FAILED_STACK, NO_STACK
-from gadgetops.units import plural
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-Certainty = Literal["certain", "possible", "inconclusive"]
+    from gadgetops.analysis.pairing_step import Extent
+    from gadgetops.recording.reader import Recording
 
-_NO_FRAMES: Final = {NO_STACK: "no stack was collected", FAILED_STACK: "its stack could not be collected"}
-_NOT_RECORDED: Final = "its stack is not in the recording"
-
-
-@dataclass(frozen=True)
-class Leak:
-    """
-    What one stack allocated and nobody released.
-
-    Args:
-        live_bytes: In all; of a mapping released in part, the rest.
-        live_count: Number of allocations.
-        stack: Frames leaf first; may be empty.
-        no_stack: Why the stack is empty; None if it is not.
-    """
-
-    live_bytes: int
-    live_count: int
-    stack: tuple[Frame, ...]
-    no_stack: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the leak as the documented JSON."""
-        return {
-            "bytes": self.live_bytes,
-            "count": self.live_count,
-            "stack": [frame.to_json() for frame in self.stack],
-            "no_stack": self.no_stack,
-        }
+_ANSWER: Final = "pairs/leaks.json"
+_ANSWER_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
@@ -62,29 +40,83 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class Leaks:
+class Leak:
     """
-    What is live when the recording ends, and how far that can be believed.
+    What one stack allocated and nobody released.
 
     Args:
-        certainty: `certain` if nothing is missing, `inconclusive` if nothing was recorded, else `possible`.
-        reasons: Why it is not certain, a sentence each; empty if it is.
+        live_bytes: In all; of a mapping released in part, the rest.
+        live_count: Number of allocations.
+        oldest_ns: How long before the end of the recording the first of them was allocated; as exact as a
+            slot of time.
+        youngest_ns: Likewise the last.
+        trend: Whether it grows.
+        stack: Frames leaf first; may be empty.
+        no_stack: Why the stack is empty; None if it is not.
+    """
+
+    live_bytes: int
+    live_count: int
+    oldest_ns: int
+    youngest_ns: int
+    trend: Trend
+    stack: tuple[Frame, ...]
+    no_stack: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the leak as the documented JSON."""
+        return {
+            "bytes": self.live_bytes,
+            "count": self.live_count,
+            "oldest_ns": self.oldest_ns,
+            "youngest_ns": self.youngest_ns,
+            "trend": self.trend.to_json(),
+            "stack": [frame.to_json() for frame in self.stack],
+            "no_stack": self.no_stack,
+        }
+
+
+@dataclass(frozen=True)
+class Suppressed:
+    """What one suppression took out of an answer."""
+
+    suppression: Suppression
+    amount: Amount
+    n_stacks: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the documented JSON."""
+        return {
+            "pattern": self.suppression.pattern,
+            "place": self.suppression.place,
+            "bytes": self.amount.size_bytes,
+            "count": self.amount.count,
+            "stacks": self.n_stacks,
+        }
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """
+    What the program never released, and how far that can be believed.
+
+    Args:
+        certainty: How sure it is.
+        bounds: Between what the truth lies.
+        duration_ns: From the first to the last event.
         allocated: All allocations that succeeded.
-        live: Those not released.
-        at_least: What is live even if every lost event was a release; None if nobody knows how many are lost.
-        lost: Events that are known to be missing.
-        failed_stacks: Allocations whose stack could not be collected.
+        live: Those never released, suppressed ones included.
         leaks: Largest first, then most, then by stack.
+        suppressed: What each suppression took out of `leaks`, in their order.
     """
 
     certainty: Certainty
-    reasons: tuple[str, ...]
+    bounds: Bounds
+    duration_ns: int
     allocated: Amount
     live: Amount
-    at_least: Amount | None
-    lost: int
-    failed_stacks: int
     leaks: tuple[Leak, ...]
+    suppressed: tuple[Suppressed, ...] = field(default=())
 
     @property
     def released(self) -> Amount:
@@ -93,31 +125,62 @@ class Leaks:
             self.allocated.size_bytes - self.live.size_bytes, self.allocated.count - self.live.count
         )
 
+    def without(self, suppressions: Sequence[Suppression]) -> "Leaks":
+        """Return the same without the stacks that *suppressions* match; each goes to the first that does."""
+        taken: dict[Suppression, list[Leak]] = {suppression: [] for suppression in suppressions}
+        left: list[Leak] = []
+        for leak in self.leaks:
+            first = next((each for each in suppressions if each.matches(leak.stack)), None)
+            (left if first is None else taken[first]).append(leak)
+        suppressed = tuple(
+            Suppressed(suppression, _total(found), len(found)) for suppression, found in taken.items()
+        )
+        return replace(self, leaks=tuple(left), suppressed=suppressed)
+
     def to_json(self) -> dict[str, Any]:
         """Return all of it as the documented JSON."""
-        least = self.at_least
         return {
-            "certainty": self.certainty,
-            "reasons": [*self.reasons],
-            "lost": self.lost,
-            "failed_stacks": self.failed_stacks,
+            **self.certainty.to_json(),
+            "duration_ns": self.duration_ns,
             "allocated_bytes": self.allocated.size_bytes,
             "allocated_count": self.allocated.count,
             "released_bytes": self.released.size_bytes,
             "released_count": self.released.count,
             "live_bytes": self.live.size_bytes,
             "live_count": self.live.count,
-            "at_least_bytes": None if least is None else least.size_bytes,
-            "at_least_count": None if least is None else least.count,
+            **self.bounds.to_json(),
+            "suppressions": [each.to_json() for each in self.suppressed],
             "leaks": [leak.to_json() for leak in self.leaks],
         }
 
 
-def leaks(recording: Recording) -> Leaks:
+def leaks_in(path: Path) -> Leaks:
     """
-    Return what is live at the end of *recording*, by stack.
+    Return what was never released in the recording in the folder *path*, by stack.
 
     Files with damaged pages are left out, and are then a reason for doubt.
+
+    Raises:
+        RecordingError: It cannot be read, or the question could not be answered, as for want of space.
+        StorageError: The folder cannot be read.
+    """
+    kept = _kept(path)
+    if kept is not None:
+        return kept
+    # Imported here: DuckDB takes as long to start as all the rest of a question that was asked before.
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+
+    # Taken before: what changes in the meantime makes the answer an old one.
+    stamps = _stamps(path)
+    found = leaks(open_recording(path))
+    if stamps is not None:
+        _keep(path, stamps, found)
+    return found
+
+
+def leaks(recording: "Recording") -> Leaks:
+    """
+    Return what was never released in *recording*, by stack; as `leaks_in`, from what pairing keeps.
 
     Raises:
         RecordingError: The question could not be answered, as for want of space to spill to.
@@ -127,80 +190,158 @@ def leaks(recording: Recording) -> Leaks:
     except RecordingError:
         verified = recording.verified()
         if verified.problems == recording.problems:
-            raise
+            return _leaks(recording)
         return _leaks(verified)
 
 
-def _leaks(recording: Recording) -> Leaks:
-    with recording.connect() as connection:
-        for table in ("ignored", "live"):
-            connection.execute(f"create temp table {table} as {_sql(table)}")
-        [(allocated_bytes, allocated_count, lost_before_last, failed)] = _rows(connection, "totals")
-        by_stack = _rows(connection, "live_by_stack")
-        live = Amount(sum(row[1] for row in by_stack), sum(row[2] for row in by_stack))
-        missing = recording.n_missing
-        lost = max(lost_before_last, recording.counters.get("lost", 0)) + (missing or 0)
-        most_false = _largest(connection, min(lost, live.count))
-        merged = _merged(by_stack, _stacks(connection))
-    failed_stacks = max(int(failed), recording.counters.get("failed_stacks", 0))
-    reasons = tuple(_reasons(recording, lost, failed_stacks))
-    least = Amount(live.size_bytes - most_false.size_bytes, live.count - most_false.count)
+def _leaks(recording: "Recording") -> Leaks:
+    from gadgetops.analysis.pairing import connected, stored  # noqa: PLC0415
+
+    with stored(recording) as (store, state), connected(recording, store, state) as connection:
+        extent = state.extent
+        survivors = [tuple(map(int, row)) for row in rows(connection, "leak_slots")]
+        live = Amount(sum(row[2] for row in survivors), sum(row[3] for row in survivors))
+        [allocated] = rows(connection, "allocated")
+        sure = certainty(recording, Seen(extent.lost, extent.failed_stacks, extent.unseen_releases))
+        most_false = _most_false(connection, min(sure.lost, live.count))
+        found = _by_stack(survivors, rows(connection, "leak_growth"), stacks_of(connection), extent)
+    first_ns = extent.last_ns if extent.first_ns is None else extent.first_ns
     return Leaks(
-        certainty="inconclusive" if not recording.n_events else "possible" if reasons else "certain",
-        reasons=reasons,
-        allocated=Amount(int(allocated_bytes), int(allocated_count)),
+        certainty=sure,
+        bounds=bounds(sure, (live.size_bytes, live.count), most_false),
+        duration_ns=extent.last_ns - first_ns,
+        allocated=Amount(int(allocated[0]), int(allocated[1])),
         live=live,
-        at_least=None if missing is None else least,
-        lost=lost,
-        failed_stacks=failed_stacks,
-        leaks=merged,
+        leaks=tuple(sorted(found, key=_rank)),
     )
 
 
-def _reasons(recording: Recording, lost: int, failed_stacks: int) -> Iterator[str]:
-    if not recording.n_events:
-        yield "no event was recorded"
-    if lost:
-        yield f"{plural(lost, 'event')} lost: as many of these allocations may have been released"
-    if failed_stacks:
-        yield f"{plural(failed_stacks, 'allocation')} without a stack: it could not be collected"
-    yield from recording.problems
+def _most_false(connection: "DuckDBPyConnection", n_lost: int) -> tuple[int, int]:
+    """Return bytes and number of what as many lost events can have released at most."""
+    if not n_lost:
+        return 0, 0
+    connection.execute(f"create temp view leaked as {text('leaked')}")
+    [(size_bytes, count)] = rows(connection, "largest", n=n_lost)
+    return int(size_bytes), int(count)
 
 
-def _sql(name: str) -> str:
-    return (resources.files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _rows(connection: "DuckDBPyConnection", name: str) -> list[tuple[Any, ...]]:
-    return connection.execute(_sql(name)).fetchall()
-
-
-def _largest(connection: "DuckDBPyConnection", n_allocations: int) -> Amount:
-    """Return the *n_allocations* largest live ones: what may be false if as many releases were lost."""
-    [(size_bytes, count)] = connection.execute(_sql("largest"), {"n": n_allocations}).fetchall()
-    return Amount(int(size_bytes), int(count))
-
-
-def _stacks(connection: "DuckDBPyConnection") -> dict[int, tuple[Frame, ...]]:
-    rows = _rows(connection, "live_frames")
-    return {
-        stack_id: tuple(Frame(*row[1:]) for row in group)
-        for stack_id, group in groupby(rows, key=lambda row: int(row[0]))
-    }
-
-
-def _merged(by_stack: list[tuple[Any, ...]], stacks: Mapping[int, tuple[Frame, ...]]) -> tuple[Leak, ...]:
-    """Return one leak for all stacks that are equal to people, largest first."""
-    found: dict[tuple[Any, ...], Leak] = {}
-    for stack_id, live_bytes, live_count in by_stack:
-        stack = stacks.get(stack_id, ())
-        no_stack = None if stack else _NO_FRAMES.get(stack_id, _NOT_RECORDED)
-        key = (no_stack, *(frame.identity for frame in stack))
-        so_far = found.get(key, Leak(0, 0, stack, no_stack))
-        total = (so_far.live_bytes + int(live_bytes), so_far.live_count + int(live_count))
-        found[key] = Leak(*total, so_far.stack, no_stack)
-    return tuple(sorted(found.values(), key=_rank))
+def _by_stack(
+    survivors: Iterable[tuple[Any, ...]],
+    growth: Iterable[tuple[Any, ...]],
+    stacks: Stacks,
+    extent: "Extent",
+) -> Iterable[Leak]:
+    """Yield one leak for all stacks that are equal to people."""
+    width_ns = extent.width_ns
+    rows_of: dict[int, list[tuple[Any, ...]]] = {}
+    for row in survivors:
+        rows_of.setdefault(row[0], []).append(row)
+    merged = stacks.merged(rows_of)
+    left: dict[int, Counter[int]] = {group: Counter() for group in merged.values()}
+    changes: dict[int, Counter[int]] = {group: Counter() for group in merged.values()}
+    live_bytes: Counter[int] = Counter()
+    released: Counter[int] = Counter()
+    for stack_id, found in rows_of.items():
+        for _, slot_ns, size_bytes, count in found:
+            left[merged[stack_id]][slot_ns // width_ns] += count
+            live_bytes[merged[stack_id]] += size_bytes
+    for stack_id, slot_ns, change_bytes, released_count in growth:
+        changes[merged[stack_id]][slot_ns // width_ns] += int(change_bytes)
+        released[merged[stack_id]] += released_count
+    first_slot, last_slot = (extent.first_ns or 0) // width_ns, extent.last_ns // width_ns
+    for group, slots in left.items():
+        course = Course(
+            first_slot,
+            last_slot - first_slot + 1,
+            width_ns,
+            changes[group],
+            slots,
+            live_bytes[group],
+            released[group],
+        )
+        stack = stacks[group]
+        yield Leak(
+            live_bytes[group],
+            course.n_survivors,
+            extent.last_ns - max(min(slots) * width_ns, extent.first_ns or 0),
+            max(0, extent.last_ns - (max(slots) + 1) * width_ns),
+            trend(course),
+            stack.frames,
+            stack.no_stack,
+        )
 
 
 def _rank(leak: Leak) -> tuple[Any, ...]:
     return (-leak.live_bytes, -leak.live_count, [repr(frame.identity) for frame in leak.stack])
+
+
+def _total(leaks_: Iterable[Leak]) -> Amount:
+    found = [*leaks_]
+    return Amount(sum(leak.live_bytes for leak in found), sum(leak.live_count for leak in found))
+
+
+def _stamps(path: Path) -> list[list[Any]] | None:
+    """Return names, sizes and times of change of a recording's files; None if it is no folder."""
+    try:
+        with os.scandir(path) as entries:
+            files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    except OSError:
+        return None
+    return sorted([name, status.st_size, status.st_mtime_ns] for name, status in files)
+
+
+def _kept(path: Path) -> Leaks | None:
+    """Return the answer that was given before, if the recording has not changed since."""
+    try:
+        document = json.loads((path / _ANSWER).read_bytes())
+        if document["version"] != _ANSWER_VERSION or document["made_from"] != _stamps(path):
+            return None
+        return _from_document(document)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
+    """Keep an answer, if there is a place for it; each frame is written once."""
+    frames: dict[Frame, int] = {}
+    for leak in found.leaks:
+        for frame in leak.stack:
+            frames.setdefault(frame, len(frames))
+    document = {
+        "version": _ANSWER_VERSION,
+        "made_from": stamps,
+        **{name: asdict(getattr(found, name)) for name in ("certainty", "bounds", "allocated", "live")},
+        "duration_ns": found.duration_ns,
+        "frames": [[*vars(frame).values()] for frame in frames],
+        "leaks": [
+            {**vars(leak), "trend": vars(leak.trend), "stack": [frames[frame] for frame in leak.stack]}
+            for leak in found.leaks
+        ],
+    }
+    answer = path / _ANSWER
+    temporary = answer.with_name(f"{answer.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        temporary.write_text(json.dumps(document), encoding="utf-8")
+        temporary.replace(answer)
+
+
+def _from_document(document: Mapping[str, Any]) -> Leaks:
+    frames = [Frame(*row) for row in document["frames"]]
+    sure = document["certainty"]
+    return Leaks(
+        certainty=Certainty(**{**sure, "reasons": tuple(sure["reasons"])}),
+        bounds=Bounds(**document["bounds"]),
+        duration_ns=document["duration_ns"],
+        allocated=Amount(**document["allocated"]),
+        live=Amount(**document["live"]),
+        leaks=tuple(
+            Leak(
+                **{
+                    **leak,
+                    "trend": Trend(**leak["trend"]),
+                    "stack": tuple(frames[number] for number in leak["stack"]),
+                }
+            )
+            for leak in document["leaks"]
+        ),
+    )

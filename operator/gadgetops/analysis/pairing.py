@@ -29,6 +29,7 @@ import duckdb
 from gadgetops.analysis.pairing_step import CARRIED, STORED, write_step
 from gadgetops.analysis.pairing_store import State, Store, stamp, store_of
 from gadgetops.analysis.texts import text
+from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import Recording, open_recording
 
 if TYPE_CHECKING:
@@ -78,7 +79,19 @@ def paired(recording: Recording) -> Iterator["DuckDBPyConnection"]:
         RecordingError: A query failed, as on a damaged page, or for want of space to spill to.
         StorageError: There is no place to keep the pairs.
     """
-    with stored(recording) as (store, state), recording.connect() as connection:
+    with stored(recording) as (store, state), connected(recording, store, state) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def connected(recording: Recording, store: Store, state: State) -> Iterator["DuckDBPyConnection"]:
+    """
+    Give a connection as `paired` does, from what `stored` gives.
+
+    Raises:
+        RecordingError: A query failed.
+    """
+    with recording.connect() as connection:
         try:
             _create_views(connection, store.paths(state))
             yield connection
@@ -151,7 +164,10 @@ def _step(store: Store, state: State, recording: Recording, segments: Sequence[P
 
 
 def _stamps(recording: Recording) -> tuple[tuple[str, int, int], ...]:
-    return tuple(map(stamp, recording.segments))
+    try:
+        return tuple(map(stamp, recording.segments))
+    except OSError as error:
+        raise RecordingError(recording.path, f"{Path(error.filename).name}: {error.strerror}") from error
 
 
 def _goes_on(state: State, recording: Recording, stamps: tuple[tuple[str, int, int], ...]) -> bool:

@@ -60,17 +60,17 @@ RANGE_COLUMNS: Final = {
     "life_ns": "bigint",
     "address": "ubigint",
     "size_bytes": "bigint",
-    "start_address": "hugeint",
-    "end_address": "hugeint",
+    "start_address": "decimal(38,0)",
+    "end_address": "decimal(38,0)",
 }
 """Column -> SQL type of an open range; ours alone, so that no other engine has to read unsigned numbers."""
 
 GROWTH_COLUMNS: Final = {
     "stack_id": "integer",
     "slot_ns": "bigint",
-    "allocated_bytes": "bigint",
+    "allocated_bytes": "decimal(38,0)",
     "allocated_count": "bigint",
-    "released_bytes": "bigint",
+    "released_bytes": "decimal(38,0)",
     "released_count": "bigint",
 }
 """Column -> SQL type of what a stack allocated and the program released, in slots of time."""
@@ -78,7 +78,7 @@ GROWTH_COLUMNS: Final = {
 SURVIVOR_COLUMNS: Final = {
     "stack_id": "integer",
     "slot_ns": "bigint",
-    "live_bytes": "bigint",
+    "live_bytes": "decimal(38,0)",
     "live_count": "bigint",
 }
 """Column -> SQL type of what the program never released, by the slot it was allocated in."""
@@ -219,7 +219,7 @@ def _create(connection: "DuckDBPyConnection", kind: str, name: str) -> None:
 def _pair_mappings(connection: "DuckDBPyConnection") -> None:
     """Create `mapping_ends`, `idle_unmaps`, `step_parts` and `step_ranges`."""
     calls = connection.execute(text("mapping_calls")).fetchall()
-    before = [Range(*row) for row in connection.execute("select * from carried_ranges").fetchall()]
+    before = [Range(*map(int, row)) for row in connection.execute("select * from carried_ranges").fetchall()]
     carried = {piece.seq for piece in before}
     found = pair_mappings((Call(*row) for row in calls if row[0] not in carried), before)
     _create_rows(connection, "mapping_ends", _END_COLUMNS, [*_ends(found)])

@@ -1,5 +1,6 @@
 """`gadgetops leaks`: what was never released, by stack."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,12 +10,14 @@ from gadgetops.commands.output import print_rows
 
 _SHOWN_STACKS = 20
 _INCONCLUSIVE = 4
-_COLUMNS = {"bytes": "bytes", "count": "count", "stack": "stack"}
+_COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stack"}
 
 
 @verb(
     "leaks",
-    example="gadgetops leaks program.gadgetrec --limit 5\ngadgetops leaks program.gadgetrec --format json",
+    example="gadgetops leaks program.gadgetrec --limit 5\n"
+    "gadgetops leaks program.gadgetrec --suppressions known.supp\n"
+    "gadgetops leaks program.gadgetrec --format json",
 )
 @click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
 @click.option(
@@ -23,25 +26,41 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "stack": "stack"}
     type=click.IntRange(min=0),
     help=f"Show the N largest stacks.  [default: {_SHOWN_STACKS}; all as JSON or CSV]",
 )
+@click.option(
+    "--suppressions",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Leave out the stacks that its lines match, `leak:PATTERN` as LeakSanitizer has them.",
+)
 @format_option
-def command(recording: Path, limit: int | None, output_format: str) -> int:
-    """Show what RECORDING allocated and never released, by stack, largest first.
+def command(recording: Path, limit: int | None, suppressions: Sequence[Path], output_format: str) -> int:
+    """Show what RECORDING allocated and the program never released, by stack, largest first.
 
-    The first word says how far to believe it: certain, possible (events or stacks are missing; what is live
-    at least is shown too), or inconclusive (nothing was recorded; exit status 4). Live means not released
-    when the recording ended, which is not yet a fault of the program.
+    The first word says how far to believe it: certain, possible (something is missing; how much there is at
+    least is shown too), or inconclusive (nothing was recorded; exit status 4). Below each stack's amount
+    stands whether it grows like a leak or rests like a cache. RECORDING may still be written.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.analysis.leaks import leaks  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    # Imported here: what they import would cost every `--help` some time.
+    from gadgetops.analysis.leaks import leaks_in  # noqa: PLC0415
+    from gadgetops.analysis.suppressions import read_suppressions  # noqa: PLC0415
     from gadgetops.report.leaks import folded, leaks_as_text  # noqa: PLC0415
 
-    found = leaks(open_recording(recording))
+    patterns = read_suppressions(suppressions)
+    found = leaks_in(recording).without(patterns)
     if output_format == "table":
         click.echo(leaks_as_text(found, limit=_SHOWN_STACKS if limit is None else limit))
     else:
         shown = found.leaks[:limit]
-        rows = [{"bytes": leak.live_bytes, "count": leak.live_count, "stack": folded(leak)} for leak in shown]
+        rows = [
+            {
+                "bytes": leak.live_bytes,
+                "count": leak.live_count,
+                "trend": leak.trend.kind,
+                "stack": folded(leak),
+            }
+            for leak in shown
+        ]
         document = {**found.to_json(), "leaks": [leak.to_json() for leak in shown]}
         print_rows(rows, _COLUMNS, output_format, json_value=document)
-    return _INCONCLUSIVE if found.certainty == "inconclusive" else 0
+    return _INCONCLUSIVE if found.certainty.word == "inconclusive" else 0

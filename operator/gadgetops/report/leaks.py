@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from gadgetops.analysis.leaks import Leak, Leaks
+from gadgetops.analysis.leaks import Amount, Leak, Leaks
 from gadgetops.analysis.stacks_of import Frame
-from gadgetops.units import format_bytes, plural
+from gadgetops.units import format_bytes, format_duration, plural
 
 
 def leaks_as_text(leaks: Leaks, *, limit: int) -> str:
@@ -20,18 +20,18 @@ def folded(leak: Leak) -> str:
 
 def frame_as_text(frame: Frame) -> str:
     """Return `function file:line`, or as much of it as is known, or `module+0x…`, or `0x…`."""
-    return _printable(" ".join(filter(None, (_what(frame), _where(frame)))))
+    return _printable(" ".join(filter(None, (frame.name, _where(frame)))))
 
 
 def _lines(leaks: Leaks, limit: int) -> Iterator[str]:
-    total = f"{format_bytes(leaks.live.size_bytes)} in {plural(leaks.live.count, 'allocation')}"
-    allocated = f"{format_bytes(leaks.allocated.size_bytes)} in {plural(leaks.allocated.count, 'allocation')}"
-    yield f"{leaks.certainty}: {total} not released, of {allocated}"
-    for reason in leaks.reasons:
+    of = _amount(leaks.allocated)
+    yield f"{leaks.certainty.word}: {_amount(leaks.live)} not released, of {of}"
+    for reason in leaks.certainty.reasons:
         yield f"  {_printable(reason)}"
-    if leaks.at_least is not None and leaks.at_least != leaks.live:
-        least = leaks.at_least
-        yield f"  at least {format_bytes(least.size_bytes)} in {plural(least.count, 'allocation')}"
+    yield from _bounds_lines(leaks)
+    for each in leaks.suppressed:
+        matched = f"{_amount(each.amount)} suppressed" if each.n_stacks else "matches nothing"
+        yield f"  {each.suppression.place}: leak:{_printable(each.suppression.pattern)}: {matched}"
     for leak in leaks.leaks[:limit]:
         yield ""
         yield from _leak_lines(leak)
@@ -40,20 +40,35 @@ def _lines(leaks: Leaks, limit: int) -> Iterator[str]:
         yield f"\n{plural(left_out, 'more stack')}; --limit shows them"
 
 
+def _bounds_lines(leaks: Leaks) -> Iterator[str]:
+    found = leaks.bounds
+    if found.at_least_bytes is None or found.at_least_count is None:
+        yield "  how much it is at least, nobody can say"
+    elif (found.at_least_bytes, found.at_most_bytes) != (leaks.live.size_bytes,) * 2:
+        least = _amount(Amount(found.at_least_bytes, found.at_least_count))
+        most = "" if found.at_most_bytes is not None else ", and at most what nobody can say"
+        yield f"  at least {least}{most}"
+
+
 def _leak_lines(leak: Leak) -> Iterator[str]:
-    yield f"{format_bytes(leak.live_bytes)} in {plural(leak.live_count, 'allocation')}"
+    yield f"{_amount(Amount(leak.live_bytes, leak.live_count))}, {_age(leak)}"
+    yield f"  {leak.trend.sentence}"
     if leak.no_stack is not None:
         yield f"  <{leak.no_stack}>"
     for frame in leak.stack:
         yield f"  {frame_as_text(frame)}"
 
 
-def _what(frame: Frame) -> str:
-    if frame.function is not None:
-        return frame.function
-    if frame.module is not None and frame.module_offset is not None:
-        return f"{frame.module}+{frame.module_offset:#x}"
-    return f"{frame.address:#x}" if frame.address else "<unknown>"
+def _age(leak: Leak) -> str:
+    """Return how old it is when the recording ends."""
+    oldest, youngest = format_duration(leak.oldest_ns), format_duration(leak.youngest_ns)
+    if leak.live_count == 1 or leak.oldest_ns == leak.youngest_ns or oldest == youngest:
+        return f"{oldest} old"
+    return f"{youngest} to {oldest} old" if leak.youngest_ns else f"up to {oldest} old"
+
+
+def _amount(amount: Amount) -> str:
+    return f"{format_bytes(amount.size_bytes)} in {plural(amount.count, 'allocation')}"
 
 
 def _where(frame: Frame) -> str | None:

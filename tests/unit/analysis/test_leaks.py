@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gadgetops.analysis.certainty import Bounds
 from gadgetops.analysis.leaks import Amount, Leaks, leaks
 from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import open_recording
@@ -54,14 +55,27 @@ LIVE = [
         [("mmap", 4096, 8192), ("munmap", 4096, 1), ("mmap", 4096, 5)],
         (4101, 2),
     ),
-    ("munmap elsewhere releases nothing", [("mmap", 4096, 8192), ("munmap", 8192, 4096)], (8192, 1)),
+    ("munmap of the end releases that", [("mmap", 4096, 8192), ("munmap", 8192, 4096)], (4096, 1)),
+    ("munmap elsewhere releases nothing", [("mmap", 4096, 8192), ("munmap", 12288, 4096)], (8192, 1)),
     ("free does not release a mapping", [("mmap", 4096, 8192), ("free", 4096)], (8192, 1)),
     ("munmap does not release a block", [("malloc", 4096, 8192), ("munmap", 4096, 8192)], (8192, 1)),
     (
-        "a munmap inside free is the allocator's own",
+        "a munmap inside free takes a mapping that was seen",
         [("mmap", 4096, 8192), ("malloc", 4112, 8000), ("free", 4112), ("munmap", 4096, 8192)],
-        (8192, 1),
+        (0, 0),
     ),
+    (
+        "what one function got from another is one allocation",
+        [("memalign", 64, 10), ("posix_memalign", 64, 10), ("free", 64)],
+        (0, 0),
+    ),
+    ("munmap in the middle leaves both ends", [("mmap", 4096, 12288), ("munmap", 8192, 4096)], (8192, 1)),
+    (
+        "munmap over two mappings takes of both",
+        [("mmap", 4096, 8192), ("mmap", 12288, 8192), ("munmap", 8192, 8192)],
+        (8192, 2),
+    ),
+    ("mmap over a mapping replaces it", [("mmap", 4096, 8192), ("mmap", 4096, 4096)], (8192, 2)),
     (
         "a munmap of another range after free is the program's",
         [("mmap", 4096, 4096), ("malloc", 8192, 80), ("free", 8192), ("munmap", 4096, 4096)],
@@ -133,7 +147,11 @@ def test_an_empty_stack_has_a_reason(ask: Ask, stack_id: int, why: str) -> None:
 def test_nothing_missing_is_certain(ask: Ask) -> None:
     """Then what is live at least is what is live."""
     found = ask([("malloc", 1, 5)])
-    assert (found.certainty, found.reasons, found.at_least) == ("certain", (), found.live)
+    assert (found.certainty.word, found.certainty.reasons, found.bounds) == (
+        "certain",
+        (),
+        Bounds(5, 1, 5, 1),
+    )
 
 
 @pytest.mark.parametrize("where", ["event", "counter"])
@@ -143,25 +161,33 @@ def test_lost_events_may_have_been_releases(ask: Ask, where: str) -> None:
     counters = {} if where == "event" else {"lost": 2}
     events = [("malloc", 1, 5), ("malloc", 2, 50), ("malloc", 3, 7, 1, 1, 1, lost)]
     found = ask(events, **counters)
-    assert (found.certainty, found.lost, found.live) == ("possible", 2, Amount(62, 3))
-    assert found.at_least == Amount(5, 1)
-    assert found.reasons[0].startswith("2 events lost")
+    assert (found.certainty.word, found.certainty.lost, found.live) == ("possible", 2, Amount(62, 3))
+    assert found.bounds == Bounds(5, 1, None, 5)
+    assert found.certainty.reasons[0].startswith("2 events lost")
+
+
+def test_a_lost_munmap_may_have_taken_all_mappings_of_a_process(ask: Ask) -> None:
+    """One call is enough for that; of another process it took none."""
+    events = [("mmap", 4096, 10), ("mmap", 8192, 10), ("malloc", 1, 15), ("mmap", 4096, 7, 1, 1, 2)]
+    assert ask(events, lost=1).bounds == Bounds(22, 2, None, 5)
 
 
 def test_more_lost_than_any_column_holds_leaves_nothing_sure(ask: Ask) -> None:
     """A header may say any number."""
-    assert ask([("malloc", 1, 5)], lost=10**30).at_least == Amount(0, 0)
+    found = ask([("malloc", 1, 5)], lost=10**30).bounds
+    assert (found.at_least_bytes, found.at_least_count) == (0, 0)
 
 
 def test_failed_stacks_are_a_doubt(ask: Ask) -> None:
     """The bytes are right, the places are not all known."""
     found = ask([("malloc", 1, 5, -2)])
-    assert (found.certainty, found.failed_stacks, found.at_least) == ("possible", 1, Amount(5, 1))
+    assert (found.certainty.word, found.certainty.failed_stacks) == ("possible", 1)
+    assert found.bounds == Bounds(5, 1, 5, 1)
 
 
 def test_nothing_recorded_is_inconclusive(ask: Ask) -> None:
     """No leak was seen, but nothing else was either."""
-    assert ask([]).certainty == "inconclusive"
+    assert ask([]).certainty.word == "inconclusive"
 
 
 def test_without_recording_json_nobody_knows_the_least(write_recording: Write) -> None:
@@ -169,7 +195,11 @@ def test_without_recording_json_nobody_knows_the_least(write_recording: Write) -
     path = write_recording([("malloc", 1, 5)])
     (path / "recording.json").unlink()
     found = leaks(open_recording(path))
-    assert (found.certainty, found.at_least, found.live) == ("possible", None, Amount(5, 1))
+    assert (found.certainty.word, found.bounds, found.live) == (
+        "possible",
+        Bounds(None, None, None, None),
+        Amount(5, 1),
+    )
 
 
 def test_a_damaged_segment_is_left_out(write_recording: Write) -> None:
@@ -179,7 +209,7 @@ def test_a_damaged_segment_is_left_out(write_recording: Write) -> None:
     content = segment.read_bytes()
     segment.write_bytes(content[:4] + bytes(60) + content[64:])
     found = leaks(open_recording(path))
-    assert (found.certainty, found.lost) == ("inconclusive", 8)
+    assert (found.certainty.word, found.certainty.lost) == ("inconclusive", 8)
 
 
 def test_json_is_as_documented(gadgetops: Callable[..., Any], write_recording: Write) -> None:
@@ -192,6 +222,10 @@ def test_json_is_as_documented(gadgetops: Callable[..., Any], write_recording: W
         "reasons": [],
         "lost": 0,
         "failed_stacks": 0,
+        "duration_ns": 0,
+        "suppressions": [],
+        "at_most_bytes": 5,
+        "at_most_count": 1,
         "allocated_bytes": 5,
         "allocated_count": 1,
         "released_bytes": 0,
@@ -219,7 +253,8 @@ def test_the_table_is_for_people(gadgetops: Callable[..., Any], write_recording:
     assert gadgetops("leaks", path, "--limit", 1).out.splitlines() == [
         "certain: 2.00 KiB in 2 allocations not released, of 2.00 KiB in 3 allocations",
         "",
-        "2.00 KiB in 1 allocation",
+        "2.00 KiB in 1 allocation, 3 µs old",
+        "  no trend: only 1 allocation left",
         "  inner a.c:5",
         "  outer a.c:9",
         "  main",
@@ -232,9 +267,9 @@ def test_csv_has_folded_stacks(gadgetops: Callable[..., Any], write_recording: W
     """Root first, one line a stack."""
     path = write_recording([("malloc", 1, 5, 2), ("malloc", 2, 4, -1)])
     assert gadgetops("leaks", path, "--format", "csv").out.splitlines() == [
-        "bytes,count,stack",
-        "5,1,main;/bin/program+0x2020",
-        "4,1,<no stack was collected>",
+        "bytes,count,trend,stack",
+        "5,1,unclear,main;/bin/program+0x2020",
+        "4,1,unclear,<no stack was collected>",
     ]
 
 

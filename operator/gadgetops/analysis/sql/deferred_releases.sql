@@ -9,4 +9,4 @@ left join calls as later
     on later.pid = releases.pid
     and later.address = releases.address
     and later.seq > releases.seq
-where releases.operation = 'realloc_free' and later.seq is null
+where releases.operation = 'realloc_free' and releases.address <> 0 and later.seq is null

@@ -3,9 +3,9 @@
 select
     stack_id,
     slot_ns,
-    cast(sum(allocated_bytes) as bigint) as allocated_bytes,
+    cast(sum(allocated_bytes) as decimal(38, 0)) as allocated_bytes,
     cast(sum(allocated_count) as bigint) as allocated_count,
-    cast(sum(released_bytes) as bigint) as released_bytes,
+    cast(sum(released_bytes) as decimal(38, 0)) as released_bytes,
     cast(sum(released_count) as bigint) as released_count
 from (
     select

@@ -3,7 +3,7 @@
 select
     stack_id,
     slot_ns,
-    cast(sum(live_bytes) as bigint) as live_bytes,
+    cast(sum(live_bytes) as decimal(38, 0)) as live_bytes,
     cast(sum(live_count) as bigint) as live_count
 from (
     select stack_id, slot_ns, live_bytes, live_count from exited
