@@ -163,8 +163,10 @@ class Repository:
     def tags(self) -> Iterator[str]:
         """Yield the tags, in the registry's order, page by page."""
         for data in self._pages(f"{self._url}/tags/list?n=1000", "tags"):
-            tags = parse_object(data, f"{self.name}: tags").get("tags")
-            yield from (tag for tag in tags or () if isinstance(tag, str))
+            tags = parse_object(data, f"{self.name}: tags").get("tags") or []
+            if not isinstance(tags, list):
+                raise ContentError(f"{self.name}: tags: expected an array")
+            yield from (tag for tag in tags if isinstance(tag, str))
 
     def referrers(self, digest: str) -> list[Descriptor]:
         """
@@ -232,8 +234,12 @@ class Repository:
         """Return the tags that say something about *digest*; nothing lists them, so each is asked for."""
         names = [f"{_referrers_tag(digest)}{suffix}" for suffix in ATTACHMENT_SUFFIXES]
         with ThreadPoolExecutor(len(names)) as pool:
-            found = zip(names, pool.map(self.find, names), strict=True)
-            return {name: descriptor for name, descriptor in found if descriptor is not None}
+            found = {name: each for name, each in zip(names, pool.map(self.find, names), strict=True) if each}
+        listing = found.get(_referrers_tag(digest))
+        if listing is not None and not all(map(self.has, children_of(self, listing))):
+            # It lists what was deleted. It cannot come along as it is; what it lists and is there, can.
+            del found[_referrers_tag(digest)]
+        return found
 
     def _merge_referrers(self, subject: str, index: Descriptor) -> None:
         """Let the referrers tag of *subject* have what *index* lists, and what it had before."""
