@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 from services.registry import RunningRegistry, running_registry
 
+from gadgetops.errors import VerificationError
 from gadgetops.oci.layout import Layout
 from gadgetops.oci.reference import Reference
+from gadgetops.oci.registry import Access, Repository
+from gadgetops.oci.signing.keys import PrivateKey
+from gadgetops.oci.signing.sealed import Form
+from gadgetops.oci.signing.sign import Others, sign
+from gadgetops.oci.signing.verify import verify
 
 MINIMAL = Path(__file__).parents[1] / "data" / "gadgets" / "minimal"
 
@@ -165,6 +171,23 @@ def test_pushing_attestations_again_sends_nothing(sides, published: str, tmp_pat
     assert again.status == 0
     assert again.err.count("attested before: ") == 2
     assert "copied 0 blobs" in again.err
+
+
+@pytest.mark.parametrize("form", Form)
+def test_an_image_is_signed_and_verified_where_it_is(
+    sides, published: str, registry: RunningRegistry, tmp_path: Path, form: Form
+) -> None:
+    """The functions take a repository as they take a store: only signatures travel."""
+    key = PrivateKey.generate()
+    access = Access(plain_http=frozenset({registry.host}))
+    repository = Repository.open(Reference.parse(published), access)
+    image = repository.resolve("v1")
+    with pytest.raises(VerificationError):
+        verify(repository, image, [key.public], what="x")
+    assert sign(repository, image, key, form=form, others=Others.ADD).is_new
+    assert not sign(repository, image, key, form=form, others=Others.ADD).is_new
+    (verified,) = verify(Repository.open(Reference.parse(published), access), image, [key.public], what="x")
+    assert verified.form is form
 
 
 @pytest.mark.parametrize(
