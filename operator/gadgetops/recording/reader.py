@@ -83,12 +83,6 @@ class Recording:
         """Whether it has return addresses and no symbols: `gadgetops symbolize` finds them, also later."""
         return bool(self.tables["frames"]) and not self.tables["symbols"]
 
-    @property
-    def knows_lost(self) -> bool:
-        """Whether the gadget counted what it lost; upstream's, whose output was imported, does not."""
-        counters = self.header.get("counters")
-        return not (isinstance(counters, dict) and counters.get("lost", 0) is None)
-
     @contextlib.contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """
@@ -242,8 +236,6 @@ class _Files:
 
 
 def _n_missing(recording: Recording) -> int | None:
-    if not recording.knows_lost:
-        return None
     expected = recording.counters.get("events")
     return None if expected is None else max(0, expected - recording.n_events)
 
@@ -252,10 +244,6 @@ def _incompleteness(recording: Recording, n_rows: Mapping[str, int]) -> Iterator
     """What the header says against what is there."""
     if recording.header and recording.header.get("end") is None:
         yield "the recorder did not end it: later events are missing"
-    if not recording.knows_lost:
-        least = recording.counters.get("lost_at_least", 0)
-        at_least = f", {least:,} at least" if least else ""
-        yield f"the gadget did not count what it lost: nobody knows how many events are missing{at_least}"
     if recording.n_missing:
         yield f"{plural(recording.n_missing, 'event')} of {recording.counters['events']:,} cannot be read"
     rows = recording.header.get("rows")
