@@ -32,10 +32,10 @@ class Challenge:
 def parse_challenges(header: str) -> list[Challenge]:
     """Return the challenges in the header `WWW-Authenticate`, in order; nothing if it makes no sense."""
     starts = list(_SCHEME.finditer(header))
-    ends = [start.start() for start in starts[1:]] + [len(header)]
+    ends = [*(start.start() for start in starts[1:]), len(header)]
     return [
         Challenge(start["scheme"].lower(), _parameters(header[start.end() : end]))
-        for start, end in zip(starts, ends, strict=True)
+        for start, end in zip(starts, ends, strict=False)
     ]
 
 
