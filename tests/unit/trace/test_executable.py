@@ -97,8 +97,6 @@ def test_a_32_bit_program_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "small"
     rest = struct.pack("<HHIIIIIHHHHHH", 3, 3, 1, *[0] * 4, 52, *[0] * 5)
     header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + rest
-        "<HHIIIIIHHHHHH", 3, 3, 1, *[0] * 4, 52, *[0] * 5
-    )
     file.write_bytes(header)
     with pytest.raises(TraceError, match="only 64-bit programs"):
         read_executable(file)
