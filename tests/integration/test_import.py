@@ -69,6 +69,14 @@ class TestAnswers:
         found = leaks_of(gadgetops, tmp_path / "r")
         assert (found["certainty"], found["at_least_bytes"]) == ("possible", None)
 
+    def test_an_import_that_was_killed_is_not_certain_either(self, gadgetops: GadgetOps, tmp_path: Path):
+        """Whether its gadget counts losses is said at the end, which is missing."""
+        gadgetops("import", SAMPLES / "v0.48.json", "-o", tmp_path / "r")
+        header = json.loads((tmp_path / "r/recording.json").read_text())
+        killed = header | {"counters": None, "rows": None, "end": None, "import": None}
+        (tmp_path / "r/recording.json").write_text(json.dumps(killed))
+        assert leaks_of(gadgetops, tmp_path / "r")["at_least_bytes"] is None
+
     def test_a_gadget_that_counts_its_losses_gives_certainty(self, gadgetops: GadgetOps, tmp_path: Path):
         """Ours does, in the field `lost`."""
         (tmp_path / "e.json").write_bytes(line(lost=0, size=100))

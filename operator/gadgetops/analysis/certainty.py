@@ -146,8 +146,10 @@ def _knows_lost(recording: "Recording") -> bool:
     counters = recording.header.get("counters")
     if isinstance(counters, dict):
         return counters.get("lost") is not None
-    # Cut off, or still being recorded: the events say what was lost before them, if all of them are read.
-    return bool(recording.header) and len(recording.problems) <= 1
+    # Cut off, or still being recorded: the events say what was lost before them, if all of them are read and
+    # the gadget is ours; whose gadget printed what is imported, its end alone says.
+    is_ours = bool(recording.header) and "import" not in recording.header
+    return is_ours and len(recording.problems) <= 1
 
 
 def _reasons(recording: "Recording", lost: int, failed_stacks: int, unseen: int) -> Iterator[str]:

@@ -265,13 +265,18 @@ class Importer:
 
 
 def import_header(source: str) -> dict[str, Any]:
-    """Return the header of a recording of *source*; its times are since 1970, not since boot."""
+    """
+    Return the header of a recording of *source*; its times are since 1970, not since boot.
+
+    `import` is filled in at the end, and tells readers of a recording that was cut off what it is.
+    """
     return {
         "image": {"reference": None, "digest": None},
         "host": {},
         "target": {"imported_from": source},
         "parameters": {},
         "clock": {"boottime_ns": 0, "realtime_ns": 0},
+        "import": None,
     }
 
 
