@@ -38,6 +38,7 @@ VERBS: Final = {
     "keygen": "Make a pair of keys for signing.",
     "sign": "Sign an image.",
     "verify": "Check who signed an image, and that it is unaltered.",
+    "diff-images": "Show what differs between two images, and what breaks.",
     "record": "Record the allocations of a process.",
     "import": "Make a recording of what `ig run -o json` printed.",
     "info": "Show what a recording holds, and what is missing.",
