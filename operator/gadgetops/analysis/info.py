@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.recording.reader import Recording
-from gadgetops.recording.schema import FAILED_STACK, NO_STACK
+from gadgetops.recording.schema import FAILED_STACK, MAX_WALKED_FRAMES, NO_STACK
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,7 +54,9 @@ _CUT_STACKS: Final = """
             coalesce(modules.path, 'unknown code') as path,
             list(frames.function) as functions
         from (
-            select stack_id, frame_ids[-1] as frame_id from stacks where len(frame_ids) between 1 and 126
+            select stack_id, frame_ids[-1] as frame_id
+            from stacks
+            where len(frame_ids) not in (0, $depth, $depth + 1)
         ) as last_frames
         left join frames using (frame_id)
         left join modules using (module_id)
@@ -160,16 +162,15 @@ def info(recording: Recording) -> Info:
             n_missing=recording.n_missing,
             lacks_symbols=recording.lacks_symbols,
             n_processes=n_processes,
-            stacks=_health(connection),
+            stacks=_health(connection, recording.counters.get("truncated_stacks", 0)),
             modules=tuple(ModuleInfo(*row) for row in connection.execute(_MODULES).fetchall()),
             problems=recording.problems,
         )
 
 
-def _health(connection: "DuckDBPyConnection") -> StackHealth:
+def _health(connection: "DuckDBPyConnection", truncated: int) -> StackHealth:
     kinds = {"none": NO_STACK, "failed": FAILED_STACK}
     [(n_events, without, failed, empty)] = connection.execute(_STACKS, kinds).fetchall()
-    query = "select count(*), count(case when len(frame_ids) >= 127 then 1 end) from stacks"
-    [(n_stacks, truncated)] = connection.execute(query).fetchall()
-    cut_short = connection.execute(_CUT_STACKS, {"roots": [*_ROOTS]}).fetchall()
+    [(n_stacks,)] = connection.execute("select count(*) from stacks").fetchall()
+    cut_short = connection.execute(_CUT_STACKS, {"roots": [*_ROOTS], "depth": MAX_WALKED_FRAMES}).fetchall()
     return StackHealth(n_events, int(without), int(failed), int(empty), n_stacks, truncated, dict(cut_short))

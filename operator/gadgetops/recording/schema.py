@@ -25,6 +25,9 @@ NO_STACK: Final = -1
 FAILED_STACK: Final = -2
 """`stack_id` of an event whose stack could not be collected."""
 
+MAX_WALKED_FRAMES: Final = 127
+"""How many addresses the kernel's walk gives at most: the default of kernel.perf_event_max_stack."""
+
 EVENT_COLUMNS: Final = {
     "seq": "bigint",
     "timestamp_ns": "bigint",

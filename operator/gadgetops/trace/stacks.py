@@ -5,20 +5,18 @@ Nothing is symbolised here: an address is noted with the file it lies in and the
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetops.recording.schema import FAILED_STACK, NO_STACK, FrameRow, StackRow
+from gadgetops.recording.schema import FAILED_STACK, MAX_WALKED_FRAMES, NO_STACK, FrameRow, StackRow
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.modules import AddressSpace, Mapping, ModuleTracker
 
 _FIRST_BAD_ID: Final = 1 << 31
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
-MAX_DEPTH: Final = 127
-"""How many addresses the kernel keeps of a stack at most: the default of kernel.perf_event_max_stack."""
 
 
 class StackCollector:
@@ -47,7 +45,7 @@ class StackCollector:
         self._n_modules = 0
         self._nowhere: dict[int, int] = {}
         self.counters = {"truncated_stacks": 0, "empty_stacks": 0}
-        """Distinct stacks that were cut at `MAX_DEPTH`, and that have no frame at all."""
+        """Distinct stacks that were cut at `MAX_WALKED_FRAMES`, and that have no frame at all."""
 
     def number(
         self,
@@ -87,14 +85,22 @@ class StackCollector:
             space.stack_numbers[kernel_id, caller] = number
         return number
 
+    def new_number(self) -> int:
+        """Return the number of a stack whose frames are found later."""
+        self._n_stacks += 1
+        return self._n_stacks - 1
+
+    def module_ids(self, mappings: Iterable[Mapping]) -> list[int]:
+        """Return the numbers of *mappings* that are modules, having written what is new among them."""
+        return [self._module_id(mapping) for mapping in mappings if mapping.is_module]
+
     def _new_stack(self, space: AddressSpace, found: list[int], timestamp_ns: int) -> int:
         frame_ids = tuple(self._frame(space, address, timestamp_ns) for address in found)
         number = space.stacks.get(frame_ids)
         if number is None:
-            number = space.stacks[frame_ids] = self._n_stacks
-            self._n_stacks += 1
+            number = space.stacks[frame_ids] = self.new_number()
             self._writer.write_stacks([StackRow(number, frame_ids)])
-            self.counters["truncated_stacks"] += len(found) >= MAX_DEPTH
+            self.counters["truncated_stacks"] += len(found) >= MAX_WALKED_FRAMES
             self.counters["empty_stacks"] += not found
         return number
 
@@ -111,11 +117,14 @@ class StackCollector:
     def _frame_row(self, frame_id: int, address: int, mapping: Mapping | None) -> FrameRow:
         if mapping is None:
             return FrameRow(frame_id, address, None, None)
+        return FrameRow(frame_id, address, self._module_id(mapping), mapping.offset_bytes(address))
+
+    def _module_id(self, mapping: Mapping) -> int:
         if mapping.module_id is None:
             mapping.module_id = self._n_modules
             self._n_modules += 1
             self._writer.write_modules([self._tracker.module(mapping)])
-        return FrameRow(frame_id, address, mapping.module_id, mapping.offset_bytes(address))
+        return mapping.module_id
 
 
 def no_stacks(count: int) -> NDArray[np.int32]:

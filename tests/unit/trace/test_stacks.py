@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gadgetops.recording.schema import FAILED_STACK, NO_STACK, FrameRow, ModuleRow, StackRow
+from gadgetops.recording.schema import (
+    FAILED_STACK,
+    MAX_WALKED_FRAMES,
+    NO_STACK,
+    FrameRow,
+    ModuleRow,
+    StackRow,
+)
 from gadgetops.trace import modules
 from gadgetops.trace.modules import AddressSpace
-from gadgetops.trace.stacks import MAX_DEPTH, StackCollector, addresses, no_stacks
+from gadgetops.trace.stacks import StackCollector, addresses, no_stacks
 
 
 class Tracker:
@@ -127,7 +134,7 @@ def test_generated_code_and_unknown_addresses_keep_their_address_only() -> None:
     assert not collected.writer.modules
 
 
-@pytest.mark.parametrize(("depth", "is_cut"), [(MAX_DEPTH - 1, 0), (MAX_DEPTH, 1)])
+@pytest.mark.parametrize(("depth", "is_cut"), [(MAX_WALKED_FRAMES - 1, 0), (MAX_WALKED_FRAMES, 1)])
 def test_a_stack_as_deep_as_the_kernel_goes_counts_as_cut(depth: int, is_cut: int) -> None:
     collected = Collected({1: space("/a")}, {7: [*range(0x1000, 0x1000 + depth)]})
     collected.number((1, 7))
