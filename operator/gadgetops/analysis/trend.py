@@ -9,7 +9,7 @@ when that was allocated which is left at the end. Its rules, the first that hold
   was in use when the recording ended.
 - `startup`: all that is left was allocated in the first tenth.
 - `plateau`: over the last half it did not grow by more than a twentieth.
-- `levelling`: it grew in the last quarter by less than a third of what it grew by in the quarter before.
+- `levelling`: it grew in the last quarter by less than half of what it grew by in the quarter before.
 - `growing`: it grew in three at least of the last half's four parts, and in none by more than 60 % of all.
 - `unclear`: it grew, by leaps.
 """
@@ -135,7 +135,7 @@ def _growth(course: Course, points: list[int]) -> tuple[Kind, str]:
     from_to = f"from {format_bytes(points[0])} to {format_bytes(points[-1])} over {half}"
     if grown * 20 <= points[-1]:
         return "plateau", f"it went {from_to}"
-    if 3 * (steps[2] + steps[3]) < steps[0] + steps[1]:
+    if 2 * (steps[2] + steps[3]) < steps[0] + steps[1]:
         return "levelling", f"it went {from_to}, and ever more slowly"
     if sum(step > 0 for step in steps) >= 3 and max(steps) * 10 <= 6 * grown:
         return "growing", f"it grew steadily {from_to}"
