@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
+from services.ig import Ig
 
 from gadgetops.errors import InvalidReference
 from gadgetops.oci.archive import export_archive, import_archive
@@ -19,42 +19,6 @@ pytestmark = pytest.mark.ig
 
 FOO = "ghcr.io/inspektor-gadget/gadget/foo:latest"
 HEX = "2fcf0dae61edef01ebc8fdf0cffb1bfca9c366960cdd7c47c8a9a2e746f39af7"
-
-
-OWN_STORE = """
-mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/ig && mount --bind "$0" /var/lib/ig && exec ig "$@"
-"""
-
-
-class Ig:
-    """ig with a store of its own: in a mount namespace where /var/lib/ig is the folder *root*."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.root.mkdir(exist_ok=True)
-        self.layout = Layout.open(root / "oci-store", create=True)
-
-    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run ig and return how it went."""
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"]
-        return subprocess.run(
-            [*namespaces, "sh", "-c", OWN_STORE, self.root, *map(str, arguments)],
-            env={**os.environ, "IG_EXPERIMENTAL": "false"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def __call__(self, *arguments: object) -> str:
-        """Run ig, which must succeed, and return what it printed."""
-        done = self.run(*arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def images(self) -> dict[str, str]:
-        """Return digest by name, as ig lists them."""
-        listed = json.loads(self("image", "list", "--no-trunc", "-o", "json") or "[]")
-        return {f"{image['Repository']}:{image['Tag']}": image["Digest"] for image in listed}
 
 
 @pytest.fixture
