@@ -213,7 +213,10 @@ static __always_inline void send_event(void *ctx, enum memop operation,
 		return;
 	}
 	gadget_process_populate(&event->proc);
-	gadget_get_user_stack(ctx, &event->ustack);
+	if (slice)
+		__builtin_memset(&event->ustack, 0, sizeof(event->ustack));
+	else
+		gadget_get_user_stack(ctx, &event->ustack);
 	count_failed_stack(event);
 	event->operation_raw = operation;
 	event->addr = addr;

@@ -22,8 +22,9 @@ _COLUMNS: Final = {
     "stack_id": "ustack.stack_id",
     "lost": "lost",
     "caller": "caller",
+    "slice": "slice",
 }
-_OPTIONAL: Final = frozenset({"stack_id", "lost", "caller"})
+_OPTIONAL: Final = frozenset({"stack_id", "lost", "caller", "slice"})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ callback per event through any foreign-function interface would cost more than t
 
 import ctypes
 import errno
+import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,7 @@ class LoadedObject:
             kernel_log_size=_LOG_SIZE_BYTES,
         )
         self._data = data
+        self._data_maps: dict[str, mmap.mmap] = {}
         self._links: list[int] = []
         self._link_fds: list[int] = []
         self._by_link = uprobe_multi.is_supported() if by_link is None else by_link
@@ -135,10 +137,17 @@ class LoadedObject:
 
     def get_bytes(self, section: str, offset_bytes: int, size_bytes: int) -> bytes:
         """Return *size_bytes* bytes of data section *section* as they are in the kernel now."""
-        contents = self.look_up(section, 0, len(self._initial(section)))
-        if contents is None:
-            raise TraceError(f"section {section} cannot be read: {_last_error()}")
-        return contents[offset_bytes : offset_bytes + size_bytes]
+        return bytes(self.data(section)[offset_bytes : offset_bytes + size_bytes])
+
+    def data(self, section: str) -> memoryview:
+        """Return data section *section* as it is in the kernel, writable; it lives as long as the object."""
+        if section not in self._data_maps:
+            size = -(-len(self._initial(section)) // mmap.PAGESIZE) * mmap.PAGESIZE
+            try:
+                self._data_maps[section] = mmap.mmap(self.map_fd(section), size)
+            except OSError as error:
+                raise TraceError(f"section {section} cannot be mapped: {error.strerror}") from error
+        return memoryview(self._data_maps[section])
 
     def resize(self, name: str, max_entries: int) -> None:
         """Give map *name* room for *max_entries* before the object is loaded."""

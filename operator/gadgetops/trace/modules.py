@@ -98,6 +98,8 @@ class AddressSpace:
         stack_numbers: The recording's stack for each kernel's id and caller, while these mean the same.
         stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
         n_changes: How often what it maps has changed.
+        changed_ns: When it did last.
+        module_ids: Numbers of the modules that are mapped, once somebody asked and until that changes.
     """
 
     def __init__(self) -> None:
@@ -108,6 +110,8 @@ class AddressSpace:
         self.stack_numbers: dict[tuple[int, int], int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
         self.n_changes = 0
+        self.changed_ns = 0
+        self.module_ids: list[int] | None = None
         self._starts: list[int] = []
         self._mappings: list[Mapping] = []
         self._replaced: deque[tuple[int, Mapping]] = deque(maxlen=_REMEMBERED_REPLACED)
@@ -122,7 +126,7 @@ class AddressSpace:
 
     def add(self, new: Mapping) -> None:
         """Map *new*, in place of what was there."""
-        self.n_changes += 1
+        self._note_change(new.timestamp_ns)
         low = bisect.bisect_right(self._starts, new.start_address) - 1
         low = low if low >= 0 and self._mappings[low].end_address > new.start_address else low + 1
         high = bisect.bisect_left(self._starts, new.end_address)
@@ -137,7 +141,7 @@ class AddressSpace:
 
     def exec(self, timestamp_ns: int) -> None:
         """Forget what is mapped: the process executes another program."""
-        self.n_changes += 1
+        self._note_change(timestamp_ns)
         self._replaced.extend((timestamp_ns, old) for old in self._mappings)
         self._starts, self._mappings = [], []
         self.stack_numbers, self.stacks = {}, {}
@@ -145,6 +149,21 @@ class AddressSpace:
     def paths(self) -> frozenset[str]:
         """Return the paths of the files that are mapped now."""
         return frozenset(mapping.path for mapping in self._mappings if mapping.path.startswith("/"))
+
+    def at(self, timestamp_ns: int) -> tuple[Mapping, ...]:
+        """Return what was mapped at *timestamp_ns*, in order of addresses; none overlaps another."""
+        if timestamp_ns >= self.changed_ns:
+            return tuple(self._mappings)
+        replaced = (
+            mapping for until_ns, mapping in self._replaced if mapping.timestamp_ns <= timestamp_ns < until_ns
+        )
+        current = (mapping for mapping in self._mappings if mapping.timestamp_ns <= timestamp_ns)
+        return tuple(sorted([*replaced, *current], key=lambda mapping: mapping.start_address))
+
+    def _note_change(self, timestamp_ns: int) -> None:
+        self.n_changes += 1
+        self.changed_ns = max(self.changed_ns, timestamp_ns)
+        self.module_ids = None
 
     def find(self, address: int, timestamp_ns: int) -> Mapping | None:
         """Return what held *address* at *timestamp_ns*, else what did afterwards, else None."""

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.probes import AT_PROLOGUE, Attached, Probes
 from gadgetops.trace.ring import RingBuffer
+from gadgetops.trace.slice_stacks import SliceStacks
+from gadgetops.trace.slicer import Slicer
+from gadgetops.trace.slices import SliceAssembler
 from gadgetops.trace.stacks import StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
 
@@ -36,6 +39,9 @@ _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
 
 OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
 """Shown each batch of events: columns as the gadget wrote them, and the names of operations."""
+
+
+Unwind = Literal["auto", "fp", "dwarf"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Options:
         collect_stacks: Ask for a stack with each event.
         symbolise: Find functions and lines when the recording ends; else addresses and modules are kept.
         probe_at: Where in a function probes go, one of `probes.PROBE_AT`.
+        unwind: How stacks are made. `fp`: the kernel walks by frame pointers; `dwarf`: from slices; `auto`:
+            from slices for processes that map code without frame pointers.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +66,7 @@ class Options:
     collect_stacks: bool = True
     symbolise: bool = True
     probe_at: str = AT_PROLOGUE
+    unwind: Unwind = "fp"
 
 
 class Session:
@@ -75,6 +84,7 @@ class Session:
         self._options = options
         self._bpf = LoadedObject(data, "gadgetops")
         self._stacks: StackCollector
+        self._slicer: Slicer | None = None
         self._tracker: ModuleTracker
         self._ring: RingBuffer
         self._mount_namespaces: tuple[int, ...] = ()
@@ -132,6 +142,11 @@ class Session:
         self._stacks = StackCollector(
             tracker, writer, lambda kernel_id: self._bpf.look_up(_STACK_MAP, kernel_id, size_bytes)
         )
+        if self._wants_slices:
+            bss = self._bpf.data(".bss")
+            self._slicer = Slicer(
+                self._object, bss, SliceStacks(tracker, self._stacks, writer), self._options.unwind
+            )
 
     def read(self, writer: RecordingWriter, at_most: int | None = None) -> int:
         """
@@ -141,10 +156,13 @@ class Session:
             writer: Takes them.
             at_most: Drop what comes after so many.
         """
-        columns = {name: column[:at_most] for name, column in self._ring.read().columns.items()}
+        batch = self._ring.read()
+        columns = {name: column[:at_most] for name, column in batch.columns.items()}
         count = len(columns["pid"])
         # After the events: what they refer to was mapped before them.
         self._tracker.read()
+        if self._slicer is not None:
+            self._slicer.take(batch.others)
         writer.write_processes(self._tracker.take_processes())
         if count == 0:
             writer.tick()
@@ -172,6 +190,7 @@ class Session:
             "given_up": self._variable("given_up_events"),
             "failed_stacks": self._variable("failed_stacks"),
             **self._stacks.counters,
+            **({} if self._slicer is None else self._slicer.counters),
             "lost_mappings": self._tracker.lost,
         }
 
@@ -200,8 +219,15 @@ class Session:
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
         if not self._options.collect_stacks or "stack_id" not in columns:
             return no_stacks(count)
-        callers = columns.get("caller", np.zeros(count, np.uint64))
-        return self._stacks.number(columns["pid"], columns["stack_id"], callers, columns["timestamp_ns"])
+        columns.setdefault("caller", np.zeros(count, np.uint64))
+        slices = columns.get("slice", np.zeros(count, np.uint64))
+        is_walked, is_sliced = slices == 0, slices != 0
+        numbers = np.empty(count, np.int32)
+        walked = (columns[name][is_walked] for name in ("pid", "stack_id", "caller", "timestamp_ns"))
+        numbers[is_walked] = self._stacks.number(*walked)
+        if self._slicer is not None:
+            numbers[is_sliced] = self._slicer.stacks.number(slices[is_sliced])
+        return numbers
 
     def _configure(self) -> None:
         contract = Contract.from_object(self._object)
@@ -214,11 +240,18 @@ class Session:
                 )
             self._bpf.set_bytes(parameter.section, parameter.offset_bytes, encoded(parameter, text))
         self._set_flag("collect_ustack", self._options.collect_stacks)
+        self._set_flag("collect_slices", self._wants_slices)
         self._set_flag("gadget_buffer_is_polled", True)
         self._set_flag("gadget_filter_by_mntns", bool(self._mount_namespaces))
         self._bpf.resize(self._layout.map, self._options.buffer_bytes)
         if self._object.map(_STACK_MAP) is not None:
             self._bpf.resize(_STACK_MAP, self._options.max_stacks)
+
+    @property
+    def _wants_slices(self) -> bool:
+        """Whether slices are asked for, and this gadget has them."""
+        is_asked = self._options.collect_stacks and self._options.unwind != "fp"
+        return is_asked and SliceAssembler.from_object(self._object) is not None
 
     def _set_flag(self, name: str, value: bool) -> None:
         variable = self._object.variable(name)

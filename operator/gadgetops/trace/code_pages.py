@@ -1,0 +1,117 @@
+"""
+What the gadget has to know of processes to tell stacks apart: where they have code, and how much of it.
+
+Kept in the gadget's `.bss`, which is mapped here: a byte for each page, found by a hash, set where some
+process has code; and for each process how many pages of code the reader has seen, so that the gadget can tell
+when it is behind. Nothing is taken back: a word that is taken for code by mistake makes one stack two.
+"""
+
+import os
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gadgetops.bpf.object import Object
+
+_PAGE_BITS: Final = 12
+_HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
+_KNOWN: Final = struct.Struct("<IIQ")
+_CODE_SIZE: Final = re.compile(r"^Vm(?:Exe|Lib):\s+(\d+) kB$", re.MULTILINE)
+_PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
+_TRAMPOLINES: Final = "[uprobes]"
+_ATTEMPTS: Final = 3
+
+
+class CodeMap(NamedTuple):
+    """
+    Where a process has code.
+
+    Attributes:
+        ranges: First address and the one after the last, of each executable mapping.
+        paths: Of the files among them.
+        n_pages: As the kernel counts them.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    paths: frozenset[str]
+    n_pages: int
+
+
+class CodePages:
+    """
+    The gadget's tables of code.
+
+    Args:
+        obj: Says where in `.bss` the tables are.
+        bss: The gadget's `.bss`, writable.
+        has_frame_pointers: Whether the stacks of a process that maps these files need no slices.
+    """
+
+    def __init__(
+        self, obj: Object, bss: memoryview, has_frame_pointers: Callable[[int, frozenset[str]], bool]
+    ) -> None:
+        self._has_frame_pointers = has_frame_pointers
+        self._pages: NDArray[np.uint8] = np.frombuffer(_table(obj, bss, "code_pages"), np.uint8)
+        self._known = _table(obj, bss, "known_processes")
+        self._shift = np.uint64(64 - (len(self._pages).bit_length() - 1))
+
+    def update(self, pid: int) -> bool | None:
+        """
+        Tell the gadget what code process *pid* has now.
+
+        Returns:
+            Whether its stacks need no slices; None if it is gone.
+        """
+        code = code_map(pid)
+        if code is None:
+            return None
+        for start, end in code.ranges:
+            self._add(start, end)
+        has_frame_pointers = self._has_frame_pointers(pid, code.paths)
+        # Last: from now on the gadget relies on the pages.
+        index = pid % (len(self._known) // _KNOWN.size)
+        _KNOWN.pack_into(self._known, index * _KNOWN.size, pid, has_frame_pointers, code.n_pages)
+        return has_frame_pointers
+
+    def _add(self, start: int, end: int) -> None:
+        pages = np.arange(start >> _PAGE_BITS, -(-end >> _PAGE_BITS), dtype=np.uint64)
+        self._pages[pages * _HASH_FACTOR >> self._shift] = 1
+
+
+def code_map(pid: int) -> CodeMap | None:
+    """Return where process *pid* has code; None if it is gone, or does not stop changing it."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        for _ in range(_ATTEMPTS):
+            before = _n_code_pages(folder)
+            lines = (folder / "maps").read_text(errors="surrogateescape").splitlines()
+            if before == _n_code_pages(folder):
+                return _code_map(lines, before)
+    except OSError:
+        pass
+    return None
+
+
+def _n_code_pages(folder: Path) -> int:
+    """Return `exec_vm` of the kernel's mm_struct, which /proc shows in two parts."""
+    sizes = _CODE_SIZE.findall((folder / "status").read_text(errors="replace"))
+    return sum(map(int, sizes)) // _PAGE_KIB
+
+
+def _code_map(lines: list[str], n_pages: int) -> CodeMap:
+    mapped = [line.split(maxsplit=5) for line in lines]
+    code = [fields for fields in mapped if "x" in fields[1] and fields[5:] != [_TRAMPOLINES]]
+    ranges = [tuple(int(each, 16) for each in fields[0].split("-")) for fields in code]
+    paths = frozenset(fields[5] for fields in code if len(fields) == 6 and fields[5].startswith("/"))
+    return CodeMap(tuple((start, end) for start, end in ranges), paths, n_pages)
+
+
+def _table(obj: Object, bss: memoryview, name: str) -> memoryview:
+    variable = obj.variable(name)
+    assert variable is not None, name  # noqa: S101 - they come together with the slices
+    return bss[variable.offset_bytes : variable.offset_bytes + variable.size_bytes]

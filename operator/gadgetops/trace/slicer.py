@@ -1,0 +1,68 @@
+"""
+The reader's side of slices: takes them in, and keeps the gadget's tables of code up to date.
+
+The gadget sends a slice as unsettled where it did not know what is code: that is the sign to tell it.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from gadgetops.bpf.object import Object
+from gadgetops.trace.code_pages import CodePages
+from gadgetops.trace.frame_pointers import need_no_slices
+from gadgetops.trace.slice_stacks import SliceStacks
+from gadgetops.trace.slices import SliceAssembler
+
+_SHARE_OF_TIME: Final = 10
+"""Code that changes all the time, as that of just-in-time compilers, is not looked at more than this part."""
+
+
+class Slicer:
+    """
+    Reads slices and answers.
+
+    Args:
+        obj: The gadget, one that sends slices.
+        bss: Its `.bss`, writable.
+        stacks: Takes the slices.
+        unwind: `dwarf`: of all processes; `auto`: of those with code that has no frame pointers.
+    """
+
+    def __init__(
+        self, obj: Object, bss: memoryview, stacks: SliceStacks, unwind: Literal["auto", "fp", "dwarf"]
+    ) -> None:
+        assembler = SliceAssembler.from_object(obj)
+        assert assembler is not None  # noqa: S101 - the caller has asked
+        self.stacks = stacks
+        self.unwound: dict[int, str] = {}
+        """How each process is unwound, by pid: `fp` or `dwarf`."""
+        self._assembler = assembler
+        self._code = CodePages(obj, bss, need_no_slices if unwind == "auto" else _never)
+        self._not_before_s: dict[int, float] = {}
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """As `SliceStacks.counters`."""
+        return self.stacks.counters
+
+    def take(self, records: Iterable[bytes]) -> None:
+        """Take in *records*, parts of slices."""
+        slices = [*self._assembler.take(records)]
+        self.stacks.take(slices)
+        for pid in {found.pid for found in slices if not found.is_settled}:
+            self._update(pid)
+
+    def _update(self, pid: int) -> None:
+        began_s = time.monotonic()
+        if began_s < self._not_before_s.get(pid, 0):
+            return
+        needs_none = self._code.update(pid)
+        if needs_none is not None:
+            self.unwound[pid] = "fp" if needs_none else "dwarf"
+        ended_s = time.monotonic()
+        self._not_before_s[pid] = ended_s + _SHARE_OF_TIME * (ended_s - began_s)
+
+
+def _never(_pid: int, _paths: frozenset[str]) -> bool:
+    return False
