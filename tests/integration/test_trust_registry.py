@@ -13,9 +13,9 @@ from gadgetops.errors import VerificationError
 from gadgetops.oci.layout import Layout
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry import Access, Repository
-from gadgetops.oci.signing.keys import PrivateKey
+from gadgetops.oci.signing.keys import PrivateKey, PublicKey
 from gadgetops.oci.signing.sealed import Form
-from gadgetops.oci.signing.sign import Others, sign
+from gadgetops.oci.signing.sign import Others, attest, sign
 from gadgetops.oci.signing.verify import verify
 
 MINIMAL = Path(__file__).parents[1] / "data" / "gadgets" / "minimal"
@@ -105,6 +105,30 @@ def test_what_verifies_is_kept_with_all_that_is_attached(
     assert set(found) == {"https://slsa.dev/provenance/v1", "https://cyclonedx.org/bom"}
     assert found["https://cyclonedx.org/bom"]["metadata"]["component"]["version"] == digest
     assert list(scratch.iterdir()) == []
+
+
+def test_what_others_attached_is_not_kept(
+    sides, published: str, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    """Neither an attestation by another key nor anything else that nobody signed."""
+    _, user = sides
+    access = Access(plain_http=frozenset({registry.host}))
+    repository = Repository.open(Reference.parse(published), access)
+    image = repository.resolve("v1")
+    stranger = PrivateKey.generate()
+    theirs = attest(repository, image, stranger, predicate_type="urn:evil", predicate={}, name="x")
+    sign(repository, image, stranger, form=Form.BUNDLE, others=Others.ADD)
+    done = user.remote("pull", published, "--verify", tmp_path / "k.pub")
+    assert done.status == 0, done.err
+    layout = Layout.open(user.store)
+    assert not layout.has(theirs.manifest)
+    with pytest.raises(VerificationError):
+        verify(layout, image, [stranger.public], what="x")
+    assert len(layout.referrers(image.digest)) == 2
+    assert (
+        len(verify(layout, image, [PublicKey.from_pem((tmp_path / "k.pub").read_bytes(), "k")], what="x"))
+        == 1
+    )
 
 
 def test_another_key_leaves_nothing(sides, published: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ gadgetops pull ghcr.io/me/trace_malloc:v1 --verify release.pub
     metavar="KEY",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Keep it only if this public key verifies it, signature and all content; of several, any will do.",
+    help="Keep it, and what is attached, only if this public key verifies it; of several, any will do.",
 )
 @platform_option
 @referrers_option
