@@ -60,7 +60,8 @@ def format_duration(duration_ns: int) -> str:
     """Return *duration_ns* in the largest unit that keeps it at 1 or more, three digits: `"1.50 s"`."""
     value = float(duration_ns)
     for unit, factor in (("ns", 1e3), ("µs", 1e3), ("ms", 1e3), ("s", 60.0), ("min", 60.0)):
-        if abs(value) < factor:
+        # What three digits would round up to the next unit is shown in that one.
+        if abs(value) < min(factor, 999.5):
             return f"{value:.3g} {unit}"
         value /= factor
     return f"{value:.3g} h"

@@ -5,12 +5,14 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from gadgetops.analysis.certainty import certainty_of
+from gadgetops.analysis.certainty import Seen, certainty
 from gadgetops.analysis.filters import MAX_BIGINT, Filters, GroupBy
 from gadgetops.analysis.groups import EVERYTHING, Group, group
-from gadgetops.analysis.pairing import paired
+from gadgetops.analysis.pairing import connected, stored
+from gadgetops.analysis.pairing_step import Extent
 from gadgetops.analysis.stacks_of import stacks_of
 from gadgetops.analysis.texts import rows, text
 from gadgetops.errors import RecordingError
@@ -65,11 +67,13 @@ class Question:
     """One question's connection: the recording's views, and `chosen`, the allocations that are asked
     about."""
 
-    def __init__(self, recording: Recording, connection: "DuckDBPyConnection", filters: Filters) -> None:
-        self.certainty = certainty_of(recording, connection)
+    def __init__(
+        self, recording: Recording, connection: "DuckDBPyConnection", extent: Extent, filters: Filters
+    ) -> None:
+        self.certainty = certainty(recording, Seen(extent.lost, extent.failed_stacks, extent.unseen_releases))
         self.connection = connection
         self.filters = filters
-        self.span = _span(connection)
+        self.span = _span(extent)
         self.groups: Mapping[int, Group] = {0: EVERYTHING}
 
     def group(self, group_by: GroupBy | None, *, calls: str = "allocations") -> None:
@@ -91,8 +95,9 @@ class Question:
         self._create("view", "changes", text("changes"))
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of the text *name*."""
-        return rows(self.connection, name, **parameters)
+        """Return the rows of the text *name*; sums of any size as `int`."""
+        found = rows(self.connection, name, **parameters)
+        return [tuple(int(value) if isinstance(value, Decimal) else value for value in row) for row in found]
 
     def _create(self, kind: str, name: str, query: str) -> None:
         self.connection.execute(f"create or replace temp {kind} {name} as {query}")
@@ -130,8 +135,8 @@ def asked(
     Raises:
         RecordingError: A query failed, as for want of space to spill to.
     """
-    with paired(recording) as connection:
-        question = Question(recording, connection, filters)
+    with stored(recording) as (store, state), connected(recording, store, state) as connection:
+        question = Question(recording, connection, state.extent, filters)
         question.group(group_by, calls=calls)
         yield question
 
@@ -143,13 +148,12 @@ def span_of(recording: Recording) -> Span:
     Raises:
         RecordingError: A query failed.
     """
-    with recording.connect() as connection:
-        return _span(connection)
+    with stored(recording) as (_, state):
+        return _span(state.extent)
 
 
-def _span(connection: "DuckDBPyConnection") -> Span:
-    [(first_ns, last_ns)] = rows(connection, "span")
-    return Span(int(first_ns or 0), int(last_ns or 0))
+def _span(extent: Extent) -> Span:
+    return Span(extent.last_ns if extent.first_ns is None else extent.first_ns, extent.last_ns)
 
 
 def _bounds(filters: Filters, span: Span) -> str:

@@ -20,7 +20,7 @@ class SizeBucket:
         min_bytes: Smallest size of the bucket: 0, 1, 2, 4, 8, …
         max_bytes: Largest one: 0, 1, 3, 7, 15, …
         allocated: All allocations of such a size.
-        live: Those not released at the end.
+        live: Those that the program never released.
     """
 
     group: Group

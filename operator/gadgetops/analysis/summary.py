@@ -21,7 +21,7 @@ class Summary:
         duration_ns: From the first to the last event of the recording.
         event_count: Events of the recording.
         allocated: All allocations.
-        live: Those not released at the end.
+        live: Those that the program never released, as for `leaks`.
         peak: What was live when most bytes were.
         peak_at_ns: When that was, since the first event; None if nothing was allocated.
         temporary: Released by their thread with at most one other allocation in between.

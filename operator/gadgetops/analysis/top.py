@@ -21,6 +21,9 @@ MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 """What is counted: bytes allocated, allocations, bytes live at the end, temporary allocations, bytes at the
 peak."""
 
+_STORED: Final = frozenset({"stack", "function", "module"})
+"""What groups can be answered from the sums by stack that pairing keeps; with filters none can."""
+
 COUNTED: Final = frozenset({"calls", "temporary"})
 """The measures that count allocations; the others count bytes."""
 
@@ -33,7 +36,7 @@ class Totals:
     Args:
         group: The group.
         allocated: All of them.
-        live: Those not released at the end; of a mapping released in part, the rest.
+        live: Those that the program never released; of a mapping released in part, the rest.
     """
 
     group: Group
@@ -99,10 +102,12 @@ def totals(
     Raises:
         RecordingError: The question could not be answered.
     """
-    with asked(recording, filters, group_by) as question:
+    is_stored = filters.is_empty and group_by in _STORED
+    calls, answer = ("stored_sums", "by_stored_group") if is_stored else ("allocations", "by_group")
+    with asked(recording, filters, group_by, calls=calls) as question:
         found = [
             Totals(question.groups[group_id], Amount(*row[:2]), Amount(*row[2:]))
-            for group_id, *row in question.rows("by_group")
+            for group_id, *row in question.rows(answer)
         ]
     return question.certainty, tuple(sorted(found, key=_size_rank))
 

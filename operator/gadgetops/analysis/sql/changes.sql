@@ -7,18 +7,13 @@ from chosen
 union all
 
 select
-    chosen.group_id,
-    chosen.released_ns as timestamp_ns,
-    coalesce(chosen.released_seq, cast(9223372036854775807 as bigint)) as seq,
-    coalesce(parts.released_bytes, 0) - chosen.size_bytes as change_bytes,
+    group_id,
+    released_ns as timestamp_ns,
+    coalesce(released_seq, cast(9223372036854775807 as bigint)) as seq,
+    parts_bytes - size_bytes as change_bytes,
     cast(-1 as bigint) as change_count
 from chosen
-left join (
-    select partial_releases.allocation_seq, cast(sum(partial_releases.released_bytes) as bigint) as released_bytes
-    from partial_releases
-    group by partial_releases.allocation_seq
-) as parts on parts.allocation_seq = chosen.seq
-where chosen.released_ns is not null
+where released_ns is not null
 
 union all
 

@@ -4,7 +4,7 @@ select
     faulty_calls.operation,
     stack_groups.group_id + thread_groups.group_id as group_id,
     count(*) as fault_count,
-    cast(coalesce(sum(faulty_calls.size_bytes), 0) as bigint) as fault_bytes,
+    cast(coalesce(sum(faulty_calls.size_bytes), 0) as decimal(38, 0)) as fault_bytes,
     min(faulty_calls.timestamp_ns) as first_ns
 from faulty_calls
 inner join stack_groups on stack_groups.stack_id = faulty_calls.stack_id

@@ -1,4 +1,5 @@
--- Every allocation, with the group it belongs to and whether the filters chose it.
+-- Every allocation, with the group it belongs to, whether the filters chose it, what was released of it in parts, and
+-- whether it is left: live at the end, or gone with the exit of its process, but never released by the program.
 -- `stack_groups` and `thread_groups` say both for stacks and threads: one of the two has the group, the other 0.
 select
     allocations.seq,
@@ -11,7 +12,8 @@ select
     allocations.released_ns,
     allocations.released_tid,
     allocations.released_operation,
-    coalesce(allocations.released_bytes, 0) as released_bytes,
+    coalesce(parts.parts_bytes, 0) as parts_bytes,
+    coalesce(allocations.released_operation, 'exit') = 'exit' as is_left,
     stack_groups.group_id + thread_groups.group_id as group_id,
     stack_groups.is_chosen
         and thread_groups.is_chosen
@@ -22,4 +24,9 @@ select
 from allocations
 inner join stack_groups on stack_groups.stack_id = allocations.stack_id
 inner join thread_groups on thread_groups.pid = allocations.pid and thread_groups.tid = allocations.tid
+left join (
+    select allocation_seq, cast(sum(released_bytes) as bigint) as parts_bytes
+    from partial_releases
+    group by allocation_seq
+) as parts on parts.allocation_seq = allocations.seq
 cross join bounds

@@ -3,7 +3,7 @@ select
     changes.group_id,
     moment.timestamp_ns,
     moment.seq,
-    cast(sum(changes.change_bytes) as bigint) as live_bytes,
+    cast(sum(changes.change_bytes) as decimal(38, 0)) as live_bytes,
     cast(sum(changes.change_count) as bigint) as live_count
 from changes
 cross join (

@@ -3,16 +3,16 @@
 select
     group_id,
     digits,
-    cast(sum(size_bytes) as bigint) as allocated_bytes,
+    cast(sum(size_bytes) as decimal(38, 0)) as allocated_bytes,
     count(*) as allocated_count,
-    cast(sum(case when released_ns is null then size_bytes - released_bytes else 0 end) as bigint) as live_bytes,
-    cast(sum(case when released_ns is null then 1 else 0 end) as bigint) as live_count
+    cast(sum(case when is_left then size_bytes - parts_bytes else 0 end) as decimal(38, 0)) as live_bytes,
+    cast(sum(case when is_left then 1 else 0 end) as bigint) as live_count
 from (
     select
         group_id,
         size_bytes,
-        released_ns,
-        released_bytes,
+        parts_bytes,
+        is_left,
         case when size_bytes = 0 then 0 else length(bin(size_bytes)) end as digits
     from chosen
 ) as sized

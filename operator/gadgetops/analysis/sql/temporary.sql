@@ -3,9 +3,9 @@
 -- others, chosen or not.
 select
     group_id,
-    cast(sum(size_bytes) as bigint) as allocated_bytes,
+    cast(sum(size_bytes) as decimal(38, 0)) as allocated_bytes,
     count(*) as allocated_count,
-    cast(sum(case when is_temporary then size_bytes else 0 end) as bigint) as temporary_bytes,
+    cast(sum(case when is_temporary then size_bytes else 0 end) as decimal(38, 0)) as temporary_bytes,
     cast(sum(case when is_temporary then 1 else 0 end) as bigint) as temporary_count
 from (
     select
