@@ -27,6 +27,7 @@ from gadgetops.oci.layout import Layout
 from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry import Repository
+from gadgetops.oci.registry_http import Transport
 from gadgetops.oci.transfer import Copied, copy_image, open_goal, open_origin
 
 SECRET = "open-sesame"
@@ -372,6 +373,24 @@ class TestElsewhere:
         repository.fetch(blob(faulty, b"layer"))
         assert all("Authorization" not in request.headers for request in faulty.requests)
 
+    def test_an_address_that_is_not_encrypted(self) -> None:
+        """From HTTPS nothing leads to HTTP: neither content nor the way to a token."""
+        transport = Transport("a.b", Access())
+        with pytest.raises(RegistryError, match="not encrypted"):
+            transport.resolve_url("https://a.b/v2/x", "http://a.b/storage?secret")
+        assert transport.resolve_url("https://a.b/v2/x", "/y") == "https://a.b/y"
+        with pytest.raises(RegistryError, match="token service that is not encrypted"):
+            transport._ask_token_service("GET", "http://a.b/token", params=[], authorization="Basic x")
+
+    def test_secrets_of_an_address_are_not_in_errors(self, faulty: Misbehaving, gadgetops: Gadgetops) -> None:
+        """With -v neither, where all of the causes are shown."""
+        faulty.always(
+            "GET", "/tags", Reply(307, headers={"Location": "http://127.0.0.1:1/list?signature=secret"})
+        )
+        result = gadgetops("list", "-v", "--remote", f"{faulty.host}/x", "--plain-http", faulty.host)
+        assert result.status == 1 and "nobody listens there" in result.err and "Traceback" in result.err
+        assert "secret" not in result.err
+
     def test_secrets_are_not_in_errors(self, faulty: Misbehaving, repository: Repository) -> None:
         """Neither of the address, nor of what was sent to prove who we are."""
         faulty.on("GET", "/blobs/", Reply(401, headers=BASIC))
@@ -442,6 +461,17 @@ class TestReferrers:
         repository._put_manifest = interfere  # type: ignore[method-assign]
         repository.publish({}, [first])
         assert {each.digest for each in repository.referrers(image.digest)} == {first.digest, second.digest}
+
+
+def test_one_connection_carries_many_requests(faulty: Misbehaving, repository: Repository) -> None:
+    """Also after answers that nobody reads: HEAD, 401, redirects, what is not found."""
+    descriptor = blob(faulty, b"layer")
+    faulty.on("HEAD", "/blobs/", Reply(401, headers=BASIC))
+    faulty.on("GET", "/blobs/", Reply(307, headers={"Location": f"/v2/y/blobs/{descriptor.digest}"}))
+    for _ in range(3):
+        assert repository.has(descriptor) and repository.find("nothing") is None
+        assert repository.fetch(descriptor) == b"layer"
+    assert len(faulty.requests) > 9 and len(faulty.connections) == 1
 
 
 def test_nothing_is_tagged_before_all_is_there(faulty: Misbehaving, layout: Layout) -> None:

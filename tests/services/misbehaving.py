@@ -58,6 +58,7 @@ class Misbehaving:
         manifests: Media type and content by digest.
         tags: Digest by tag.
         requests: What was asked, in order.
+        connections: The ports that it was asked from.
         has_referrers_api: Whether it lists referrers, and says so when one is pushed.
         tags_per_page: How many tags one page has at most.
     """
@@ -68,6 +69,7 @@ class Misbehaving:
         self.tags: dict[str, str] = {}
         self.uploads: dict[str, bytearray] = {}
         self.requests: list[Request] = []
+        self.connections: set[int] = set()
         self.has_referrers_api = False
         self.tags_per_page = 1000
         self._rules: list[_Rule] = []
@@ -127,6 +129,7 @@ class Misbehaving:
             body = handler.rfile.read(size)
             request = Request(handler.command, handler.path, dict(handler.headers), len(body))
             with self._lock:
+                self.connections.add(handler.client_address[1])
                 self.requests.append(request)
                 reply = self._ruled(request) or self._right(request, body)
             self._send(handler, reply)

@@ -12,9 +12,11 @@ from gadgetops.errors import (
     InvalidReference,
     MetadataError,
     ObjectError,
+    RegistryError,
     SizeMismatch,
     StorageError,
     ToolError,
+    Unauthorized,
 )
 
 SENTENCES = [
@@ -28,6 +30,10 @@ SENTENCES = [
      "gadget.yaml: params.ebpf: expected a mapping, got str"),
     (ToolError(["clang", "-c"], status=1, output="a\nb\n"), "clang: exit status 1\n  a\n  b"),
     (ToolError(["clang"], status=None, hint="install it"), "clang: not found on PATH\ninstall it"),
+    (RegistryError("GET", "https://a.b/v2/", "no such tag", status=404, codes=["MANIFEST_UNKNOWN"]),
+     "GET https://a.b/v2/: status 404: MANIFEST_UNKNOWN: no such tag"),
+    (Unauthorized("GET", "https://a.b/v2/", "no credentials", status=401, hint="log in"),
+     "GET https://a.b/v2/: status 401: no credentials\nlog in"),
     (DriftError(Path("D.md"), ["flowchart"], diff="", changes=[]),
      "D.md: out of date: flowchart\nrun `gadgetops docs` to rewrite it"),
 ]  # fmt: skip

@@ -89,7 +89,9 @@ class Repository:
             RegistryError: The registry could not be asked.
         """
         name = _tag_or_digest(reference)
-        found = self._resolve_by_head(name) or self._resolve_by_get(name)
+        url = self._manifest_url(name)
+        answer = self._transport.request("HEAD", url, headers=_ACCEPT, allow=_NOT_FOUND)
+        found = None if answer.status == 404 else _described(answer) or self._resolve_by_get(name)
         if found is None:
             hint = f"`gadgetops list --remote {self.name}` shows its tags"
             raise NotFound(name, where=self.name, hint=hint)
@@ -279,16 +281,6 @@ class Repository:
                     found.setdefault(manifest.subject.digest, []).append(referrer)
         return found
 
-    def _resolve_by_head(self, name: str) -> Descriptor | None:
-        """Return what the headers say that *name* stands for, None if they say too little."""
-        url = self._manifest_url(name)
-        answer = self._transport.request("HEAD", url, headers=_ACCEPT, allow=_NOT_FOUND)
-        digest = answer.headers.get("Docker-Content-Digest", "")
-        size = answer.headers.get("Content-Length", "")
-        if answer.status == 404 or not is_digest(digest) or not (size.isascii() and size.isdigit()):
-            return None
-        return Descriptor(media_type=_media_type(answer), digest=digest, size_bytes=int(size[:19]))
-
     def _resolve_by_get(self, name: str) -> Descriptor | None:
         answer = self._get_manifest(name)
         if answer is None:
@@ -344,7 +336,7 @@ class Repository:
             cuts_in_a_row = 0 if offset > before else cuts_in_a_row + 1
             if cuts_in_a_row == self._transport.patience.attempts:
                 break
-        raise error_of_failure("GET", url, failure, self._transport.host) from failure
+        raise error_of_failure("GET", url, failure, self._transport.host) from None
 
     def _blob_from(self, url: str, offset: int, descriptor: Descriptor) -> Iterator[bytes]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
@@ -411,6 +403,15 @@ def _tag_or_digest(reference: Reference | str) -> str:
     if isinstance(reference, Reference):
         return reference.digest or reference.tag or ""
     return reference
+
+
+def _described(answer: Answer) -> Descriptor | None:
+    """Return what the headers of *answer* describe, None if they say too little."""
+    digest = answer.headers.get("Docker-Content-Digest", "")
+    size = answer.headers.get("Content-Length", "")
+    if not is_digest(digest) or not (size.isascii() and size.isdigit()):
+        return None
+    return Descriptor(media_type=_media_type(answer), digest=digest, size_bytes=int(size[:19]))
 
 
 def _media_type(answer: Answer) -> str:

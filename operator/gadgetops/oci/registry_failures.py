@@ -1,5 +1,6 @@
 """What went wrong with a request, in words: what the registry said, or why it could not be asked."""
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from gadgetops.oci.content import parse_object
 MAX_SHOWN_LENGTH: Final = 300
 """No more characters of a registry's text, or of a URL, are shown."""
 
+_QUERY = re.compile(r"\?\S*")
 _Explanation = tuple[str, str | None]
 
 
@@ -120,7 +122,8 @@ def _explain(failure: Exception, host: str) -> _Explanation:
         for kind, explain in _EXPLANATIONS:
             if isinstance(cause, kind):
                 return explain(cause, host)
-    return f"the connection was cut: {one_line(_causes(failure)[-1])}", "try again"
+    reason = _QUERY.sub("", one_line(_causes(failure)[-1]))
+    return f"the connection was cut: {reason}", "try again"
 
 
 def _explain_certificate(cause: BaseException, _host: str) -> _Explanation:

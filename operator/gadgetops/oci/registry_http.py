@@ -120,7 +120,7 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         def ask() -> Answer:
             with self._send(method, url, action=action, data=data, headers=headers) as response:
                 self._raise_for_status(response, allow)
-                body = b"" if method == "HEAD" else _read(response, limit_bytes)
+                body = _read(response, limit_bytes)
                 return Answer(response.status_code, response.headers, body, response.url)
 
         return self._patiently(method, url, ask, attempts)
@@ -148,9 +148,12 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         json: Any = None,
         stream: bool = False,
     ) -> requests.Response:
-        """Make a request for the methods that oras defines; status 404 is an answer."""
-        del json, stream
-        return self._stream(method, url, headers=headers or {}, allow=frozenset({404}), data=data)
+        """Make a request for the methods that oras defines, of which none needs a body; 404 is an answer."""
+        del json
+        response = self._stream(method, url, headers=headers or {}, allow=frozenset({404}), data=data)
+        if not stream:
+            _discard(response)
+        return response
 
     def _stream(
         self, method: str, url: str, *, headers: Mapping[str, str], allow: frozenset[int], data: Body = None
@@ -189,7 +192,8 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
             except (requests.RequestException, urllib3.exceptions.HTTPError) as failure:
                 wait_s = None
                 if is_hopeless(failure) or attempt == attempts:
-                    raise error_of_failure(method, url, failure, self.host) from failure
+                    # Not "from": what requests says has the whole address, with its secrets.
+                    raise error_of_failure(method, url, failure, self.host) from None
             backoff_s = patience.first_wait_s * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
             time.sleep(backoff_s if wait_s is None else wait_s)
         raise AssertionError("the last attempt returns or raises")
@@ -211,7 +215,7 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
             if response.status_code != 401 or not self._is_ours(response.url):
                 break
             challenge = response.headers.get("WWW-Authenticate", "")
-            response.close()
+            _discard(response)
             self._authenticator.answer(action, proof, challenge, method=method, url=shown(url))
         return response
 
@@ -228,7 +232,7 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response
-            response.close()
+            _discard(response)
             url = self.resolve_url(url, location)
         raise RegistryError(method, shown(url), f"more than {MAX_REDIRECTS} redirects")
 
@@ -329,6 +333,12 @@ def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def pieces(response: requests.Response) -> Iterator[bytes]:
     """Yield the body of *response* piece by piece, exactly the bytes sent."""
     yield from response.raw.stream(CHUNK_BYTES, decode_content=False)
+
+
+def _discard(response: requests.Response) -> None:
+    """Read what is left of *response*, if it is little, so that its connection can be used again."""
+    _read_some(response, MAX_ERROR_BYTES)
+    response.close()
 
 
 def _read(response: requests.Response, limit_bytes: int) -> bytes:
