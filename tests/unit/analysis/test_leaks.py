@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from gadgetops.analysis.certainty import Bounds
@@ -235,6 +237,8 @@ def test_json_is_as_documented(gadgetops: Callable[..., Any], write_recording: W
         "at_least_bytes": 5,
         "at_least_count": 1,
     }
+    schema = resources.files("gadgetops.analysis") / "schema/leaks.schema.json"
+    jsonschema.validate(document, json.loads(schema.read_text()))
     [leak] = document["leaks"]
     assert (leak["bytes"], leak["count"], leak["no_stack"]) == (5, 1, None)
     assert leak["stack"][0] == {

@@ -90,7 +90,7 @@ def test_damage_that_only_a_query_finds_is_repaired_by_the_next_question(write_r
 
 
 def test_a_folder_that_cannot_be_written_is_no_obstacle(write_recording: Write) -> None:
-    """Pairs then last as long as the question. Root may write anywhere, so a file stands in the folder's place."""
+    """Pairs then last as long as the question. Root may write anywhere, so a file stands in its place."""
     path = write_recording(EVENTS)
     (path / "pairs").write_text("in the way")
     assert leaks_in(path).live.count == 2
