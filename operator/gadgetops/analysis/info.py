@@ -51,22 +51,31 @@ _CUT_STACKS: Final = """
     select path, count(*) as n_stacks
     from (
         select
-            coalesce(modules.path, 'unknown code') as path,
-            list(frames.function) as functions
+            stack_id,
+            coalesce(max_by(path, depth) filter (where path is not null), 'unknown code') as path,
+            max_by(path, depth) as last_path,
+            max_by(functions, depth) as last_functions
         from (
-            select stack_id, frame_ids[-1] as frame_id
-            from stacks
-            where len(frame_ids) not in (0, $depth, $depth + 1)
-        ) as last_frames
-        left join frames using (frame_id)
-        left join modules using (module_id)
-        group by stack_id, modules.path
+            select stack_id, depth, path, functions
+            from (
+                select stack_id, unnest(frame_ids) as frame_id, unnest(range(1, len(frame_ids) + 1)) as depth
+                from stacks
+                where len(frame_ids) not in (0, $depth, $depth + 1)
+            ) as calls
+            left join (
+                select frame_id, any_value(modules.path) as path, list(function) as functions
+                from frames left join modules using (module_id)
+                group by frame_id
+            ) as places using (frame_id)
+        ) as located
+        group by stack_id
     ) as ends
-    where not list_has_any(functions, $roots)
-        and not regexp_matches(path, '/(libc[.-]|ld-|libc\\.musl|libpthread)[^/]*$')
+    where not coalesce(list_has_any(last_functions, $roots), false)
+        and not coalesce(regexp_matches(last_path, '/(libc[.-]|ld-|libc\\.musl|libpthread)[^/]*$'), false)
     group by path
     order by n_stacks desc, path
 """
+"""A walk that goes astray often finds one more address, in no file: the last file is the one to blame."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from gadgetops.units import format_bytes, format_duration, plural
 
 _LABEL_WIDTH: Final = 12
 _SHOWN_MODULES: Final = 10
-_FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer, or record with --stacks dwarf"
+_FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer"
 
 
 def info_as_text(info: Info) -> str:
@@ -84,6 +84,9 @@ def _place(place: object) -> str:
     """Return where a program is attached, and why there, in words."""
     if isinstance(place, list):
         return "; ".join(map(_place, place))
+    if isinstance(place, dict) and {"path", "function", "offset", "instruction", "reason"} <= place.keys():
+        where = f"{place['path']}: {place['function']}+{place['offset']}, `{place['instruction']}`"
+        return f"{where}: {place['reason']}"
     if isinstance(place, dict):
         return ", ".join(f"{name} {value}" for name, value in place.items() if value is not None)
     return str(place)

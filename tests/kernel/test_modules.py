@@ -1,0 +1,90 @@
+"""Mappings and lives of processes, as the kernel reports them."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from gadgetops.recording.schema import ProcessRow
+from gadgetops.trace import modules
+from gadgetops.trace.modules import ModuleTracker
+
+pytestmark = pytest.mark.kernel
+
+
+def lives(rows: list[ProcessRow], *, without: int) -> dict[int, list[str]]:
+    """Return what befell each process but one, in order."""
+    found: dict[int, list[str]] = {}
+    for row in rows:
+        if row.pid != without:
+            found.setdefault(row.pid, []).append(row.event)
+    return found
+
+
+def test_every_one_of_many_short_processes_is_followed_to_its_end() -> None:
+    """Whichever CPU reports what first: none lacks its fork, its exec, or its exit."""
+    with ModuleTracker() as tracker:
+        tracker.follow(os.getpid())
+        for _ in range(100):
+            subprocess.run(["true"], check=True)
+            tracker.read()
+        tracker.read()
+        rows, lost = tracker.take_processes(), tracker.lost
+    found = lives(rows, without=os.getpid())
+    assert lost == 0
+    assert len(found) == 100
+    assert {tuple(life) for life in found.values()} == {("fork", "exec", "exit")}
+    assert [row.timestamp_ns for row in rows] == sorted(row.timestamp_ns for row in rows)
+
+
+def test_a_thread_that_ends_is_no_process_that_ends() -> None:
+    """Also when it is the first one: the process ends with its last."""
+    script = """if True:
+        import ctypes, os, threading, time
+        thread = threading.Thread(target=lambda: (time.sleep(0.2), os._exit(0)))
+        thread.start()
+        ctypes.CDLL(None).syscall(60, 0)
+    """
+    with ModuleTracker() as tracker:
+        tracker.follow(os.getpid())
+        for _ in range(5):
+            thread = threading.Thread(target=lambda: None)
+            thread.start()
+            thread.join()
+        before = subprocess.Popen([sys.executable, "-c", script])
+        assert before.wait() == 0
+        tracker.read()
+        rows = tracker.take_processes()
+    assert [row.event for row in rows if row.pid == os.getpid()] == ["start"]
+    assert lives(rows, without=os.getpid())[before.pid] == ["fork", "exec", "exit"]
+
+
+def test_records_that_the_kernel_drops_are_counted_and_nobody_lives_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process whose end was not reported has ended all the same."""
+    monkeypatch.setattr(modules, "_DATA_PAGES", 1)
+    with ModuleTracker() as tracker:
+        tracker.follow(os.getpid())
+        for _ in range(60):
+            subprocess.run(["true"], check=True)
+        tracker.read()
+        subprocess.run(["true"], check=True)
+        tracker.read()
+        rows, lost = tracker.take_processes(), tracker.lost
+        alive = tracker.spaces.keys() - {os.getpid()}
+    assert lost > 0
+    assert not alive
+    assert all(life[-1] == "exit" for life in lives(rows, without=os.getpid()).values())
+
+
+def test_a_process_that_nobody_announced_is_followed_when_it_is_asked_for() -> None:
+    """As with events of the whole machine; one that is gone has no mappings."""
+    with subprocess.Popen(["sleep", "30"]) as sleeper, ModuleTracker() as tracker:
+        paths = tracker.space(sleeper.pid).paths()
+        gone = tracker.space(2**22 + 1).paths()
+        sleeper.kill()
+    assert any("libc" in path for path in paths)
+    assert not gone
