@@ -40,7 +40,7 @@ def filling_cache() -> Iterator[Change]:
     """Yield a cache that finds ever more of what it is asked for."""
     choose, known = random.Random(1), set()
     for slot in range(SLOTS):
-        for key in [choose.randint(1, 300) for _ in range(40)]:
+        for key in [choose.randint(1, 1000) for _ in range(80)]:
             if key not in known:
                 known.add(key)
                 yield slot, 100, SLOTS
