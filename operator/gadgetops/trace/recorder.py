@@ -144,12 +144,19 @@ class _Run:
             self._target.start()
             end = self._follow()
             self._drain()
-        except GadgetOpsError as error:
-            self._session.detach()
-            with contextlib.suppress(GadgetOpsError):
-                self._close("failed")
-            raise _with_hint(error, self._writer.path) from error
-        self._close(end)
+            self._close(end)
+        except StorageError as error:
+            self._close_failed()
+            hint = f"what was written before can be read in {self._writer.path}"
+            raise StorageError(error.path, error.reason, hint=hint) from error
+        except GadgetOpsError:
+            self._close_failed()
+            raise
+
+    def _close_failed(self) -> None:
+        self._session.detach()
+        with contextlib.suppress(GadgetOpsError):
+            self._close("failed")
 
     def _close(self, end: str) -> None:
         self._session.close(self._writer, self._tracker, end=end, is_hurried=lambda: self._ends.is_hurried)
@@ -213,12 +220,6 @@ class _Ends:
             return False
         self._measure_at = time.monotonic() + _MEASURE_S
         return size_bytes(self._output) + n_open_events * _BYTES_PER_EVENT >= self._limits.max_bytes
-
-
-def _with_hint(error: GadgetOpsError, path: Path) -> GadgetOpsError:
-    if isinstance(error, StorageError):
-        return StorageError(error.path, error.reason, hint=f"what was written before can be read in {path}")
-    return error
 
 
 def size_bytes(folder: Path) -> int:
