@@ -41,8 +41,8 @@ def _eighths(value: int, highest: int, height: int) -> int:
 
 def _lines(timeline: Timeline, group_by: GroupBy | None, limit: int) -> Iterator[str]:
     live, width_ns = timeline.total.live_bytes, timeline.width_ns
-    ended = f"{format_bytes(live[-1])} live at the end of {format_duration(width_ns * len(live))}"
-    yield from head(timeline.certainty, f"{ended}; each column is {format_duration(width_ns)}")
+    sizes = f"up to {format_bytes(max(0, *live))} live, {format_bytes(live[-1])} at the end"
+    yield from head(timeline.certainty, f"{sizes}; each column is {format_duration(width_ns)}")
     yield ""
     yield from _chart(timeline)
     yield ""
