@@ -1,7 +1,10 @@
 """`pull --verify` and `push --attest` with a registry: what is proven is kept, all else leaves no trace."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from gadgetops.oci.signing.sign import Others, attest, sign
 from gadgetops.oci.signing.verify import verify
 
 MINIMAL = Path(__file__).parents[1] / "data" / "gadgets" / "minimal"
+EPOCH = "1700000000"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ class Side:
         """Call the command line."""
         self._patch.setenv("GADGETOPS_STORE", str(self.store))
         self._patch.setenv("GADGETOPS_KEY_PASSWORD", "sesame")
-        self._patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        self._patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
         return self._call(*arguments)
 
     def ok(self, *arguments: object) -> str:
@@ -64,17 +68,40 @@ def sides(tmp_path: Path, gadgetops, registry: RunningRegistry, monkeypatch) -> 
     return made[0], made[1]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a gadget, two pairs of keys, and a store where its image is, signed and attested."""
+    folder = tmp_path_factory.mktemp("prepared")
+    shutil.copytree(MINIMAL, folder / "gadget")
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "GADGETOPS_STORE": str(folder / "store"),
+        "GADGETOPS_KEY_PASSWORD": "sesame",
+        "SOURCE_DATE_EPOCH": EPOCH,
+    }
+    for arguments in (
+        "keygen -o k",
+        "keygen -o other",
+        "build gadget --tag prepared --arch amd64",
+        "sign prepared --key k.key --attest gadget",
+    ):
+        command = [sys.executable, "-m", "gadgetops", *arguments.split()]
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def published(sides, registry: RunningRegistry, tmp_path: Path, request) -> str:
-    """The name of a signed and attested image in the registry, in a repository of this test's own."""
+def published(sides, prepared: Path, registry: RunningRegistry, tmp_path: Path, request) -> str:
+    """The name of that image in the registry, in a repository of this test's own; all else in `tmp_path`."""
     publisher, _ = sides
     name = f"{registry.host}/{request.node.name.partition('[')[0]}:v1"
-    shutil.copytree(MINIMAL, tmp_path / "gadget")
-    publisher.ok("keygen", "-o", tmp_path / "k")
-    publisher.ok("keygen", "-o", tmp_path / "other")
-    publisher.ok("build", tmp_path / "gadget", "--tag", name, "--arch", "amd64")
-    publisher.ok("sign", name, "--key", tmp_path / "k.key")
-    done = publisher.remote("push", name, "--attest", tmp_path / "gadget", "--key", tmp_path / "k.key")
+    shutil.copytree(prepared / "gadget", tmp_path / "gadget")
+    shutil.copytree(prepared / "store", publisher.store)
+    for key in prepared.glob("*.[kp]*"):
+        shutil.copy(key, tmp_path)
+    publisher.ok("tag", "prepared", name)
+    done = publisher.remote("push", name)
     assert done.status == 0, done.err
     return name
 
@@ -188,12 +215,14 @@ def _digests(layout: Layout, image: str) -> dict[str, str]:
     }
 
 
-def test_pushing_attestations_again_sends_nothing(sides, published: str, tmp_path: Path) -> None:
-    """They are the same bytes each time."""
+def test_attestations_are_pushed_once(sides, published: str, tmp_path: Path) -> None:
+    """They are the same bytes each time, for the same name."""
     publisher, _ = sides
-    again = publisher.remote("push", published, "--attest", tmp_path / "gadget", "--key", tmp_path / "k.key")
-    assert again.status == 0
-    assert again.err.count("attested before: ") == 2
+    options = ("--attest", tmp_path / "gadget", "--key", tmp_path / "k.key")
+    first = publisher.remote("push", published, *options)
+    assert (first.status, first.err.count("attested: ")) == (0, 2), first.err
+    again = publisher.remote("push", published, *options)
+    assert (again.status, again.err.count("attested before: ")) == (0, 2)
     assert "copied 0 blobs" in again.err
 
 

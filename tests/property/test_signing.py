@@ -17,6 +17,7 @@ from gadgetops.oci.signing.sign import sign
 from gadgetops.oci.signing.verify import verify, verify_attestations
 
 KEY = PrivateKey.generate()
+RELAXED = settings(deadline=None)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -47,6 +48,7 @@ def verifies(memory: Memory, image: Any) -> bool:
 class TestAlteredContent:
     """Law: bytes changed in place, anywhere, never verify."""
 
+    @RELAXED
     @given(form=st.sampled_from(Form), data=st.data())
     def test_a_flipped_byte(self, form: Form, data: st.DataObject) -> None:
         """Whichever blob it is in, the signature's own config, which nobody reads, excepted."""
@@ -58,6 +60,7 @@ class TestAlteredContent:
         damaged.blobs[digest] = bytes(content)
         assert verifies(damaged, image) is (digest == self._config(memory, form))
 
+    @RELAXED
     @given(form=st.sampled_from(Form), content=st.binary(max_size=200), data=st.data())
     def test_other_bytes(self, form: Form, content: bytes, data: st.DataObject) -> None:
         """The same for content replaced as a whole."""
@@ -77,6 +80,7 @@ class TestAlteredContent:
 class TestArbitraryAttachments:
     """Law: whatever is attached, with digests that fit, only what the key signed verifies."""
 
+    @RELAXED
     @given(content=st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()))
     def test_arbitrary_manifests(self, content: bytes) -> None:
         """By tag, in the index of referrers, and as a referrer."""
@@ -88,6 +92,7 @@ class TestArbitraryAttachments:
         memory.listed = [replace(entry, artifact_type=MEDIA_TYPE_BUNDLE)]
         assert not verifies(memory, image)
 
+    @RELAXED
     @given(
         form=st.sampled_from(Form),
         content=st.binary(max_size=300) | JSON.map(lambda v: json.dumps(v).encode()),
@@ -96,11 +101,13 @@ class TestArbitraryAttachments:
         """Under a manifest that is right."""
         self._refused_with(form, content, {})
 
+    @RELAXED
     @given(form=st.sampled_from(Form), annotation=st.text(max_size=100))
     def test_arbitrary_signatures(self, form: Form, annotation: str) -> None:
         """Beside a payload that is right."""
         self._refused_with(form, None, {"dev.cosignproject.cosign/signature": annotation})
 
+    @RELAXED
     @given(path=st.sampled_from(["dsseEnvelope", "payload", "payloadType", "signatures", "sig"]), value=JSON)
     def test_arbitrary_members_of_a_bundle(self, path: str, value: Any) -> None:
         """One member of a bundle that is right otherwise."""
@@ -113,6 +120,7 @@ class TestArbitraryAttachments:
             place[path] = value
             self._refused_with(Form.BUNDLE, json.dumps(document).encode(), {})
 
+    @RELAXED
     @given(payload=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
     def test_arbitrary_statements_that_the_key_signed(self, payload: bytes) -> None:
         """What is signed but says nothing of the image verifies nothing."""
@@ -150,6 +158,7 @@ class TestArbitraryAttachments:
 class TestArbitraryKeys:
     """Law: a key file holds a key or is refused with `KeyFileError`."""
 
+    @RELAXED
     @given(data=st.binary(max_size=300))
     def test_arbitrary_bytes(self, data: bytes) -> None:
         """As either half."""
@@ -160,8 +169,8 @@ class TestArbitraryKeys:
                 continue
             raise AssertionError("read")
 
+    @RELAXED
     @given(document=JSON | st.fixed_dictionaries({"kdf": JSON, "cipher": JSON, "ciphertext": JSON}))
-    @settings(max_examples=200)
     def test_arbitrary_documents_in_the_encrypted_form(self, document: Any) -> None:
         """JSON of any shape where cosign's stands."""
         body = base64.b64encode(json.dumps(document).encode())
