@@ -31,7 +31,7 @@ VERBS: Final = {
     "import-image": "Read images from a tar file.",
     "push": "Send an image of the store to a registry.",
     "pull": "Fetch an image of a registry into the store.",
-    "copy": "Copy an image between registries, the store, folders and tar files.",
+    "copy": "Copy an image from any place to any other.",
     "resolve": "Print the digest of an image.",
     "login": "Log in to a registry.",
     "logout": "Log out of a registry.",
@@ -51,7 +51,7 @@ VERBS: Final = {
     "timeline": "Show live memory and allocations over time.",
     "sizes": "Show how large allocations are.",
     "lifetimes": "Show how long allocations lived.",
-    "faults": "Show double, mismatched and unknown releases, and failed allocations.",
+    "faults": "Show wrong releases, and allocations that failed.",
     "diff": "Compare two recordings, stack by stack.",
     "sql": "Ask a recording anything, in SQL.",
 }

@@ -8,10 +8,11 @@ verified, and no path in the archive decides where a file is written.
 
 import contextlib
 import tarfile
+import threading
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from gadgetops.errors import ContentError, InvalidReference, NotFound, SizeMismatch
 from gadgetops.oci.attachments import signed_digest, tops, with_attachments
@@ -100,12 +101,13 @@ def import_archive(layout: Layout, file: BinaryIO, what: str, *, name: Reference
 
 
 class Archive:
-    """An OCI layout in a tar file, a source of content; made by `open`."""
+    """An OCI layout in a tar file, a source of content for any number of threads; made by `open`."""
 
     def __init__(self, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], what: str) -> None:
         self._tar = tar
         self._members = members
         self._what = what
+        self._lock = threading.Lock()
         check_layout_version(self._document(LAYOUT_FILE), f"{what}: {LAYOUT_FILE}")
         self.index = IndexFile.from_bytes(self._document(INDEX_FILE), f"{what}: {INDEX_FILE}")
 
@@ -170,8 +172,13 @@ class Archive:
     def _pieces(self, member: tarfile.TarInfo) -> Iterator[bytes]:
         with _tar_errors(self._what):
             content = self._tar.extractfile(member)
-            while content is not None and (piece := content.read(CHUNK_BYTES)):
+            while content is not None and (piece := self._read(content)):
                 yield piece
+
+    def _read(self, content: IO[bytes]) -> bytes:
+        # All members are read through one file, which is moved to the place of each read.
+        with self._lock:
+            return content.read(CHUNK_BYTES)
 
 
 def _name_in_archive(name: str | None, entry: Descriptor) -> str | None:

@@ -3,13 +3,14 @@
 import io
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gadgetops.errors import ContentError, NotFound
-from gadgetops.oci.archive import export_archive, import_archive
-from gadgetops.oci.content import MEDIA_TYPE_INDEX, Descriptor, Index
+from gadgetops.oci.archive import Archive, export_archive, import_archive
+from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor, Index, Manifest
 from gadgetops.oci.layout import Layout
 from gadgetops.oci.reference import Reference
 
@@ -126,6 +127,19 @@ def test_damaged_image_is_not_exported(layout: Layout, put: Put) -> None:
     layout.blob_path(Index.from_bytes(layout.fetch(image)).manifests[0].digest).unlink()
     with pytest.raises(NotFound):
         exported(layout, FOO)
+
+
+def test_threads_may_read_it_at_once(tmp_path: Path) -> None:
+    """Though there is one file, and one place in it to read next."""
+    layout = Layout.open(tmp_path / "many", create=True)
+    blobs = [layout.add_blob(bytes([i]) * 3_000_000, "application/x") for i in range(8)]
+    manifest = Manifest(config=blobs[0], layers=tuple(blobs))
+    layout.tag(layout.add_blob(manifest.to_bytes(), MEDIA_TYPE_MANIFEST), "a.b/c:1")
+    (tmp_path / "x.tar").write_bytes(exported(layout, "a.b/c:1"))
+    with (tmp_path / "x.tar").open("rb") as file, ThreadPoolExecutor(len(blobs)) as pool:
+        archive = Archive.open(file, "x.tar")
+        sizes = pool.map(lambda blob: sum(map(len, archive.chunks(blob))), blobs)
+        assert [*sizes] == [3_000_000] * 8
 
 
 @pytest.mark.parametrize(
