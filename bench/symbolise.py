@@ -1,47 +1,54 @@
-"""Functions and lines for the addresses of a recording, beside `addr2line` on the same files."""
+"""Functions and lines for 20,000 addresses of the running interpreter, beside `addr2line` on the same."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import side_by_side as bench
+from elftools.elf.elffile import ELFFile
 
-from gadgetops.recording.reader import open_recording
+from gadgetops.recording.schema import FrameRow, ModuleRow, StackRow
+from gadgetops.recording.writer import RecordingWriter
 
-PROGRAM = [sys.executable, "-c", "import json, decimal, email.message, xml.dom.minidom, asyncio, unittest"]
-QUERY = """
-    select modules.path, list(distinct frames.module_offset)
-    from frames join modules using (module_id)
-    where modules.path like '/%'
-    group by all
-"""
+N_ADDRESSES = 20_000
 
 
 def main() -> None:
-    """Record an interpreter that imports, without symbols, and symbolise it both ways."""
+    """Ask both for functions, inlined ones included, and lines."""
     with bench.working_folder() as folder:
-        recording, gadget = folder / "symbols.gadgetrec", bench.built_gadget(folder)
-        bench.run(bench.record_command(recording, gadget, *PROGRAM, options="--symbols late"))
-        n_addresses = open_recording(recording).n_addresses()
+        binary = largest_python()
+        code, address = code_of(binary)
+        places = range(code.start, code.stop, max(1, len(code) // N_ADDRESSES))[:N_ADDRESSES]
+        recording = written(folder / "symbols.gadgetrec", binary, code, places)
         ours = bench.seconds([*bench.GADGETOPS, "symbolize", str(recording)], times=3)
-        script = folder / "addr2line.sh"
-        script.write_text("set -e\n" + "".join(f"{command}\n" for command in other(recording, folder)))
-        theirs = bench.seconds(["sh", str(script)])
-    unit = f"µs/address, of {n_addresses:,}"
-    bench.show(
-        "symbolised", unit, ("gadgetops", ours / n_addresses * 1e6), ("addr2line", theirs / n_addresses * 1e6)
-    )
+        asked = folder / "addresses"
+        asked.write_text("".join(f"{place - code.start + address - 1:#x}\n" for place in places))
+        theirs = bench.seconds(["sh", "-c", f"addr2line -f -i -C -e {binary} < {asked}"])
+    bench.show("symbolised", "s", ("gadgetops symbolize", ours), ("addr2line -f -i -C", theirs))
 
 
-def other(recording: Path, folder: Path) -> list[str]:
-    """Return the commands that ask addr2line for functions, inlined ones included, and lines."""
-    with open_recording(recording).connect() as connection:
-        files = connection.execute(QUERY).fetchall()
-    commands = []
-    for number, (path, offsets) in enumerate(files):
-        asked = folder / f"{number}.addresses"
-        asked.write_text("".join(f"{offset:#x}\n" for offset in offsets))
-        commands.append(f"addr2line -f -i -C -e {path} < {asked} > /dev/null")
-    return commands
+def largest_python() -> Path:
+    """Return the largest file with code that this process maps and has python in its name."""
+    lines = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
+    paths = {Path(fields[5]) for fields in lines if len(fields) == 6 and "x" in fields[1]}
+    return max((path for path in paths if "python" in path.name), key=lambda path: path.stat().st_size)
+
+
+def code_of(binary: Path) -> tuple[range, int]:
+    """Return where `.text` lies in the file, and its first address."""
+    with binary.open("rb") as stream:
+        section = ELFFile(stream).get_section_by_name(".text")
+        return range(section["sh_offset"], section["sh_offset"] + section["sh_size"]), section["sh_addr"]
+
+
+def written(folder: Path, binary: Path, code: range, places: Sequence[int]) -> Path:
+    """Return a recording that has a return address at each of *places*, and no symbols."""
+    writer = RecordingWriter.create(folder, {"tool": sys.argv[0]})
+    writer.write_modules([ModuleRow(0, 1, str(binary), None, 0, code.stop, 0, 0)])
+    writer.write_frames(FrameRow(number, place, 0, place) for number, place in enumerate(places))
+    writer.write_stacks([StackRow(0, range(len(places)))])
+    writer.close(counters={}, end="complete")
+    return folder
 
 
 if __name__ == "__main__":
