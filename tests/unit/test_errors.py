@@ -12,6 +12,7 @@ from gadgetops.errors import (
     InvalidReference,
     MetadataError,
     ObjectError,
+    QueryError,
     RegistryError,
     SizeMismatch,
     StorageError,
@@ -34,6 +35,8 @@ SENTENCES = [
      "GET https://a.b/v2/: status 404: MANIFEST_UNKNOWN: no such tag"),
     (Unauthorized("GET", "https://a.b/v2/", "no credentials", status=401, hint="log in"),
      "GET https://a.b/v2/: status 401: no credentials\nlog in"),
+    (QueryError("only reading is allowed, not COPY", hint="ask with `select`"),
+     "only reading is allowed, not COPY\nask with `select`"),
     (DriftError(Path("D.md"), ["flowchart"], diff="", changes=[]),
      "D.md: out of date: flowchart\nrun `gadgetops docs` to rewrite it"),
 ]  # fmt: skip

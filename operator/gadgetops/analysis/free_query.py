@@ -60,7 +60,7 @@ def query(recording: Recording, sql: str) -> Iterator[Table]:
 
     Raises:
         QueryError: It is no single statement that reads, or DuckDB refuses it.
-        RecordingError: The recording could not be paired.
+        RecordingError: The recording could not be paired, or read.
     """
     with paired(recording) as connection:
         _lock(connection)
@@ -69,6 +69,9 @@ def query(recording: Recording, sql: str) -> Iterator[Table]:
             connection.execute(_statement(connection, sql))
             columns = _distinct([str(column[0]) for column in connection.description or ()])
             yield Table(columns, _rows(connection))
+        except duckdb.IOException:
+            # A damaged or vanished file, or a full disk: no fault of the query.
+            raise
         except duckdb.Error as error:
             raise QueryError(_sentence(error), hint=_HINT) from error
 
