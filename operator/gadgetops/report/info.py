@@ -9,7 +9,7 @@ from gadgetops.units import format_bytes, format_duration, plural
 
 _LABEL_WIDTH: Final = 12
 _SHOWN_MODULES: Final = 10
-_FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer"
+_FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer, or record with --unwind dwarf"
 
 
 def info_as_text(info: Info) -> str:
