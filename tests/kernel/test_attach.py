@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -171,22 +172,31 @@ def test_a_program_without_an_allocator_is_an_error_with_a_way_out(
 
 
 @contextmanager
-def loaded(gadget: Path, *, by_link: bool) -> Iterator[tuple[LoadedObject, RingBuffer]]:
-    """The gadget in the kernel, with its ring buffer."""
+def loaded(
+    gadget: Path, *, by_link: bool, namespaces: Sequence[int] = ()
+) -> Iterator[tuple[LoadedObject, RingBuffer]]:
+    """The gadget in the kernel, with its ring buffer; only for these mount namespaces if there are any."""
     data = gadget.read_bytes()
-    layout = EventLayout.from_object(Object.from_bytes(data))
+    gadget_object = Object.from_bytes(data)
+    layout = EventLayout.from_object(gadget_object)
+    flag = gadget_object.variable("gadget_filter_by_mntns")
     with LoadedObject(data, "test", by_link=by_link) as bpf:
         bpf.resize(layout.map, 1 << 24)
+        assert flag is not None
+        bpf.set_bytes(flag.section, flag.offset_bytes, bytes([bool(namespaces)]))
         bpf.load()
+        for namespace in namespaces:
+            bpf.update("gadget_mntns_filter_map", struct.pack("<Q", namespace), struct.pack("<I", 0))
         room = bpf.map_fd(layout.map), bpf.max_entries(layout.map)
         with RingBuffer(*room, layout.dtype, layout.event_bytes) as ring:
             yield bpf, ring
 
 
 @contextmanager
-def waiting(program: Path, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+def waiting(program: Path | str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     """A program that waits for a line, with its C library mapped."""
-    process = subprocess.Popen([program, *map(str, arguments)], stdin=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([program, *map(str, arguments)], stdin=pipe, stdout=pipe, bufsize=0)
     try:
         while "libc.so" not in Path(f"/proc/{process.pid}/maps").read_text() or not is_reading(process.pid):
             pass
@@ -308,3 +318,61 @@ def test_what_was_chosen_and_why_is_in_the_recording(gadget_object: Path, tmp_pa
     assert free["instruction"].startswith("jmp")
     assert free["reason"] == "the symbol: the kernel emulates it"
     assert {"trace_uprobe_pvalloc", "trace_uretprobe_pvalloc"} == set(header["missing"])
+
+
+def attach_posix_memalign(bpf: LoadedObject, path: Path, offset_bytes: int) -> None:
+    """Both programs for posix_memalign()."""
+    for kind in ("uretprobe", "uprobe"):
+        name = f"trace_{kind}_posix_memalign"
+        bpf.attach_uprobe(name, path, [offset_bytes], at_return=kind == "uretprobe")
+
+
+def told_to_go_on(process: subprocess.Popen[bytes]) -> str:
+    """Answer the program that waits, and return what it says then; it waits again."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"\n")
+    return process.stdout.readline().decode().strip()
+
+
+def calls_in_progress(bpf: LoadedObject, tid: int) -> list[str]:
+    """The maps that have an entry of a thread."""
+    sizes = {"sizes": 16, "memptrs": 8}
+    return [name for name, size_bytes in sizes.items() if bpf.look_up(name, tid, size_bytes) is not None]
+
+
+def test_other_mount_namespaces_give_no_event_and_leave_nothing_behind(
+    gadget_object: Path, tmp_path: Path
+) -> None:
+    """The filter is asked at the return of a call; what was noted at its entry goes, all the same."""
+    (tmp_path / "a.c").write_text(
+        "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { void *p; getchar();"
+        ' posix_memalign(&p, 64, 3061); puts("done"); fflush(stdout); getchar(); return 0; }\n'
+    )
+    program = tmp_path / "a"
+    subprocess.run(["gcc", "-O1", tmp_path / "a.c", "-o", program, "-Wno-unused-result"], check=True)
+    with waiting("unshare", "--mount", program) as inside, waiting(program) as outside:
+        namespace = Path(f"/proc/{inside.pid}/ns/mnt").stat().st_ino
+        assert namespace != Path(f"/proc/{outside.pid}/ns/mnt").stat().st_ino
+        with loaded(gadget_object, by_link=True, namespaces=[namespace]) as (bpf, ring):
+            libc = c_library(outside.pid)
+            attach_posix_memalign(bpf, libc.probed, libc.functions["posix_memalign"][0].offset_bytes)
+            assert [told_to_go_on(process) for process in (outside, inside)] == ["done", "done"]
+            assert {inside.pid} == set(ring.read().columns["pid"].tolist())
+            assert calls_in_progress(bpf, outside.pid) == []
+
+
+@pytest.mark.parametrize("ends_are_seen", [True, False])
+def test_a_thread_that_ends_inside_a_call_leaves_nothing_behind(
+    gadget_object: Path, tmp_path: Path, *, ends_are_seen: bool
+) -> None:
+    """The program at the end of threads takes away what was noted; without it the note stays."""
+    program = built(tmp_path, "ending_thread.c", "-rdynamic")
+    with loaded(gadget_object, by_link=True) as (bpf, _), waiting(program) as process:
+        (own,) = [a for a in allocators_of_process(process.pid) if "posix_memalign" in a.functions]
+        assert own.path == program
+        attach_posix_memalign(bpf, program, own.functions["posix_memalign"][0].offset_bytes)
+        if ends_are_seen:
+            bpf.attach("trace_sched_process_exit")
+        tid = int(told_to_go_on(process))
+        assert calls_in_progress(bpf, tid) == ([] if ends_are_seen else ["sizes", "memptrs"])
