@@ -196,6 +196,14 @@ def test_a_second_signer_adds_or_replaces(with_password, gadgetops, store: Layou
     assert with_password("sign", "foo", "--key", "a.key", "--add", "--replace").status == 2
 
 
+def test_nothing_is_signed_that_cannot_be_attested(with_password, gadgetops, image: str, here: Path) -> None:
+    """The gadget's folder is read, and built, before the image is signed."""
+    make_keys("k")
+    done = with_password("sign", "foo", "--key", "k.key", "--attest", here / "nowhere")
+    assert (done.status, done.err) == (2, f"gadgetops: error: {here}/nowhere: not a folder\n")
+    assert "presence" in gadgetops("verify", "foo", "--key", "k.pub").err
+
+
 def test_each_refusal_says_which_check_failed(with_password, gadgetops, store: Layout, image: str) -> None:
     """Unknown image, no signature, another key, altered content: status 1, nothing on standard output."""
     make_keys("a", "b")

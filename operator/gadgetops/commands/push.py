@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gadgetops.commands.attest import attest_image, attest_option
+from gadgetops.commands.attest import attach, attest_option, claims_of
 from gadgetops.commands.options import verb
 from gadgetops.commands.registry_options import registry_options
 from gadgetops.commands.store_option import store_option
@@ -77,4 +77,5 @@ def _attest(
         raise UsageError("--attest needs a key to sign with", hint="pass --key FILE")
     if not with_referrers:
         raise UsageError("--no-referrers leaves behind what --attest attaches", hint="pass one of them")
-    attest_image(open_store(store, create=False), reference, folder, read_private_key(key_file))
+    layout, key = open_store(store, create=False), read_private_key(key_file)
+    attach(layout, reference, claims_of(layout, reference, folder), key)

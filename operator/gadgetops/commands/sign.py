@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gadgetops.commands import messages
-from gadgetops.commands.attest import attest_image, attest_option
+from gadgetops.commands.attest import attach, attest_option, claims_of
 from gadgetops.commands.image_argument import parse_image
 from gadgetops.commands.options import verb
 from gadgetops.commands.store_option import store_option
@@ -72,6 +72,7 @@ def command(
     layout = open_store(store, create=False)
     descriptor = layout.resolve(reference)
     key = read_private_key(key_file)
+    claims = None if attested_folder is None else claims_of(layout, reference, attested_folder)
     signed = sign(
         layout,
         descriptor,
@@ -86,8 +87,8 @@ def command(
         messages.say(f"signed {reference} ({descriptor.digest})")
     else:
         messages.say(f"{reference} ({descriptor.digest}): signed with this key before; nothing to do")
-    if attested_folder is not None:
-        attest_image(layout, reference, attested_folder, key)
+    if claims is not None:
+        attach(layout, reference, claims, key)
 
 
 def _forget(layout: Layout, digest: str) -> None:
