@@ -20,7 +20,7 @@
 #include <gadget/buffer.h>
 #include <gadget/macros.h>
 
-#define SLICE_PART_BYTES 8192
+#define SLICE_PART_BYTES 4096
 #define SLICE_CHUNK_WORDS 32
 #define SLICE_CHUNK_BYTES (SLICE_CHUNK_WORDS * 8)
 
@@ -47,7 +47,7 @@ GADGET_PARAM(collect_slices);
  * loop of the hash word by word, in every program: that is loading time.
  */
 const volatile __u32 slice_bytes = 8 * SLICE_PART_BYTES;
-const volatile __u32 hashed_bytes = SLICE_PART_BYTES;
+const volatile __u32 hashed_bytes = 2 * SLICE_PART_BYTES;
 
 /*
  * A part of a slice, as a record of its own beside the events. `memory` is

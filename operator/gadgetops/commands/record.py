@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -67,6 +67,14 @@ DEFAULT_IMAGE = "trace_malloc"
 )
 @click.option("--no-stacks", is_flag=True, help="Record no stacks.")
 @click.option(
+    "--unwind",
+    type=click.Choice(["auto", "fp", "dwarf"]),
+    default="auto",
+    show_default=True,
+    help="Stacks by frame pointers, or by unwinding copies of them; auto: where code has no frame pointers.",
+)
+@click.option("--keep-slices", is_flag=True, help="Keep these copies, which hold memory of the program.")
+@click.option(
     "--symbols",
     type=click.Choice(["end", "late"]),
     default="end",
@@ -86,6 +94,8 @@ def command(
     max_stacks: int,
     engine: str,
     probe_at: str,
+    unwind: Literal["auto", "fp", "dwarf"],
+    keep_slices: bool,
     no_stacks: bool,
     symbols: str,
     store: str,
@@ -122,7 +132,14 @@ def command(
             duration_s=duration,
         )
     options = Options(
-        all_parameters, _buffer_bytes(buffer_size), max_stacks, not no_stacks, symbols == "end", probe_at
+        all_parameters,
+        _buffer_bytes(buffer_size),
+        max_stacks,
+        not no_stacks,
+        symbols == "end",
+        probe_at,
+        unwind,
+        keep_slices,
     )
     check_machine()
     check_pid_namespace()

@@ -78,7 +78,7 @@ SLICE_COLUMNS: Final = {
     "stack_id": "integer",
     "pid": "integer",
     "timestamp_ns": "bigint",
-    "registers": "bigint[]",
+    "registers": "blob",
     "memory": "blob",
     "module_ids": "integer[]",
 }
@@ -148,7 +148,8 @@ class SliceRow(NamedTuple):
         stack_id: Of the stack.
         pid: The process.
         timestamp_ns: When, on the clock of the events.
-        registers: By DWARF's numbers for the machine; the last one is the program counter.
+        registers: 8 bytes each, the lowest first, by DWARF's numbers for the machine; the last one is the
+            program counter.
         memory: From the stack pointer upwards.
         module_ids: What was mapped then, in order of addresses.
     """
@@ -156,7 +157,7 @@ class SliceRow(NamedTuple):
     stack_id: int
     pid: int
     timestamp_ns: int
-    registers: Sequence[int]
+    registers: bytes
     memory: bytes
     module_ids: Sequence[int]
 

@@ -291,6 +291,20 @@ class RecordingWriter:
         self._rows[table] = []
 
 
+def drop_slices(path: Path) -> None:
+    """
+    Remove the slices of the recording in the folder *path*: they are memory of the process.
+
+    Raises:
+        StorageError: A file cannot be removed.
+    """
+    for each in sorted(path.glob("slices-*.parquet")):
+        try:
+            each.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError.from_os_error(error, each) from error
+
+
 def write_symbols(path: Path, rows: Iterable[SymbolRow]) -> None:
     """
     Write the symbols of the recording in the folder *path*, in place of those that it has.

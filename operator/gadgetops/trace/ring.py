@@ -2,8 +2,8 @@
 A BPF ring buffer, mapped and read in bulk.
 
 The events of one stream have one size, so what lies between consumer and producer is nearly an array: no loop
-and no callback, one copy per column. Records of other sizes, which are rare, are taken out one by one. The kernel
-maps the data twice in a row, so an array that wraps around is contiguous.
+and no callback, one copy per column. Records of other sizes, which are rare, are taken out one by one. The
+kernel maps the data twice in a row, so an array that wraps around is contiguous.
 Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
 
@@ -19,8 +19,12 @@ _HEADER_BYTES: Final = 8
 _BUSY: Final = 1 << 31
 _DISCARDED: Final = 1 << 30
 _FLAGS: Final = _BUSY | _DISCARDED
-_EVENTS_AT_ONCE: Final = 1 << 16
-"""How far is looked ahead for the end of a run of events: what follows another record is looked at again."""
+_FIRST_LOOK: Final = 64
+_FURTHER_LOOKS: Final = 16
+"""
+How many events are looked at for the end of a run, and how many times as many when it was not among them:
+what follows another record is looked at again.
+"""
 
 
 class Batch(NamedTuple):
@@ -77,8 +81,10 @@ class RingBuffer:
         """
         runs, others = [], []
         position, end = int(self._consumer[0]), int(self._producer[0])
+        ahead = _FIRST_LOOK
         while position < end:
-            run = self._run(position, end)
+            run = self._run(position, end, ahead)
+            ahead = ahead * _FURTHER_LOOKS if len(run) == ahead else _FIRST_LOOK
             if len(run):
                 runs.append(run)
                 position += run.nbytes
@@ -100,9 +106,9 @@ class RingBuffer:
             return {name: np.empty(0, self._dtype[name]) for name in names}
         return {name: np.concatenate([run[name] for run in runs]) for name in names}
 
-    def _run(self, position: int, producer: int) -> NDArray[Any]:
+    def _run(self, position: int, end: int, at_most: int) -> NDArray[Any]:
         """Return the events from *position* on up to the first other record."""
-        count = min((producer - position) // self._dtype.itemsize, _EVENTS_AT_ONCE)
+        count = min((end - position) // self._dtype.itemsize, at_most)
         records = np.frombuffer(self._data_map, self._dtype, count, self._offset(position))
         others = np.flatnonzero(records["header"] != self._event_bytes)
         return records[: others[0]] if len(others) else records

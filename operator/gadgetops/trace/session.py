@@ -6,6 +6,7 @@ of mappings.
 """
 
 import contextlib
+import platform
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from gadgetops.bpf.contract import Contract, Parameter
 from gadgetops.bpf.object import Object
 from gadgetops.errors import TraceError, UsageError
 from gadgetops.recording.reader import open_recording
-from gadgetops.recording.writer import RecordingWriter
+from gadgetops.recording.writer import RecordingWriter, drop_slices
 from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
@@ -28,9 +29,10 @@ from gadgetops.trace.probes import AT_PROLOGUE, Attached, Probes
 from gadgetops.trace.ring import RingBuffer
 from gadgetops.trace.slice_stacks import SliceStacks
 from gadgetops.trace.slicer import Slicer
-from gadgetops.trace.slices import SliceAssembler
+from gadgetops.trace.slices import SliceLayout
 from gadgetops.trace.stacks import StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
+from gadgetops.trace.unwinding import Unwinding
 
 _STACK_MAP: Final = "ig_ustack"
 _NAMESPACE_MAP: Final = "gadget_mntns_filter_map"
@@ -58,6 +60,7 @@ class Options:
         probe_at: Where in a function probes go, one of `probes.PROBE_AT`.
         unwind: How stacks are made. `fp`: the kernel walks by frame pointers; `dwarf`: from slices; `auto`:
             from slices for processes that map code without frame pointers.
+        keep_slices: Do not drop slices when stacks have been made of them.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class Options:
     symbolise: bool = True
     probe_at: str = AT_PROLOGUE
     unwind: Unwind = "fp"
+    keep_slices: bool = False
 
 
 class Session:
@@ -85,6 +89,7 @@ class Session:
         self._bpf = LoadedObject(data, "gadgetops")
         self._stacks: StackCollector
         self._slicer: Slicer | None = None
+        self._unwound: dict[str, int] = {}
         self._tracker: ModuleTracker
         self._ring: RingBuffer
         self._mount_namespaces: tuple[int, ...] = ()
@@ -142,11 +147,10 @@ class Session:
         self._stacks = StackCollector(
             tracker, writer, lambda kernel_id: self._bpf.look_up(_STACK_MAP, kernel_id, size_bytes)
         )
-        if self._wants_slices:
-            bss = self._bpf.data(".bss")
-            self._slicer = Slicer(
-                self._object, bss, SliceStacks(tracker, self._stacks, writer), self._options.unwind
-            )
+        layout = self._slice_layout
+        if layout is not None:
+            bss, stacks = self._bpf.data(".bss"), SliceStacks(tracker, self._stacks, writer)
+            self._slicer = Slicer(self._object, layout, bss, stacks, self._options.unwind)
 
     def read(self, writer: RecordingWriter, at_most: int | None = None) -> int:
         """
@@ -191,6 +195,7 @@ class Session:
             "failed_stacks": self._variable("failed_stacks"),
             **self._stacks.counters,
             **({} if self._slicer is None else self._slicer.counters),
+            **self._unwound,
             "lost_mappings": self._tracker.lost,
         }
 
@@ -210,11 +215,27 @@ class Session:
         tracker.read()
         writer.write_processes(tracker.take_processes())
         writer.close_segment()
+        if self._slicer is not None and self._options.symbolise:
+            self._unwind(writer, tracker, is_hurried)
         if self._options.symbolise:
             found = symbols_of(open_recording(writer.path), Finder(files=tracker.files))
             symbols = [*takewhile(lambda _: not is_hurried(), found)]
             writer.write_symbols(() if is_hurried() else symbols)
         writer.close(counters=self.counters(), end=end)
+
+    def _unwind(
+        self, writer: RecordingWriter, tracker: ModuleTracker, is_hurried: Callable[[], bool]
+    ) -> None:
+        """Make stacks of the slices; what is left when it is to hurry stays for later."""
+        finder = Finder(files=tracker.files)
+        unwinding = Unwinding(open_recording(writer.path), finder, platform.machine())
+        for frames, stack in takewhile(lambda _: not is_hurried(), unwinding.rows()):
+            writer.write_frames(frames)
+            writer.write_stacks([stack])
+        writer.close_segment()
+        self._unwound = {f"{end}_unwound": count for end, count in unwinding.ends.items()}
+        if not is_hurried() and not self._options.keep_slices:
+            drop_slices(writer.path)
 
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
         if not self._options.collect_stacks or "stack_id" not in columns:
@@ -240,7 +261,7 @@ class Session:
                 )
             self._bpf.set_bytes(parameter.section, parameter.offset_bytes, encoded(parameter, text))
         self._set_flag("collect_ustack", self._options.collect_stacks)
-        self._set_flag("collect_slices", self._wants_slices)
+        self._set_flag("collect_slices", self._slice_layout is not None)
         self._set_flag("gadget_buffer_is_polled", True)
         self._set_flag("gadget_filter_by_mntns", bool(self._mount_namespaces))
         self._bpf.resize(self._layout.map, self._options.buffer_bytes)
@@ -248,10 +269,10 @@ class Session:
             self._bpf.resize(_STACK_MAP, self._options.max_stacks)
 
     @property
-    def _wants_slices(self) -> bool:
-        """Whether slices are asked for, and this gadget has them."""
+    def _slice_layout(self) -> SliceLayout | None:
+        """How slices come, if they are asked for and this gadget has them."""
         is_asked = self._options.collect_stacks and self._options.unwind != "fp"
-        return is_asked and SliceAssembler.from_object(self._object) is not None
+        return SliceLayout.from_object(self._object) if is_asked else None
 
     def _set_flag(self, name: str, value: bool) -> None:
         variable = self._object.variable(name)

@@ -12,7 +12,7 @@ from gadgetops.bpf.object import Object
 from gadgetops.trace.code_pages import CodePages
 from gadgetops.trace.frame_pointers import need_no_slices
 from gadgetops.trace.slice_stacks import SliceStacks
-from gadgetops.trace.slices import SliceAssembler
+from gadgetops.trace.slices import SliceAssembler, SliceLayout
 
 _SHARE_OF_TIME: Final = 10
 """Code that changes all the time, as that of just-in-time compilers, is not looked at more than this part."""
@@ -23,21 +23,25 @@ class Slicer:
     Reads slices and answers.
 
     Args:
-        obj: The gadget, one that sends slices.
+        obj: The gadget.
+        layout: Of its slices.
         bss: Its `.bss`, writable.
         stacks: Takes the slices.
         unwind: `dwarf`: of all processes; `auto`: of those with code that has no frame pointers.
     """
 
     def __init__(
-        self, obj: Object, bss: memoryview, stacks: SliceStacks, unwind: Literal["auto", "fp", "dwarf"]
+        self,
+        obj: Object,
+        layout: SliceLayout,
+        bss: memoryview,
+        stacks: SliceStacks,
+        unwind: Literal["auto", "fp", "dwarf"],
     ) -> None:
-        assembler = SliceAssembler.from_object(obj)
-        assert assembler is not None  # noqa: S101 - the caller has asked
         self.stacks = stacks
         self.unwound: dict[int, str] = {}
         """How each process is unwound, by pid: `fp` or `dwarf`."""
-        self._assembler = assembler
+        self._assembler = SliceAssembler(layout)
         self._code = CodePages(obj, bss, need_no_slices if unwind == "auto" else _never)
         self._not_before_s: dict[int, float] = {}
 
@@ -48,10 +52,11 @@ class Slicer:
 
     def take(self, records: Iterable[bytes]) -> None:
         """Take in *records*, parts of slices."""
-        slices = [*self._assembler.take(records)]
-        self.stacks.take(slices)
-        for pid in {found.pid for found in slices if not found.is_settled}:
+        parts = self._assembler.parts(records)
+        # First of all: until then the gadget goes on sending every slice.
+        for pid in {part.pid for part, _ in parts if not part.is_settled}:
             self._update(pid)
+        self.stacks.take(self._assembler.take(parts))
 
     def _update(self, pid: int) -> None:
         began_s = time.monotonic()

@@ -4,28 +4,55 @@ Slices as they come through the ring buffer: copies of user stacks, in parts, pu
 What a part looks like is read from the object's BTF (`struct slice_part` of the gadget).
 """
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
-
-import numpy as np
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from gadgetops.bpf.btf import Composite
 from gadgetops.bpf.object import Object
 
 _TYPE: Final = "slice_part"
-_MEMBERS: Final = {
-    "slice": "<u8",
-    "timestamp": "<u8",
-    "pid": "<u4",
-    "tid": "<u4",
-    "offset_bytes": "<u4",
-    "size_bytes": "<u4",
-    "total_bytes": "<u4",
-    "is_settled": "<u4",
+_FIELDS: Final = {
+    "slice": "Q",
+    "timestamp": "Q",
+    "pid": "I",
+    "tid": "I",
+    "offset_bytes": "I",
+    "size_bytes": "I",
+    "total_bytes": "I",
+    "is_settled": "I",
 }
+"""Members of a part, in its order, each where the one before it ends."""
+_HEAD: Final = struct.Struct("<" + "".join(_FIELDS.values()))
 _MOST_UNFINISHED: Final = 4096
 """Slices of which parts were lost are forgotten when there are more."""
+
+
+class Part(NamedTuple):
+    """
+    One record.
+
+    Attributes:
+        number: Of the slice; never 0.
+        timestamp_ns: On the clock of the events.
+        pid: Process.
+        tid: Thread.
+        offset_bytes: Of `memory`, from the stack pointer.
+        size_bytes: Of `memory` that counts.
+        total_bytes: Of the whole slice.
+        is_settled: The gadget knew what is code; else the number is this one copy's alone.
+    """
+
+    number: int
+    timestamp_ns: int
+    pid: int
+    tid: int
+    offset_bytes: int
+    size_bytes: int
+    total_bytes: int
+    is_settled: int
 
 
 class Slice(NamedTuple):
@@ -37,94 +64,94 @@ class Slice(NamedTuple):
         pid: Process.
         tid: Thread.
         timestamp_ns: On the clock of the events.
-        registers: By DWARF's numbers for the machine; the last one is the program counter.
+        registers: 8 bytes each, by DWARF's numbers for the machine; the last one is the program counter.
         memory: From the stack pointer upwards, not always to the stack's end.
-        is_settled: The gadget knew what is code; else the number is this one copy's alone.
     """
 
     number: int
     pid: int
     tid: int
     timestamp_ns: int
-    registers: tuple[int, ...]
+    registers: bytes
     memory: bytes
-    is_settled: bool
+
+
+@dataclass(frozen=True)
+class SliceLayout:
+    """
+    How a part lies in its record.
+
+    Attributes:
+        size_bytes: Of a record.
+        registers_offset: Where the registers begin, 8 bytes each.
+        memory_offset: Where they end, and the memory begins.
+    """
+
+    size_bytes: int
+    registers_offset: int
+    memory_offset: int
+
+    @classmethod
+    def from_object(cls, obj: Object) -> "SliceLayout | None":
+        """Return the layout of the slices of *obj*; None if it sends none, or others."""
+        found = next(obj.btf.named(_TYPE, Composite), None) if obj.btf else None
+        if found is None:
+            return None
+        members = {member.name: member.offset_bits // 8 for member in found.members}
+        ends = accumulate(map(struct.calcsize, _FIELDS.values()), initial=0)
+        expected = dict(zip([*_FIELDS, "registers"], ends, strict=True))
+        if "memory" not in members or any(members.get(name) != offset for name, offset in expected.items()):
+            return None
+        return cls(found.size_bytes, members["registers"], members["memory"])
+
+    def part(self, record: bytes) -> Part:
+        """Return what *record* says of itself."""
+        return Part(*_HEAD.unpack_from(record))
+
+    def registers(self, record: bytes) -> bytes:
+        """Return the registers, 8 bytes each, by DWARF's numbers, the program counter last."""
+        return record[self.registers_offset : self.memory_offset]
+
+    def memory(self, record: bytes, size_bytes: int) -> bytes:
+        """Return the first *size_bytes* of memory."""
+        return record[self.memory_offset : self.memory_offset + size_bytes]
+
+
+class SliceAssembler:
+    """Puts parts of *layout* together."""
+
+    def __init__(self, layout: SliceLayout) -> None:
+        self._layout = layout
+        self._unfinished: dict[tuple[int, int], _Unfinished] = {}
+
+    def parts(self, records: Iterable[bytes]) -> list[tuple[Part, bytes]]:
+        """Return those of *records* that are parts, with what they say of themselves."""
+        size_bytes = self._layout.size_bytes
+        return [(self._layout.part(record), record) for record in records if len(record) == size_bytes]
+
+    def take(self, parts: Iterable[tuple[Part, bytes]]) -> Iterator[Slice]:
+        """Yield the slices that *parts* complete, in order."""
+        for part, record in parts:
+            key = (part.number, part.tid)
+            if part.offset_bytes == 0:
+                self._unfinished[key] = _Unfinished(part, self._layout.registers(record))
+            found = self._unfinished.get(key)
+            if found is None or len(found.memory) != part.offset_bytes:
+                self._unfinished.pop(key, None)
+                continue
+            found.memory += self._layout.memory(record, part.size_bytes)
+            if len(found.memory) >= part.total_bytes:
+                yield self._unfinished.pop(key).whole()
+        while len(self._unfinished) > _MOST_UNFINISHED:
+            del self._unfinished[next(iter(self._unfinished))]
 
 
 @dataclass
 class _Unfinished:
-    first: Any
-    memory: bytearray
+    first: Part
+    registers: bytes
+    memory: bytes = b""
 
-
-class SliceAssembler:
-    """
-    Puts parts together.
-
-    Args:
-        dtype: One part.
-    """
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
-        self._unfinished: dict[tuple[int, int], _Unfinished] = {}
-
-    @classmethod
-    def from_object(cls, obj: Object) -> "SliceAssembler | None":
-        """Return the assembler for the slices of *obj*; None if it sends none."""
-        found = next(obj.btf.named(_TYPE, Composite), None) if obj.btf else None
-        if found is None:
-            return None
-        offsets = {member.name: member.offset_bits // 8 for member in found.members}
-        if not {*_MEMBERS, "registers", "memory"} <= offsets.keys():
-            return None
-        start, end = offsets["registers"], offsets["memory"]
-        formats = {
-            **_MEMBERS,
-            "registers": ("<u8", ((end - start) // 8,)),
-            "memory": f"V{found.size_bytes - end}",
-        }
-        return cls(
-            np.dtype(
-                {
-                    "names": [*formats],
-                    "formats": [*formats.values()],
-                    "offsets": [offsets[name] for name in formats],
-                    "itemsize": found.size_bytes,
-                }
-            )
-        )
-
-    def take(self, records: Iterable[bytes]) -> Iterator[Slice]:
-        """Yield the slices that *records* complete, in order; records of another length are no parts."""
-        for record in records:
-            if len(record) == self._dtype.itemsize:
-                yield from self._take(np.frombuffer(record, self._dtype)[0])
-
-    def _take(self, part: Any) -> Iterator[Slice]:
-        key = (int(part["slice"]), int(part["tid"]))
-        if part["offset_bytes"] == 0:
-            self._unfinished[key] = _Unfinished(part, bytearray())
-        found = self._unfinished.get(key)
-        if found is None or len(found.memory) != part["offset_bytes"]:
-            self._unfinished.pop(key, None)
-            return
-        found.memory += part["memory"].tobytes()[: int(part["size_bytes"])]
-        if len(found.memory) >= part["total_bytes"]:
-            del self._unfinished[key]
-            yield _slice(found)
-        elif len(self._unfinished) > _MOST_UNFINISHED:
-            del self._unfinished[next(iter(self._unfinished))]
-
-
-def _slice(found: _Unfinished) -> Slice:
-    part = found.first
-    return Slice(
-        int(part["slice"]),
-        int(part["pid"]),
-        int(part["tid"]),
-        int(part["timestamp"]),
-        tuple(part["registers"].tolist()),
-        bytes(found.memory),
-        bool(part["is_settled"]),
-    )
+    def whole(self) -> Slice:
+        part = self.first
+        return Slice(part.number, part.pid, part.tid, part.timestamp_ns, self.registers, self.memory)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import SymbolRow
 from gadgetops.trace.files import File
-from gadgetops.trace.symbols import DEBUG_FOLDER, Location, Module
+from gadgetops.trace.symbols import DEBUG_FOLDER, Location, Module, debug_files, right_file
 
 _FRAMES: Final = """
     select
@@ -49,16 +49,35 @@ class Finder:
 
     def module(self, module_id: int, path: str, build_id: str | None, mapped_offset: int) -> Module:
         """Return the module; one whose file is gone or another may know nothing."""
-        kept = self.files.get(module_id)
-        named = self.sysroot / path.lstrip("/")
         return Module(
-            named if kept is None else kept.path,
+            self._file(module_id, path),
             build_id,
-            beside=named.parent,
+            beside=self._named(path).parent,
             folder=str(Path(path).parent),
             mapped_offset=mapped_offset,
-            debug_folders=[*self.debug_folders, self.sysroot / str(DEBUG_FOLDER).lstrip("/")],
+            debug_folders=self._every_debug_folder,
         )
+
+    def code(self, module_id: int, path: str, build_id: str | None) -> Path | None:
+        """Return the file of the module; None if it is gone or another one."""
+        return right_file(self._file(module_id, path), build_id)
+
+    def debug_file(self, module_id: int, path: str, build_id: str | None) -> Path | None:
+        """Return the debug file of the module; None if there is none."""
+        beside, folder = self._named(path).parent, str(Path(path).parent)
+        code = self.code(module_id, path, build_id)
+        return next(iter(debug_files(code, build_id, beside, folder, self._every_debug_folder)), None)
+
+    @property
+    def _every_debug_folder(self) -> list[Path]:
+        return [*self.debug_folders, self.sysroot / str(DEBUG_FOLDER).lstrip("/")]
+
+    def _named(self, path: str) -> Path:
+        return self.sysroot / path.lstrip("/")
+
+    def _file(self, module_id: int, path: str) -> Path:
+        kept = self.files.get(module_id)
+        return self._named(path) if kept is None else kept.path
 
 
 def symbols_of(recording: Recording, finder: Finder) -> Iterator[SymbolRow]:

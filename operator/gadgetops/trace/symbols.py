@@ -83,12 +83,11 @@ class Module:
         mapped_offset: int = 0,
         debug_folders: Sequence[Path] = (DEBUG_FOLDER,),
     ) -> None:
-        own = path if path.is_file() and _is_right(path, build_id) else None
+        own = right_file(path, build_id)
         self._headers = _read_headers(own) if own else _Headers()
         self.build_id = build_id or (build_id_of(own) if own else None)
         beside = beside or path.parent
-        linked = _linked_files(self._headers.debug_link, beside, folder or str(beside), debug_folders)
-        candidates = [*_files_by_build_id(self.build_id, debug_folders), *linked]
+        candidates = debug_files(own, self.build_id, beside, folder or str(beside), debug_folders)
         self._cache, debug = _best_symbols([*candidates, *([own] if own else [])])
         if debug is not None and own is None:
             self._headers = _guessed_headers(_read_headers(debug), mapped_offset)
@@ -129,6 +128,29 @@ def demangled(name: str) -> str:
 
 def _location(found: Any) -> Location:
     return Location(demangled(found.symbol), found.full_path or None, found.line or None)
+
+
+def right_file(path: Path, build_id: str | None) -> Path | None:
+    """Return *path* if it is there and has this build id, or none, or none is known; else None."""
+    return path if path.is_file() and _is_right(path, build_id) else None
+
+
+def debug_files(
+    own: Path | None, build_id: str | None, beside: Path, folder: str, debug_folders: Sequence[Path]
+) -> list[Path]:
+    """
+    Return the debug files of a file that exist: first by its build id, then by the name that it gives.
+
+    Args:
+        own: The file; None if it is gone.
+        build_id: Hex; None where unknown.
+        beside: The folder that has its name.
+        folder: That folder as the target sees it.
+        debug_folders: Folders with debug files.
+    """
+    debug_link = _read_headers(own).debug_link if own else None
+    linked = _linked_files(debug_link, beside, folder, debug_folders)
+    return [*_files_by_build_id(build_id, debug_folders), *linked]
 
 
 def _is_right(path: Path, build_id: str | None) -> bool:

@@ -39,13 +39,13 @@ class MappedFile(NamedTuple):
     A file of which code was mapped.
 
     Attributes:
-        path: Where it can be read now.
+        path: Where it can be read now; None if it is gone.
         start_address: Where its part at `file_offset` bytes was mapped.
         file_offset: Of that part.
         debug: Where its debug file can be read, if it has one; asked only for a file without `.eh_frame`.
     """
 
-    path: Path
+    path: Path | None
     start_address: int
     file_offset: int
     debug: Callable[[], Path | None] = lambda: None
@@ -199,7 +199,7 @@ class Unwinder:
 
     def _report(self, name: bytes, file: MappedFile) -> None:
         bias = _bias(file)
-        if bias is not None:
+        if file.path is not None and bias is not None:
             self._lib.dwfl_report_elf(self._dwfl, name, os.fsencode(file.path), -1, bias, True)
 
     def _find_debug(self, *arguments: Any) -> int:
@@ -259,6 +259,8 @@ def _get_thread(_dwfl: Any, _tid: int, _argument: Any, thread: Any) -> bool:
 
 def _bias(file: MappedFile) -> int | None:
     """Return by how much *file*'s addresses in memory differ from those in it; None if it cannot be read."""
+    if file.path is None:
+        return None
     try:
         with file.path.open("rb") as stream:
             for segment in ELFFile(stream).iter_segments("PT_LOAD"):

@@ -1,0 +1,123 @@
+"""
+From the slices of a recording to its stacks, when it ends or later, here or elsewhere.
+
+Slices that saw the same files mapped are unwound together, each slice once. What could not be unwound to its
+beginning is kept as far as it is known.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from typing import Any, Final
+
+from gadgetops.recording.reader import Recording
+from gadgetops.recording.schema import FrameRow, StackRow
+from gadgetops.trace.symbolise import Finder
+from gadgetops.trace.unwind import MappedFile, Unwinder
+
+_SLICES: Final = """
+    select module_ids, stack_id, registers, memory
+    from slices
+    where stack_id not in (select stack_id from stacks)
+    order by module_ids, stack_id
+"""
+_MODULES: Final = """
+    select module_id, path, build_id, start_address, end_address, file_offset
+    from modules
+"""
+_AT_ONCE: Final = 1024
+
+
+@dataclass
+class Unwinding:
+    """
+    The stacks of the slices of one recording.
+
+    Args:
+        recording: Open.
+        finder: Has the files.
+        machine: Where it was recorded, as `uname -m` says it.
+
+    Attributes:
+        ends: How many stacks ended for which reason, see `unwind.End`.
+    """
+
+    recording: Recording
+    finder: Finder
+    machine: str = "x86_64"
+    ends: dict[str, int] = field(default_factory=lambda: {"complete": 0, "cut": 0, "unknown": 0})
+
+    def rows(self) -> Iterator[tuple[list[FrameRow], StackRow]]:
+        """
+        Yield each stack with the return addresses that it is the first to have.
+
+        Raises:
+            TraceError: The unwinder is not installed.
+            RecordingError: The recording cannot be read.
+        """
+        with self.recording.connect() as connection:
+            first = connection.execute("select coalesce(max(frame_id), -1) + 1 from stored_frames").fetchall()
+            modules = {row[0]: _Module(*row) for row in connection.execute(_MODULES).fetchall()}
+            frames = _Frames(first[0][0])
+            slices = connection.execute(_SLICES)
+            for module_ids, group in groupby(_fetched(slices), key=lambda row: tuple(row[0])):
+                mapped = [modules[number] for number in module_ids if number in modules]
+                yield from self._of_modules(mapped, group, frames)
+
+    def _of_modules(
+        self, mapped: Sequence["_Module"], group: Iterator[tuple[Any, ...]], frames: "_Frames"
+    ) -> Iterator[tuple[list[FrameRow], StackRow]]:
+        with Unwinder([self._file(module) for module in mapped], self.machine) as unwinder:
+            for _, stack_id, registers, memory in group:
+                unwound = unwinder.unwind(struct.unpack(f"<{len(registers) // 8}Q", registers), memory)
+                self.ends[unwound.end] += 1
+                yield frames.rows_of(stack_id, mapped, unwound.addresses)
+
+    def _file(self, module: "_Module") -> MappedFile:
+        identity = (module.number, module.path, module.build_id)
+        path = self.finder.code(*identity)
+        return MappedFile(path, module.start, module.offset, partial(self.finder.debug_file, *identity))
+
+
+@dataclass(frozen=True)
+class _Module:
+    number: int
+    path: str
+    build_id: str | None
+    start: int
+    end: int
+    offset: int
+
+
+class _Frames:
+    """Numbers return addresses, on from *first*."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._known: dict[tuple[int | None, int], int] = {}
+
+    def rows_of(
+        self, stack_id: int, mapped: Sequence[_Module], addresses: Sequence[int]
+    ) -> tuple[list[FrameRow], StackRow]:
+        """Return the new frames of a stack, and the stack."""
+        new: list[FrameRow] = []
+        numbers = [self._number(mapped, address, new) for address in addresses]
+        return new, StackRow(stack_id, numbers)
+
+    def _number(self, mapped: Sequence[_Module], address: int, new: list[FrameRow]) -> int:
+        module = next((each for each in mapped if each.start <= address < each.end), None)
+        key = (module.number if module else None, address)
+        if key not in self._known:
+            self._known[key] = self._next
+            self._next += 1
+            offset = None if module is None else address - module.start + module.offset
+            new.append(FrameRow(self._known[key], address, key[0], offset))
+        return self._known[key]
+
+
+def _fetched(cursor: Any) -> Iterator[tuple[Any, ...]]:
+    fetch: Callable[[int], list[tuple[Any, ...]]] = cursor.fetchmany
+    while rows := fetch(_AT_ONCE):
+        yield from rows
