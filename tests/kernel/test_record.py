@@ -218,3 +218,6 @@ def test_a_static_program_is_probed_itself_and_a_call_that_never_returns_is_give
     recorded = [event[:2] for event in events(recording) if 100 <= event[1] < 140]
     assert recorded == made[17:]
     assert header["counters"]["lost"] == 17
+    assert header["counters"]["given_up"] == 17
+    assert "17 events lost inside calls that never returned" in done.stderr
+    assert "--buffer-size" not in done.stderr
