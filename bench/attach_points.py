@@ -1,8 +1,8 @@
 """
 What a traced program pays for the place of the probes.
 
-The same program, half a million pairs of malloc() and free(), alone, traced with probes where they cost least, at the
-symbols, and by heaptrack; and how long one hit of a probe takes by the instruction that it stands on.
+The same program, half a million pairs of malloc() and free(), alone, traced with probes where they cost least,
+at the symbols, and by heaptrack; and how long one hit of a probe takes by the instruction that it stands on.
 """
 
 import shutil
