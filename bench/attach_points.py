@@ -1,7 +1,7 @@
 """
 What a traced program pays for the place of the probes.
 
-The same program, half a million pairs of malloc() and free(), alone, traced with probes where they cost least,
+The same program, 500,000 pairs of malloc() and free(): alone, traced with probes where they cost least,
 at the symbols, and by heaptrack; and how long one hit of a probe takes by the instruction that it stands on.
 """
 
