@@ -32,6 +32,9 @@
 #define SEEN_SLICE_BITS 18
 #define KNOWN_PROCESSES 4096
 
+/* So many unsettled slices are sent; then the reader has to catch up. */
+#define MAX_UNSETTLED 1000
+
 #if defined(__TARGET_ARCH_x86)
 #define SLICE_REGISTERS 17
 #elif defined(__TARGET_ARCH_arm64)
@@ -74,6 +77,7 @@ struct known_process {
 	__u32 pid;
 	__u32 has_frame_pointers; /* its slices are not wanted */
 	__u64 code_pages;	  /* as the kernel counts them */
+	__u64 unsettled;	  /* slices that were sent since */
 };
 
 /* 1 for each page of code of any process, by the hash of its number. */
@@ -276,12 +280,14 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 	__u64 size_bytes = stack_size_bytes(task, slicing.start);
 	__u32 *seen, tag;
 
-	if (known->pid == pid) {
-		if (known->has_frame_pointers)
-			return 0;
-		slicing.is_settled =
-			known->code_pages == BPF_CORE_READ(task, mm, exec_vm);
-	}
+	if (known->pid != pid)
+		*known = (struct known_process){.pid = pid};
+	else if (known->has_frame_pointers)
+		return 0;
+	slicing.is_settled =
+		known->code_pages == BPF_CORE_READ(task, mm, exec_vm);
+	if (!slicing.is_settled && known->unsettled++ >= MAX_UNSETTLED)
+		return 0;
 	/* Deeper than what is hashed, stacks are told apart by their depth. */
 	slicing.hash = mixed(mixed(pid, size_bytes), PT_REGS_IP(registers));
 	if (size_bytes > slice_bytes)

@@ -20,7 +20,7 @@ from gadgetops.bpf.object import Object
 
 _PAGE_BITS: Final = 12
 _HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
-_KNOWN: Final = struct.Struct("<IIQ")
+_KNOWN: Final = struct.Struct("<IIQQ")
 _CODE_SIZE: Final = re.compile(r"^Vm(?:Exe|Lib):\s+(\d+) kB$", re.MULTILINE)
 _PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 _TRAMPOLINES: Final = "[uprobes]"
@@ -75,7 +75,7 @@ class CodePages:
         has_frame_pointers = self._has_frame_pointers(pid, code.paths)
         # Last: from now on the gadget relies on the pages.
         index = pid % (len(self._known) // _KNOWN.size)
-        _KNOWN.pack_into(self._known, index * _KNOWN.size, pid, has_frame_pointers, code.n_pages)
+        _KNOWN.pack_into(self._known, index * _KNOWN.size, pid, has_frame_pointers, code.n_pages, 0)
         return has_frame_pointers
 
     def _add(self, start: int, end: int) -> None:

@@ -21,8 +21,7 @@ from gadgetops.trace.signals import stop_signals
 from gadgetops.trace.targets import Target
 
 _IDLE_SLEEP_S: Final = 0.005
-"""How long the reader sleeps when it found the ring buffer nearly empty."""
-_NEARLY_EMPTY: Final = 10_000
+"""How long it sleeps when nothing was read."""
 _PROGRESS_S: Final = 0.5
 _MEASURE_S: Final = 0.2
 _BYTES_PER_EVENT: Final = 12
@@ -165,20 +164,20 @@ class _Run:
         """Read events until there is a reason to stop, and return it."""
         while True:
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
-            count = self._read()
+            has_read = self._read()
             self._target.update(self._session, self._tracker)
             if end is not None:
                 return end
             if self._listener.wants_progress and self._meter.is_due():
                 self._listener.progress(self._meter.measure())
-            if count < _NEARLY_EMPTY:
+            if not has_read:
                 time.sleep(_IDLE_SLEEP_S)
 
-    def _read(self) -> int:
+    def _read(self) -> bool:
         return self._session.read(self._writer, self._ends.room(self._session.n_events))
 
     def _drain(self) -> None:
-        """Detach, and take in everything that is still in the ring buffer."""
+        """Detach, and take in everything that was still in the ring buffer."""
         self._session.detach()
         while self._read():
             pass

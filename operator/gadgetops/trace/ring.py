@@ -19,6 +19,8 @@ _HEADER_BYTES: Final = 8
 _BUSY: Final = 1 << 31
 _DISCARDED: Final = 1 << 30
 _FLAGS: Final = _BUSY | _DISCARDED
+_BYTES_AT_ONCE: Final = 16 << 20
+"""How much is read before its room is free again, about."""
 _FIRST_LOOK: Final = 64
 _FURTHER_LOOKS: Final = 16
 """
@@ -34,10 +36,12 @@ class Batch(NamedTuple):
     Attributes:
         columns: Of the events, in order.
         others: Contents of the records of another size, without header, in order among themselves.
+        size_bytes: What they took in the ring buffer.
     """
 
     columns: Mapping[str, NDArray[Any]]
     others: list[bytes]
+    size_bytes: int
 
 
 class RingBuffer:
@@ -75,12 +79,14 @@ class RingBuffer:
 
     def read(self) -> Batch:
         """
-        Return all finished records and free their room.
+        Return finished records and free their room.
 
-        Stops at a record that is still being written: what follows comes with the next call.
+        Stops at a record that is still being written, and after `_BYTES_AT_ONCE`: what follows comes with the
+        next call.
         """
         runs, others = [], []
-        position, end = int(self._consumer[0]), int(self._producer[0])
+        start = position = int(self._consumer[0])
+        end = min(int(self._producer[0]), position + _BYTES_AT_ONCE)
         ahead = _FIRST_LOOK
         while position < end:
             run = self._run(position, end, ahead)
@@ -96,9 +102,14 @@ class RingBuffer:
             if not header & _DISCARDED:
                 others.append(self._contents(position, length))
             position += -(-(length + _HEADER_BYTES) // 8) * 8
-        batch = Batch(self._columns(runs), others)
+        batch = Batch(self._columns(runs), others, position - start)
         self._consumer[0] = position
         return batch
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is in it now."""
+        return int(self._producer[0]) - int(self._consumer[0])
 
     def _columns(self, runs: list[NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         names = [name for name in self._dtype.names or () if name != "header"]

@@ -22,11 +22,12 @@ from gadgetops.errors import TraceError, UsageError
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter, drop_slices
 from gadgetops.trace.allocator import Allocator
+from gadgetops.trace.drain import Drain
 from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.probes import AT_PROLOGUE, Attached, Probes
-from gadgetops.trace.ring import RingBuffer
+from gadgetops.trace.ring import Batch, RingBuffer
 from gadgetops.trace.slice_stacks import SliceStacks
 from gadgetops.trace.slicer import Slicer
 from gadgetops.trace.slices import SliceLayout
@@ -91,7 +92,7 @@ class Session:
         self._slicer: Slicer | None = None
         self._unwound: dict[str, int] = {}
         self._tracker: ModuleTracker
-        self._ring: RingBuffer
+        self._drain: Drain
         self._mount_namespaces: tuple[int, ...] = ()
         self.attached = Attached()
         self._probes = Probes(self._bpf, self.attached, options.probe_at)
@@ -108,7 +109,10 @@ class Session:
                 self._bpf.update(_NAMESPACE_MAP, struct.pack("<Q", namespace), struct.pack("<I", 0))
             layout = self._layout
             fd, size = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
-            with RingBuffer(fd, size, layout.dtype, layout.event_bytes) as self._ring:
+            with (
+                RingBuffer(fd, size, layout.dtype, layout.event_bytes) as ring,
+                Drain(ring, self._settle) as self._drain,
+            ):
                 yield
 
     def attach(self, allocator: Allocator) -> None:
@@ -152,35 +156,44 @@ class Session:
             bss, stacks = self._bpf.data(".bss"), SliceStacks(tracker, self._stacks, writer)
             self._slicer = Slicer(self._object, layout, bss, stacks, self._options.unwind)
 
-    def read(self, writer: RecordingWriter, at_most: int | None = None) -> int:
+    def read(self, writer: RecordingWriter, at_most: int | None = None) -> bool:
         """
-        Take what the ring buffer holds into *writer* and return the number of events.
+        Take a part of what the gadget sent into *writer* and return whether there was any.
 
         Args:
             writer: Takes them.
             at_most: Drop what comes after so many.
         """
-        batch = self._ring.read()
-        columns = {name: column[:at_most] for name, column in batch.columns.items()}
-        count = len(columns["pid"])
+        batch = self._drain.take()
         # After the events: what they refer to was mapped before them.
         self._tracker.read()
+        if batch is not None:
+            self._take(batch, writer, at_most)
+        writer.write_processes(self._tracker.take_processes())
+        writer.tick()
+        return batch is not None
+
+    def _take(self, batch: Batch, writer: RecordingWriter, at_most: int | None) -> None:
+        columns = {name: column[:at_most] for name, column in batch.columns.items()}
+        count = len(columns["pid"])
         if self._slicer is not None:
             self._slicer.take(batch.others)
-        writer.write_processes(self._tracker.take_processes())
         if count == 0:
-            writer.tick()
-            return 0
+            return
         self.on_events(columns, self._layout.operations)
         columns["stack_id"] = self._stack_numbers(columns, count)
         columns.setdefault("lost", np.zeros(count, np.uint64))
         writer.write_events(columns, self._layout.operations)
         self.n_events += count
-        return count
+
+    def _settle(self, batch: Batch) -> None:
+        if self._slicer is not None:
+            self._slicer.settle(batch.others)
 
     def detach(self) -> None:
-        """Detach all programs; what is in the ring buffer stays there."""
+        """Detach all programs, and empty the ring buffer into memory: `read` takes what is there."""
         self._bpf.detach()
+        self._drain.stop()
 
     def counters(self) -> dict[str, int]:
         """

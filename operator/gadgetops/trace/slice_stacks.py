@@ -16,8 +16,8 @@ from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.slices import Slice
 from gadgetops.trace.stacks import StackCollector
 
-_MOST_UNCLAIMED: Final = 1 << 14
-"""Slices whose event was lost are forgotten when there are more."""
+_MOST_UNCLAIMED: Final = 1 << 12
+"""Slices whose event was lost are forgotten when there are more, but not before the next events."""
 
 
 class SliceStacks:
@@ -44,15 +44,15 @@ class SliceStacks:
         return {"slices": len(self._numbers), "missing_slices": len(self._awaited)}
 
     def take(self, slices: Iterable[Slice]) -> None:
-        """Take in *slices* as they come."""
+        """Take in *slices* as they come, before the events that were read with them."""
+        while len(self._unclaimed) > _MOST_UNCLAIMED:
+            del self._unclaimed[next(iter(self._unclaimed))]
         for found in slices:
             if found.number in self._awaited:
                 self._awaited.remove(found.number)
                 self._write(found)
             elif found.number not in self._numbers:
                 self._unclaimed[found.number] = found
-        while len(self._unclaimed) > _MOST_UNCLAIMED:
-            del self._unclaimed[next(iter(self._unclaimed))]
 
     def number(self, slice_numbers: NDArray[Any]) -> NDArray[np.int32]:
         """Return the stack number of each event, given its slice's number, which is not 0."""

@@ -1,7 +1,9 @@
 """
 The reader's side of slices: takes them in, and keeps the gadget's tables of code up to date.
 
-The gadget sends a slice as unsettled where it did not know what is code: that is the sign to tell it.
+The gadget sends a slice as unsettled where it did not know what is code: that is the sign to tell it, soon,
+since it does the same with every slice until then. So `settle` is called where the ring buffer is read, and
+`take` where there is time.
 """
 
 import time
@@ -50,13 +52,15 @@ class Slicer:
         """As `SliceStacks.counters`."""
         return self.stacks.counters
 
-    def take(self, records: Iterable[bytes]) -> None:
-        """Take in *records*, parts of slices."""
+    def settle(self, records: Iterable[bytes]) -> None:
+        """Look at once at the code of processes of which *records* say that the gadget did not know it."""
         parts = self._assembler.parts(records)
-        # First of all: until then the gadget goes on sending every slice.
         for pid in {part.pid for part, _ in parts if not part.is_settled}:
             self._update(pid)
-        self.stacks.take(self._assembler.take(parts))
+
+    def take(self, records: Iterable[bytes]) -> None:
+        """Take in *records*, parts of slices."""
+        self.stacks.take(self._assembler.take(self._assembler.parts(records)))
 
     def _update(self, pid: int) -> None:
         began_s = time.monotonic()

@@ -1,0 +1,92 @@
+"""
+Emptying the ring buffer beside the work with what it held: a thread that does nothing else.
+
+Turning events into a recording goes in bursts: new stacks, and segments that are written. The program that is
+recorded does not wait for it, and what does not fit into the ring buffer is lost.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from gadgetops.trace.ring import Batch, RingBuffer
+
+_IDLE_SLEEP_S: Final = 0.002
+_NEARLY_EMPTY_BYTES: Final = 1 << 20
+MAX_BACKLOG_BYTES: Final = 256 << 20
+"""What is kept in memory at most; then the ring buffer fills, and what is lost is counted."""
+
+
+class Drain:
+    """
+    Reads *ring* in a thread of its own until it is stopped.
+
+    Use as a context manager.
+
+    Args:
+        ring: Read by nobody else meanwhile.
+        on_batch: Shown each batch at once, in that thread.
+    """
+
+    def __init__(self, ring: RingBuffer, on_batch: Callable[[Batch], None]) -> None:
+        self._ring = ring
+        self._on_batch = on_batch
+        self._batches: deque[Batch] = deque()
+        self._backlog_bytes = 0
+        self._lock = threading.Lock()
+        self._is_stopping = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+
+    def __enter__(self) -> "Drain":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Read what is left in the ring buffer, and end."""
+        self._is_stopping.set()
+        self._thread.join()
+
+    def take(self) -> Batch | None:
+        """
+        Return the oldest batch that was read; None if there is none now.
+
+        Raises:
+            BaseException: What went wrong in the thread.
+        """
+        with self._lock:
+            if self._batches:
+                batch = self._batches.popleft()
+                self._backlog_bytes -= batch.size_bytes
+                return batch
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def _run(self) -> None:
+        try:
+            while self._has_read() or not self._is_stopping.is_set():
+                if self._ring.size_bytes < _NEARLY_EMPTY_BYTES and not self._is_stopping.is_set():
+                    time.sleep(_IDLE_SLEEP_S)
+        except BaseException as error:
+            # Raised again by `take`, where it can be handled.
+            self._error = error
+
+    def _has_read(self) -> bool:
+        """Read once, if there is room; return whether there was anything."""
+        if self._backlog_bytes >= MAX_BACKLOG_BYTES:
+            time.sleep(_IDLE_SLEEP_S)
+            return True
+        batch = self._ring.read()
+        if batch.size_bytes == 0:
+            return False
+        self._on_batch(batch)
+        with self._lock:
+            self._batches.append(batch)
+            self._backlog_bytes += batch.size_bytes
+        return True
