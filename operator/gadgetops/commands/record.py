@@ -47,7 +47,9 @@ DEFAULT_IMAGE = "trace_malloc"
 @click.option("--max-bytes", metavar="SIZE", help="Stop before the recording takes more on disk, about.")
 @click.option("--image", metavar="REF|OBJECT.o", help="Gadget to load.  [default: trace_malloc of the store]")
 @click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
-@click.option("--buffer-size", default="64MiB", show_default=True, help="Of the ring buffer, a power of two.")
+@click.option(
+    "--buffer-size", default="128MiB", show_default=True, help="Of the ring buffer, a power of two."
+)
 @click.option(
     "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
 )

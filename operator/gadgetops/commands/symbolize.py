@@ -1,11 +1,15 @@
 """`gadgetops symbolize`: functions and lines for a recording that has addresses only."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gadgetops.commands import messages
 from gadgetops.commands.options import verb
+
+if TYPE_CHECKING:
+    from gadgetops.trace.symbolise import Finder
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -34,12 +38,14 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     multiple=True,
     help="Folder with debug files, searched before /usr/lib/debug; may be repeated.",
 )
-def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...]) -> None:
+@click.option("--keep-slices", is_flag=True, help="Keep copies of stacks, which hold memory of the program.")
+def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], keep_slices: bool) -> None:
     """Find functions and lines for RECORDING's addresses, in place of those that it has.
 
     For recordings made with `record --symbols late` or not ended, also on another machine. A file whose build
     id differs from the recorded one is not asked; debug files are found by build id, as
-    DIR/.build-id/ab/cdef.debug, and by .gnu_debuglink. If nothing is found, what is there stays.
+    DIR/.build-id/ab/cdef.debug, and by .gnu_debuglink. If nothing is found, what is there stays. Stacks that
+    are still copies are unwound first, and the copies dropped.
     """
     # Imported here: DuckDB and the symboliser would cost every `--help` half a second.
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
@@ -47,11 +53,31 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...]) -> 
     from gadgetops.trace.symbolise import Finder, symbols_of  # noqa: PLC0415
     from gadgetops.trace.symbols import DEBUG_FOLDER  # noqa: PLC0415
 
+    finder = Finder(sysroot=sysroot, debug_folders=(*debug_folders, DEBUG_FOLDER))
+    _unwind(recording, finder, keep_slices=keep_slices)
     opened = open_recording(recording)
-    rows = [*symbols_of(opened, Finder(sysroot=sysroot, debug_folders=(*debug_folders, DEBUG_FOLDER)))]
+    rows = [*symbols_of(opened, finder)]
     n_found, n_addresses = len({row.frame_id for row in rows}), opened.n_addresses()
     if n_found:
         write_symbols(recording, rows)
     messages.say(f"{n_found:,} of {n_addresses:,} addresses symbolised")
     if n_found < n_addresses:
         messages.say(f"`gadgetops info {recording}` shows modules without symbols")
+
+
+def _unwind(recording: Path, finder: "Finder", *, keep_slices: bool) -> None:
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.recording.writer import append_stacks, drop_slices  # noqa: PLC0415
+    from gadgetops.trace.unwinding import Unwinding  # noqa: PLC0415
+
+    opened = open_recording(recording)
+    if not opened.tables["slices"]:
+        return
+    unwinding = Unwinding(opened, finder)
+    rows = [*unwinding.rows()]
+    if rows:
+        append_stacks(recording, (row for frames, _ in rows for row in frames), (stack for _, stack in rows))
+        whole = unwinding.ends["complete"]
+        messages.say(f"{len(rows):,} stacks unwound, {whole:,} of them to their beginning")
+    if not keep_slices:
+        drop_slices(recording)

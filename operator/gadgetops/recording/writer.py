@@ -22,8 +22,10 @@ from gadgetops.errors import AlreadyExists, RecordingError, StorageError
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
     FORMAT_VERSION,
+    FRAME_COLUMNS,
     HEADER_NAME,
     SEGMENT_TABLES,
+    STACK_COLUMNS,
     SYMBOL_COLUMNS,
     SYMBOLS_NAME,
     FrameRow,
@@ -33,6 +35,7 @@ from gadgetops.recording.schema import (
     StackRow,
     SymbolRow,
     check_path,
+    parse_segment_name,
     segment_name,
 )
 
@@ -289,6 +292,20 @@ class RecordingWriter:
             _write_rows(self._connection, self.path / segment_name(table, number), columns, rows)
         self._n_rows[table] += len(rows)
         self._rows[table] = []
+
+
+def append_stacks(path: Path, frames: Iterable[FrameRow], stacks: Iterable[StackRow]) -> None:
+    """
+    Add stacks to the recording in the folder *path*, which nobody is writing, and the frames that they name.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    known = filter(None, (parse_segment_name(each.name) for each in path.iterdir()))
+    number = max((number for _, number in known), default=-1) + 1
+    with duckdb.connect(config={"threads": 1}) as connection:
+        _write_rows(connection, path / segment_name("frames", number), FRAME_COLUMNS, frames)
+        _write_rows(connection, path / segment_name("stacks", number), STACK_COLUMNS, stacks)
 
 
 def drop_slices(path: Path) -> None:

@@ -6,7 +6,6 @@ of mappings.
 """
 
 import contextlib
-import platform
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,12 +64,12 @@ class Options:
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    buffer_bytes: int = 64 << 20
+    buffer_bytes: int = 128 << 20
     max_stacks: int = 32768
     collect_stacks: bool = True
     symbolise: bool = True
     probe_at: str = AT_PROLOGUE
-    unwind: Unwind = "fp"
+    unwind: Unwind = "auto"
     keep_slices: bool = False
 
 
@@ -241,7 +240,7 @@ class Session:
     ) -> None:
         """Make stacks of the slices; what is left when it is to hurry stays for later."""
         finder = Finder(files=tracker.files)
-        unwinding = Unwinding(open_recording(writer.path), finder, platform.machine())
+        unwinding = Unwinding(open_recording(writer.path), finder)
         for frames, stack in takewhile(lambda _: not is_hurried(), unwinding.rows()):
             writer.write_frames(frames)
             writer.write_stacks([stack])

@@ -138,10 +138,15 @@ class Unwinder:
         machine: As `uname -m` says it.
 
     Raises:
-        TraceError: libdw is missing.
+        TraceError: libdw is missing, or the machine is none that is known.
     """
 
-    def __init__(self, files: Sequence[MappedFile], machine: str = "x86_64") -> None:
+    def __init__(self, files: Sequence[MappedFile], machine: str) -> None:
+        if machine not in _STACK_POINTER:
+            raise TraceError(
+                f"stacks of machine {machine or 'unknown'!r} cannot be unwound",
+                hint=f"known are {', '.join(_STACK_POINTER)}",
+            )
         self._lib = _library()
         self._stack_pointer = _STACK_POINTER[machine]
         self._debug = {_name(number): file.debug for number, file in enumerate(files)}
@@ -221,8 +226,9 @@ class Unwinder:
     def _set_registers(self, thread: int, _argument: Any) -> bool:
         count = len(self._registers)
         values = (c_uint64 * count)(*self._registers)
-        n_general = max(self._stack_pointer + 1, 17 if self._stack_pointer == _STACK_POINTER["x86_64"] else 0)
-        is_set = self._lib.dwfl_thread_state_registers(thread, 0, n_general, values)
+        # On x86-64 the program counter is one of them, after the 16 general ones; on arm64 it is apart.
+        n_numbered = min(count, 32)
+        is_set = self._lib.dwfl_thread_state_registers(thread, 0, n_numbered, values)
         self._lib.dwfl_thread_state_register_pc(thread, self._registers[-1])
         return bool(is_set)
 

@@ -38,7 +38,6 @@ class Unwinding:
     Args:
         recording: Open.
         finder: Has the files.
-        machine: Where it was recorded, as `uname -m` says it.
 
     Attributes:
         ends: How many stacks ended for which reason, see `unwind.End`.
@@ -46,7 +45,6 @@ class Unwinding:
 
     recording: Recording
     finder: Finder
-    machine: str = "x86_64"
     ends: dict[str, int] = field(default_factory=lambda: {"complete": 0, "cut": 0, "unknown": 0})
 
     def rows(self) -> Iterator[tuple[list[FrameRow], StackRow]]:
@@ -69,11 +67,17 @@ class Unwinding:
     def _of_modules(
         self, mapped: Sequence["_Module"], group: Iterator[tuple[Any, ...]], frames: "_Frames"
     ) -> Iterator[tuple[list[FrameRow], StackRow]]:
-        with Unwinder([self._file(module) for module in mapped], self.machine) as unwinder:
+        with Unwinder([self._file(module) for module in mapped], self._machine) as unwinder:
             for _, stack_id, registers, memory in group:
                 unwound = unwinder.unwind(struct.unpack(f"<{len(registers) // 8}Q", registers), memory)
                 self.ends[unwound.end] += 1
                 yield frames.rows_of(stack_id, mapped, unwound.addresses)
+
+    @property
+    def _machine(self) -> str:
+        """The machine that was recorded, as `uname -m` says it."""
+        host = self.recording.header.get("host")
+        return str(host.get("machine")) if isinstance(host, dict) else ""
 
     def _file(self, module: "_Module") -> MappedFile:
         identity = (module.number, module.path, module.build_id)
