@@ -37,6 +37,7 @@ _STACKS: Final = """
         coalesce(sum(case when len(frame_ids) = 0 then 1 else 0 end), 0) as empty
     from events left join stacks using (stack_id)
 """
+_WAITING: Final = "select count(*) from slices where stack_id not in (select stack_id from stacks)"
 _MODULES: Final = """
     select
         modules.path,
@@ -107,6 +108,7 @@ class StackHealth:
         failed: The kernel had no room for the stack: a collision.
         empty: The stack has no frame.
         n_stacks: Distinct stacks.
+        waiting: Slices of which no stack has been made yet.
         truncated: Distinct stacks that were as deep as the kernel goes.
         cut_short: Distinct stacks that end in a file, by its path, and not where programs and threads start.
     """
@@ -116,6 +118,7 @@ class StackHealth:
     failed: int
     empty: int
     n_stacks: int
+    waiting: int
     truncated: int
     cut_short: Mapping[str, int]
 
@@ -181,5 +184,8 @@ def _health(connection: "DuckDBPyConnection", truncated: int) -> StackHealth:
     kinds = {"none": NO_STACK, "failed": FAILED_STACK}
     [(n_events, without, failed, empty)] = connection.execute(_STACKS, kinds).fetchall()
     [(n_stacks,)] = connection.execute("select count(*) from stacks").fetchall()
+    [(waiting,)] = connection.execute(_WAITING).fetchall()
     cut_short = connection.execute(_CUT_STACKS, {"roots": [*_ROOTS], "depth": MAX_WALKED_FRAMES}).fetchall()
-    return StackHealth(n_events, int(without), int(failed), int(empty), n_stacks, truncated, dict(cut_short))
+    return StackHealth(
+        n_events, int(without), int(failed), int(empty), n_stacks, waiting, truncated, dict(cut_short)
+    )

@@ -9,6 +9,7 @@ from gadgetops.units import format_bytes, format_duration, plural
 
 _LABEL_WIDTH: Final = 12
 _SHOWN_MODULES: Final = 10
+_WAYS: Final = {"dwarf": "processes unwound by their rules (DWARF):", "fp": "walked by frame pointers:"}
 _FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer, or record with --unwind dwarf"
 
 
@@ -84,6 +85,8 @@ def _place(place: object) -> str:
     """Return where a program is attached, and why there, in words."""
     if isinstance(place, list):
         return "; ".join(map(_place, place))
+    if isinstance(place, dict) and place.get("path", "") is None:
+        return str(place.get("function"))
     if isinstance(place, dict) and {"path", "function", "offset", "instruction", "reason"} <= place.keys():
         where = f"{place['path']}: {place['function']}+{place['offset']}, `{place['instruction']}`"
         return f"{where}: {place['reason']}"
@@ -94,7 +97,9 @@ def _place(place: object) -> str:
 
 def _stacks(info: Info) -> Iterator[str]:
     stacks = info.stacks
-    yield f"{stacks.n_stacks:,} distinct"
+    yield f"{stacks.n_stacks:,} distinct{_unwound(info.header)}"
+    if stacks.waiting:
+        yield f"{stacks.waiting:,} still to be unwound: run `gadgetops symbolize {info.path}`"
     if stacks.without:
         yield f"{plural(stacks.without, 'event')} without one: none was asked for"
     if stacks.failed:
@@ -105,6 +110,15 @@ def _stacks(info: Info) -> Iterator[str]:
         yield f"{stacks.truncated:,} as deep as the kernel goes: the outermost callers are missing"
     for path, count in stacks.cut_short.items():
         yield f"{count:,} end early, in {path}: it seems to have no frame pointers; {_FRAME_POINTERS}"
+
+
+def _unwound(header: Mapping[str, Any]) -> str:
+    """Return how the stacks of processes were made, where more than one way was open."""
+    known = _mapping(header, "unwind")
+    counters = _mapping(header, "counters")
+    ways = [f"{text} {known[way]:,}" for way, text in _WAYS.items() if known.get(way)]
+    cut = counters.get("unwound_cut", 0) + counters.get("unwound_unknown", 0)
+    return "".join([*(f"; {way}" for way in ways), f"; {cut:,} unwound in part" if cut else ""])
 
 
 def _modules(modules: tuple[ModuleInfo, ...]) -> Iterator[str]:

@@ -7,6 +7,7 @@ of mappings.
 
 import contextlib
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -233,7 +234,8 @@ class Session:
             found = symbols_of(open_recording(writer.path), Finder(files=tracker.files))
             symbols = [*takewhile(lambda _: not is_hurried(), found)]
             writer.write_symbols(() if is_hurried() else symbols)
-        writer.close(counters=self.counters(), end=end)
+        facts = {} if self._slicer is None else {"unwind": Counter(self._slicer.unwound.values())}
+        writer.close(counters=self.counters(), end=end, facts=facts)
 
     def _unwind(
         self, writer: RecordingWriter, tracker: ModuleTracker, is_hurried: Callable[[], bool]
@@ -245,7 +247,7 @@ class Session:
             writer.write_frames(frames)
             writer.write_stacks([stack])
         writer.close_segment()
-        self._unwound = {f"{end}_unwound": count for end, count in unwinding.ends.items()}
+        self._unwound = {f"unwound_{end}": count for end, count in unwinding.ends.items()}
         if not is_hurried() and not self._options.keep_slices:
             drop_slices(writer.path)
 
