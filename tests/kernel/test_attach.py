@@ -105,7 +105,7 @@ def known_calls(folder: Path) -> list[tuple[str, int]]:
 def test_every_call_of_a_c_librarys_allocator_is_seen_once(
     gadget_object: Path, tmp_path: Path, compiler: str, options: list[str], probe_at: str
 ) -> None:
-    program = built(tmp_path, "family.c", *options, compiler=compiler)
+    program = built(tmp_path, "malloc_family.c", *options, compiler=compiler)
     calls = recorded(tmp_path / "r", gadget_object, [program, ROUNDS], "--probe-at", probe_at)
     assert calls == ONE_ROUND * ROUNDS
 
@@ -115,7 +115,7 @@ def test_every_call_of_a_c_librarys_allocator_is_seen_once(
 def test_every_call_of_a_preloaded_allocator_is_seen_once(
     gadget_object: Path, tmp_path: Path, name: str, probe_at: str
 ) -> None:
-    program = built(tmp_path, "family.c")
+    program = built(tmp_path, "malloc_family.c")
     command = [program, ROUNDS]
     calls = recorded(tmp_path / "r", gadget_object, command, "--probe-at", probe_at, LD_PRELOAD=library(name))
     assert calls == ONE_ROUND * ROUNDS
@@ -125,7 +125,7 @@ def test_every_call_of_a_preloaded_allocator_is_seen_once(
 def test_every_call_of_a_linked_allocator_is_seen_once(
     gadget_object: Path, tmp_path: Path, name: str
 ) -> None:
-    program = built(tmp_path, "family.c", library(name))
+    program = built(tmp_path, "malloc_family.c", library(name))
     assert recorded(tmp_path / "r", gadget_object, [program, ROUNDS]) == ONE_ROUND * ROUNDS
 
 
@@ -162,7 +162,7 @@ def test_an_allocator_under_names_of_its_own_is_seen_beside_the_plain_ones(
 def test_a_program_without_an_allocator_is_an_error_with_a_way_out(
     gadget_object: Path, tmp_path: Path
 ) -> None:
-    program = built(tmp_path, "family.c", "-static", "-s")
+    program = built(tmp_path, "malloc_family.c", "-static", "-s")
     arguments = ["record", "-o", tmp_path / "r", "--image", gadget_object, "--", program]
     line = [sys.executable, "-m", "gadgetops", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
@@ -309,7 +309,7 @@ def test_several_places_take_one_program(gadget_object: Path, waiter: Path, *, b
 
 def test_what_was_chosen_and_why_is_in_the_recording(gadget_object: Path, tmp_path: Path) -> None:
     """By program: file, function, offset, instruction and reason; and which functions are nowhere."""
-    program = built(tmp_path, "family.c", compiler="musl-gcc")
+    program = built(tmp_path, "malloc_family.c", compiler="musl-gcc")
     recorded(tmp_path / "r", gadget_object, [program, 1])
     header = json.loads((tmp_path / "r/recording.json").read_text())["target"]
     free = header["attached"]["trace_uprobe_free"]
