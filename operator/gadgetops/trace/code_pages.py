@@ -91,7 +91,8 @@ def code_map(pid: int) -> CodeMap | None:
             before = _n_code_pages(folder)
             lines = (folder / "maps").read_text(errors="surrogateescape").splitlines()
             if before == _n_code_pages(folder):
-                return _code_map(lines, before)
+                # A process that is ending has no memory any more.
+                return _code_map(lines, before) if lines else None
     except OSError:
         pass
     return None

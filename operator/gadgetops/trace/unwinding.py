@@ -27,6 +27,7 @@ _MODULES: Final = """
     select module_id, path, build_id, start_address, end_address, file_offset
     from modules
 """
+_TRAMPOLINE: Final = "[uprobes]"
 _AT_ONCE: Final = 1024
 
 
@@ -71,7 +72,7 @@ class Unwinding:
             for _, stack_id, registers, memory in group:
                 unwound = unwinder.unwind(struct.unpack(f"<{len(registers) // 8}Q", registers), memory)
                 self.ends[unwound.end] += 1
-                yield frames.rows_of(stack_id, mapped, unwound.addresses)
+                yield frames.rows_of(stack_id, mapped, _without_trampoline(unwound.addresses, mapped))
 
     @property
     def _machine(self) -> str:
@@ -93,6 +94,17 @@ class _Module:
     start: int
     end: int
     offset: int
+
+
+def _without_trampoline(addresses: list[int], mapped: Sequence[_Module]) -> list[int]:
+    """
+    Leave out the address by which the kernel catches the return of a probed function.
+
+    It stands in place of the return address, which only the kernel knows then.
+    """
+    places = [module for module in mapped if module.path == _TRAMPOLINE]
+    is_caught = any(place.start <= addresses[-1] < place.end for place in places)
+    return addresses[:-1] if is_caught else addresses
 
 
 class _Frames:

@@ -1,0 +1,268 @@
+"""Whole stacks of programs without frame pointers, as gdb sees them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from gadgetops.recording.reader import Recording, open_recording
+
+pytestmark = pytest.mark.kernel
+
+WORKLOADS = Path(__file__).parents[1] / "workloads"
+SIZES = range(10001, 10006)
+STARTS = {"_start", "clone", "clone3", "__clone", "__clone3"}
+GDB_SCRIPT = """
+import gdb, json
+FIRST, LAST, TO = {first}, {last}, {to!r}
+for command in ("set pagination off", "set confirm off", "set debuginfod enabled off",
+                "set backtrace past-main on", "set backtrace past-entry off",
+                "handle SIGUSR1 nostop noprint pass", "break main", "run", "delete"):
+    gdb.execute(command, to_string=True)
+found = {{}}
+
+def places():
+    maps = [line.split(maxsplit=5) for line in open(f"/proc/{{gdb.selected_inferior().pid}}/maps")]
+    ranges = [(*(int(end, 16) for end in line[0].split("-")), int(line[2], 16), line[5].strip())
+              for line in maps if "x" in line[1] and len(line) == 6]
+    frame = gdb.newest_frame()
+    while frame is not None:
+        if frame.type() not in (gdb.INLINE_FRAME, gdb.TAILCALL_FRAME):
+            pc = frame.pc()
+            yield next([path.rsplit("/", 1)[-1], pc - start + offset]
+                       for start, end, offset, path in ranges if start <= pc < end)
+        frame = frame.older()
+
+class OnMalloc(gdb.Breakpoint):
+    def stop(self):
+        size = int(gdb.parse_and_eval("$rdi"))
+        if FIRST <= size <= LAST:
+            found[size] = list(places())
+        return False
+
+OnMalloc("*(unsigned long)&malloc")
+gdb.execute("continue", to_string=True)
+json.dump(found, open(TO, "w"))
+"""
+
+
+class Place(NamedTuple):
+    """An address: the file's name, and the offset in bytes into it."""
+
+    file: str
+    offset: int
+
+
+Record = Callable[..., Recording]
+
+
+@pytest.fixture
+def record(gadget_object: Path, tmp_path: Path) -> Record:
+    """Record a command: `record(["./program"], "--unwind", "dwarf")`."""
+
+    def call(command: list[object], *options: str) -> Recording:
+        folder = tmp_path / "r.gadgetrec"
+        argv = ["record", "-q", "-o", folder, "--image", gadget_object, *options, "--", *command]
+        subprocess.run([sys.executable, "-m", "gadgetops", *map(str, argv)], check=True, timeout=120)
+        return open_recording(folder)
+
+    return call
+
+
+def rows(recording: Recording, query: str) -> list[tuple[Any, ...]]:
+    with recording.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+def compiled(program: Path, *options: str, source: str = "unwound.c") -> Path:
+    command = ["gcc", "-g", "-pthread", *options, WORKLOADS / source, "-o", program]
+    subprocess.run([*map(str, command)], check=True)
+    return program
+
+
+def as_gdb_sees(program: Path) -> dict[int, list[Place]]:
+    """The callers of malloc() for each size, as gdb finds them."""
+    script, result = program.with_suffix(".gdb.py"), program.with_suffix(".gdb.json")
+    script.write_text(GDB_SCRIPT.format(first=SIZES[0], last=SIZES[-1], to=str(result)))
+    command = ["gdb", "-q", "-batch", "-nx", "-x", script, program]
+    subprocess.run([*map(str, command)], check=True, timeout=120, capture_output=True)
+    found = json.loads(result.read_text())
+    return {int(size): [Place(*place) for place in places[1:]] for size, places in found.items()}
+
+
+def as_recorded(recording: Recording) -> dict[int, list[Place]]:
+    """The stack of the malloc() of each size."""
+    query = f"""
+        select size_bytes, modules.path, frames.module_offset
+        from (
+            select size_bytes, depth, frame_ids[depth] as frame_id
+            from (
+                select size_bytes, frame_ids, unnest(range(1, len(frame_ids) + 1)) as depth
+                from events join stacks using (stack_id)
+                where operation = 'malloc' and size_bytes between {SIZES[0]} and {SIZES[-1]}
+            ) as deep
+        ) as calls
+        join stored_frames as frames using (frame_id) left join modules using (module_id)
+        order by size_bytes, depth
+    """
+    found: dict[int, list[Place]] = {}
+    for size, path, offset in rows(recording, query):
+        found.setdefault(size, []).append(Place(Path(path or "").name, offset))
+    return found
+
+
+def functions(recording: Recording, size: int) -> list[str | None]:
+    """The functions of the stack of the malloc() of `size`, leaf first, inlined ones included."""
+    query = f"""
+        select function
+        from (
+            select unnest(frame_ids) as frame_id, unnest(range(1, len(frame_ids) + 1)) as depth
+            from stacks
+            where stack_id in (select stack_id from events where operation = 'malloc' and size_bytes = {size})
+        ) as calls
+        join frames using (frame_id)
+        order by depth, position
+    """
+    return [row[0] for row in rows(recording, query)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-O2"],
+        ["-O0", "-fomit-frame-pointer"],
+        ["-O2", "-no-pie"],
+        ["-O2", "-static"],
+        ["-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"],
+        ["-O2", "-x", "c++", "-fpermissive", "-w"],
+    ],
+    ids=["optimised", "plain", "no-pie", "static", "debug_frame", "c++"],
+)
+def test_stacks_are_those_that_gdb_sees(record: Record, tmp_path: Path, options: list[str]) -> None:
+    """Deep, called back by the C library, in a thread, in a signal handler, and under frames of 24 KiB."""
+    program = compiled(tmp_path / "program", *options)
+    expected = as_gdb_sees(program)
+    assert sorted(expected) == [*SIZES]
+    recording = record([program])
+    assert as_recorded(recording) == expected
+    assert recording.counters["missing_slices"] == 0
+
+
+def test_a_stack_reaches_from_the_call_to_the_start(record: Record, tmp_path: Path) -> None:
+    """Named from the allocating function to the program's or the thread's start."""
+    recording = record([compiled(tmp_path / "program", "-O2", "-fno-inline")])
+    stacks = {size: functions(recording, size) for size in SIZES}
+    assert stacks[10001][:42] == ["allocate", *["recurse"] * 41]
+    assert stacks[10002][:2] == ["allocate", "compare"]
+    assert stacks[10003][:2] == ["allocate", "work"]
+    assert stacks[10004][:2] == ["allocate", "handle"]
+    assert stacks[10005][:3] == ["allocate", "under_big_frames", "main"]
+    assert {stack[-1] for stack in stacks.values()} <= STARTS
+
+
+def test_a_stripped_program_is_unwound_by_its_debug_file(record: Record, tmp_path: Path) -> None:
+    """Rules that are in `.debug_frame` alone go to the separate file, which .gnu_debuglink names."""
+    options = ["-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
+    program = compiled(tmp_path / "program", *options)
+    expected = as_gdb_sees(program)
+    for command in (
+        ["objcopy", "--only-keep-debug", "program", "program.debug"],
+        ["strip", "program"],
+        ["objcopy", "--add-gnu-debuglink=program.debug", "program"],
+    ):
+        subprocess.run(command, check=True, cwd=tmp_path)
+    assert as_recorded(record([program])) == expected
+
+
+def test_a_loop_sends_its_stack_once(record: Record, gadget_object: Path, tmp_path: Path) -> None:
+    """Of 200,000 calls from one place hardly any is copied, and they are one stack, or few."""
+    recording = record(
+        [compiled(tmp_path / "program", "-O2", source="blocks.c"), tmp_path / "truth", 100_000]
+    )
+    assert recording.n_events >= 200_000
+    assert recording.counters["lost"] == 0
+    assert recording.counters["slices"] < 5000
+
+
+def test_a_program_with_frame_pointers_is_not_copied(record: Record, tmp_path: Path) -> None:
+    """The choice is made by what it maps; until then some stacks are copied."""
+    options = ["-O1", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"]
+    recording = record(
+        [compiled(tmp_path / "program", *options, source="blocks.c"), tmp_path / "truth", 20_000]
+    )
+    assert recording.header["unwind"] == {"fp": 1}
+    assert recording.counters["slices"] <= 500 + 100
+
+
+def test_slices_are_kept_only_until_stacks_are_made(record: Record, tmp_path: Path) -> None:
+    """They are private to the user meanwhile; `symbolize` makes the stacks, also without the process."""
+    program = compiled(tmp_path / "program", "-O2")
+    expected = as_gdb_sees(program)
+    recording = record([program], "--symbols", "late")
+    slices = [*recording.path.glob("slices-*")]
+    assert slices
+    assert {path.stat().st_mode & 0o777 for path in slices} == {0o600}
+    assert as_recorded(recording) == {}
+    subprocess.run([sys.executable, "-m", "gadgetops", "symbolize", str(recording.path)], check=True)
+    assert as_recorded(open_recording(recording.path)) == expected
+    assert not [*recording.path.glob("slices-*")]
+
+
+def test_slices_can_be_kept(record: Record, tmp_path: Path) -> None:
+    """For who wants to unwind them again; the same stacks are not made twice."""
+    recording = record([compiled(tmp_path / "program", "-O2")], "--keep-slices")
+    before = rows(recording, "select count(*) from stacks")
+    subprocess.run(
+        [sys.executable, "-m", "gadgetops", "symbolize", "--keep-slices", str(recording.path)], check=True
+    )
+    assert [*recording.path.glob("slices-*")]
+    assert rows(open_recording(recording.path), "select count(*) from stacks") == before
+
+
+def test_what_is_mapped_later_is_code_as_soon_as_it_runs(record: Record, tmp_path: Path) -> None:
+    """A library that is opened while the program allocates; stacks through it are whole at once."""
+    (tmp_path / "plugin.c").write_text(
+        "#include <stdlib.h>\nvoid *volatile kept;\n"
+        '__attribute__((noinline)) void plugged(void) { kept = malloc(10001); __asm__ volatile(""); }\n'
+        'void plug(void) { plugged(); __asm__ volatile(""); }\n'
+    )
+    (tmp_path / "host.c").write_text(
+        "#include <dlfcn.h>\n#include <stdlib.h>\n"
+        "int main(int c, char **v) { for (int i = 0; i < 20000; i++) free(malloc(100));\n"
+        'void (*plug)(void) = dlsym(dlopen(v[c - 1], RTLD_NOW), "plug"); plug();\n'
+        '__asm__ volatile(""); return 0; }\n'
+    )
+    subprocess.run(
+        ["gcc", "-O2", "-fno-builtin", "-shared", "-fPIC", "plugin.c", "-o", "plugin.so"],
+        check=True,
+        cwd=tmp_path,
+    )
+    subprocess.run(["gcc", "-O2", "-fno-builtin", "host.c", "-o", "host"], check=True, cwd=tmp_path)
+    recording = record([tmp_path / "host", tmp_path / "plugin.so"])
+    assert functions(recording, 10001)[:3] == ["plugged", "plug", "main"]
+    assert functions(recording, 10001)[-1] == "_start"
+
+
+def test_children_that_execute_other_programs_are_unwound_as_themselves(
+    record: Record, tmp_path: Path
+) -> None:
+    """What a process mapped before it executed another program does not count afterwards."""
+    program = compiled(tmp_path / "program", "-O2")
+    expected = as_gdb_sees(program)
+    recording = record(["/bin/sh", "-c", f"{program}; exec {program}"], "--unwind", "dwarf")
+    assert as_recorded(recording).keys() == expected.keys()
+    # munmap() inside malloc(): the kernel has put an address of its own in place of malloc()'s caller.
+    [(n_nested,)] = rows(recording, "select count(*) from events where operation = 'munmap'")
+    assert recording.counters["unwound_complete"] >= recording.counters["slices"] - n_nested
+
+
+def test_frame_pointers_can_be_asked_for(record: Record, tmp_path: Path) -> None:
+    """Then nothing is copied."""
+    recording = record([compiled(tmp_path / "program", "-O2")], "--unwind", "fp")
+    assert "unwind" not in recording.header
+    assert not [*recording.path.glob("slices-*")]
+    assert len(functions(recording, 10001)) >= 1
