@@ -33,7 +33,7 @@
 #define KNOWN_PROCESSES 4096
 
 /* So many unsettled slices are sent; then the reader has to catch up. */
-#define MAX_UNSETTLED 500
+#define MAX_UNSETTLED 2000
 
 #if defined(__TARGET_ARCH_x86)
 #define SLICE_REGISTERS 17

@@ -31,7 +31,7 @@ from gadgetops.trace.ring import Batch, RingBuffer
 from gadgetops.trace.slice_stacks import SliceStacks
 from gadgetops.trace.slicer import Slicer
 from gadgetops.trace.slices import SliceLayout
-from gadgetops.trace.stacks import StackCollector, no_stacks
+from gadgetops.trace.stacks import CALLER_ONLY, StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
 from gadgetops.trace.unwinding import Unwinding
 
@@ -257,6 +257,10 @@ class Session:
         columns.setdefault("caller", np.zeros(count, np.uint64))
         slices = columns.get("slice", np.zeros(count, np.uint64))
         is_walked, is_sliced = slices == 0, slices != 0
+        if self._slicer is not None:
+            # A walk would go astray there; slices are left out where too many come at once.
+            pids = np.array(self._slicer.unwound_pids, columns["pid"].dtype)
+            columns["stack_id"][np.isin(columns["pid"], pids)] = CALLER_ONLY
         numbers = np.empty(count, np.int32)
         walked = (columns[name][is_walked] for name in ("pid", "stack_id", "caller", "timestamp_ns"))
         numbers[is_walked] = self._stacks.number(*walked)

@@ -52,6 +52,11 @@ class Slicer:
         """As `SliceStacks.counters`."""
         return self.stacks.counters
 
+    @property
+    def unwound_pids(self) -> list[int]:
+        """The processes whose stacks are made from slices."""
+        return [pid for pid, way in [*self.unwound.items()] if way == "dwarf"]
+
     def settle(self, records: Iterable[bytes]) -> None:
         """Look at once at the code of processes of which *records* say that the gadget did not know it."""
         parts = self._assembler.parts(records)
