@@ -5,6 +5,7 @@ Every error that gadgetops raises on purpose.
     ├── UsageError                 the request makes no sense; exit 2
     ├── InvalidReference           text that names no image; exit 2
     ├── ToolError                  clang, ig or docker failed: argv, status, last lines
+    ├── EngineError                no container engine answers, or it refuses: what was asked, reason
     ├── StorageError               a file or folder could not be read or written: path, reason
     ├── ContentError               bytes are not what the descriptor says
     │   ├── NotFound
@@ -97,6 +98,21 @@ class ToolError(GadgetOpsError):
         if left_out > 0:
             lines = [f"… {left_out} lines left out …", *lines[-SHOWN_OUTPUT_LINES:]]
         return "\n".join([f"{tool}: {what}", *(f"  {line[:400]}" for line in lines)])
+
+
+class EngineError(GadgetOpsError):
+    """
+    A container engine does not answer, or does not do what was asked.
+
+    Args:
+        what: What was asked of it, or an image.
+        reason: What it said, or what went wrong.
+    """
+
+    def __init__(self, what: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"container engine: {what}: {reason}", hint=hint)
+        self.what = what
+        self.reason = reason
 
 
 class StorageError(GadgetOpsError):

@@ -5,8 +5,16 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gadgetops.errors import ToolError
+
+
+class Done(NamedTuple):
+    """What a tool that succeeded wrote to standard output, and to standard error."""
+
+    out: str
+    err: str
 
 
 def run(
@@ -17,8 +25,20 @@ def run(
     hint: str | None = None,
     timeout_s: float = 600,
 ) -> str:
+    """Run *argv* as `complete` does and return what it wrote to standard output."""
+    return complete(argv, cwd=cwd, env=env, hint=hint, timeout_s=timeout_s).out
+
+
+def complete(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    hint: str | None = None,
+    timeout_s: float = 600,
+) -> Done:
     """
-    Run *argv* to its end and return what it wrote to standard output.
+    Run *argv* to its end and return what it wrote.
 
     Args:
         argv: Program and arguments; the program is looked up on PATH.
@@ -48,7 +68,7 @@ def run(
     if done.returncode != 0:
         output = (done.stderr or done.stdout).decode(errors="replace")
         raise ToolError(argv, status=done.returncode, output=output)
-    return done.stdout.decode(errors="replace")
+    return Done(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
 def is_installed(tool: str) -> bool:

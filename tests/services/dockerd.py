@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import docker
@@ -22,6 +22,7 @@ import pytest
 from docker.errors import APIError, DockerException
 
 START_TIMEOUT_S = 60
+ROOTS = {PurePosixPath("/"), PurePosixPath()}
 NEEDED = ("dockerd", "containerd", "runc")
 OPTIONS = ("--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs")
 
@@ -58,6 +59,11 @@ class Engine:
 def _tar(files: Mapping[str, Path]) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
+        # Folders that an archive leaves out get the mode 0600: only root with all its rights enters them.
+        for folder in sorted({parent for path in files for parent in PurePosixPath(path).parents} - ROOTS):
+            entry = tarfile.TarInfo(str(folder).lstrip("/"))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
         for path, source in files.items():
             archive.add(source.resolve(), path.lstrip("/"))
     return stream.getvalue()

@@ -1,6 +1,10 @@
 """`gadgetops build`: from source to an image in the store."""
 
+import textwrap
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -10,11 +14,14 @@ from gadgetops.commands.store_option import store_option
 from gadgetops.errors import UsageError
 from gadgetops.gadget.build import Built, build
 from gadgetops.gadget.buildfile import BuildFile
-from gadgetops.gadget.compile import Compiled
+from gadgetops.gadget.compile import Compiled, LocalTools, Tools
 from gadgetops.gadget.files import staged
 from gadgetops.gadget.toolchain import TARGETS
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.store import open_store
+
+IN_CONTAINER: Final = ("docker", "ig")
+"""Builders that compile in a container."""
 
 
 @verb(
@@ -23,6 +30,7 @@ from gadgetops.oci.store import open_store
 gadgetops build .
 gadgetops build . --tag trace_malloc:v1 --output build
 gadgetops build ~/gadgets/mine --arch amd64 --strict
+gadgetops build . --builder docker --builder-image my/clang:18
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path), default=Path())
@@ -49,6 +57,24 @@ gadgetops build ~/gadgets/mine --arch amd64 --strict
 )
 @click.option("--strict", is_flag=True, help="Refuse fields and parameters that gadget.yaml does not name.")
 @click.option("--update-metadata", is_flag=True, help="Add to gadget.yaml what the object has and it lacks.")
+@click.option(
+    "--builder",
+    type=click.Choice(["local", "docker", "ig", "ig-local"]),
+    default="local",
+    show_default=True,
+    help="What compiles: clang on this machine, clang in a container, `ig image build` in its container, or "
+    "`ig image build --local`.",
+)
+@click.option(
+    "--builder-image",
+    metavar="REF",
+    help="Image with clang, llvm-strip and libbpf's headers.  [default: ig's]",
+)
+@click.option(
+    "--pull",
+    type=click.Choice(["always", "missing", "never"]),
+    help="When to fetch the builder image.  [default: missing; ig's: always]",
+)
 @store_option
 def command(
     path: Path,
@@ -58,21 +84,32 @@ def command(
     architectures: tuple[str, ...],
     strict: bool,
     update_metadata: bool,
+    builder: str,
+    builder_image: str | None,
+    pull: str | None,
     store: str,
 ) -> None:
     """Compile the gadget in PATH (default: here) and pack it into an image in the store.
 
-    SOURCE_DATE_EPOCH, CLANG and LLVM_STRIP are honoured. Equal sources give an equal digest, wherever they
-    lie; unchanged sources are not compiled again.
+    SOURCE_DATE_EPOCH is honoured, and by the local builder CLANG and LLVM_STRIP. Equal sources give an equal
+    digest, wherever they lie; unchanged sources are not compiled again. A container has no network and can
+    only read PATH.
     """
     reference = None if tag is None else _reference(tag)
-    built = build(
-        BuildFile.read(path, file),
-        sorted(set(architectures)) or sorted(TARGETS),
-        strict=strict,
-        update_metadata=update_metadata,
-        on_compiled=_say_compiled,
-    )
+    _check_builder(builder, builder_image, pull)
+    request = BuildFile.read(path, file)
+    if builder.startswith("ig"):
+        _refuse_for_ig({"--arch": bool(architectures), "--update-metadata": update_metadata})
+        built = _build_with_ig(request, builder, builder_image, pull, strict=strict)
+    else:
+        built = build(
+            request,
+            sorted(set(architectures)) or sorted(TARGETS),
+            strict=strict,
+            update_metadata=update_metadata,
+            on_compiled=_reporter(),
+            find_tools=LocalTools.find if builder == "local" else lambda: _container(builder_image, pull),
+        )
     for warning in built.warnings:
         messages.warn(warning)
     messages.detail(f"created: {built.created} ({built.created.origin})")
@@ -89,8 +126,47 @@ def _reference(tag: str) -> Reference:
     return reference
 
 
-def _say_compiled(compiled: Compiled) -> None:
-    messages.say(f"{compiled.architecture}: {'compiled' if compiled.is_new else 'unchanged'}")
+def _reporter() -> Callable[[Compiled], None]:
+    """Return what says how compiling went; a warning that every architecture gives is said once."""
+    warn = cache(messages.warn)
+
+    def report(compiled: Compiled) -> None:
+        messages.say(f"{compiled.architecture}: {'compiled' if compiled.is_new else 'unchanged'}")
+        if compiled.warnings:
+            warn(f"clang:\n{textwrap.indent(compiled.warnings, '  ')}")
+
+    return report
+
+
+def _check_builder(builder: str, image: str | None, pull: str | None) -> None:
+    """Raise `UsageError` if a builder without a container was told of one."""
+    for option, value in {"--builder-image": image, "--pull": pull}.items():
+        if value is not None and builder not in IN_CONTAINER:
+            hint = f"pass --builder {' or '.join(IN_CONTAINER)}"
+            raise UsageError(f"{option}: the builder {builder} uses no image", hint=hint)
+
+
+def _refuse_for_ig(options: Mapping[str, bool]) -> None:
+    for option, is_given in options.items():
+        if is_given:
+            raise UsageError(f"{option}: ig cannot do that as we do", hint="pass --builder local or docker")
+
+
+def _build_with_ig(
+    request: BuildFile, builder: str, image: str | None, pull: str | None, *, strict: bool
+) -> Built:
+    from gadgetops.gadget.ig_build import build_with_ig  # noqa: PLC0415
+
+    options = ["--local"] if builder == "ig-local" else []
+    options += [] if image is None else ["--builder-image", image]
+    options += [] if pull is None else ["--builder-image-pull", pull]
+    return build_with_ig(request, options, strict=strict)
+
+
+def _container(image: str | None, pull: str | None) -> Tools:
+    from gadgetops.gadget.container_build import DEFAULT_IMAGE, ContainerTools  # noqa: PLC0415
+
+    return ContainerTools.open(image or DEFAULT_IMAGE, pull or "missing")
 
 
 def _write(built: Built, output: Path | None, reference: Reference | None, store: str) -> None:

@@ -11,12 +11,11 @@ from gadgetops.errors import MetadataError, ObjectError, UsageError
 from gadgetops.gadget.buildfile import BuildFile
 from gadgetops.gadget.cache import ObjectCache
 from gadgetops.gadget.check import check_metadata, check_object
-from gadgetops.gadget.compile import Compiled, Compiler
+from gadgetops.gadget.compile import Compiled, Compiler, LocalTools, Tools
 from gadgetops.gadget.created import Created, created
 from gadgetops.gadget.metadata import Metadata
 from gadgetops.gadget.pack import Packed, pack
 from gadgetops.gadget.problems import Problem, raise_if_any
-from gadgetops.gadget.toolchain import Toolchain
 from gadgetops.gadget.update import updated
 
 UPDATE_HINT: Final = "pass --update-metadata to have it written, then fill it in"
@@ -51,6 +50,7 @@ def build(
     strict: bool = False,
     update_metadata: bool = False,
     on_compiled: Callable[[Compiled], None] = lambda _: None,
+    find_tools: Callable[[], Tools] = LocalTools.find,
 ) -> Built:
     """
     Build the gadget of *request*; nothing is written but the cache of objects.
@@ -61,16 +61,21 @@ def build(
         strict: Whether what is not documented is an error.
         update_metadata: Whether to add to gadget.yaml what it does not say.
         on_compiled: Called with each object as soon as it is there.
+        find_tools: Returns what compiles; called only if there is something to compile.
 
     Raises:
         MetadataError: gadget.yaml is wrong, by itself or for the object.
         ObjectError: The object is nothing that ig can run.
         ToolError: It does not compile, or there is no compiler.
+        EngineError: The compiler is in a container, and no engine runs it.
         StorageError: A file cannot be read.
         UsageError: SOURCE_DATE_EPOCH is no number, or there is no gadget.yaml to update.
     """
     found = _read_metadata(request, update_metadata)
-    objects = [_Object.of(compiled) for compiled in compile_source(request, architectures, on_compiled)]
+    objects = [
+        _Object.of(compiled)
+        for compiled in compile_source(request, architectures, on_compiled, find_tools=find_tools)
+    ]
     metadata = _updated(found, objects) if update_metadata else found
     warnings = _checked(request, objects, metadata, strict)
     contents = {each.compiled.architecture: each.compiled.content for each in objects}
@@ -126,12 +131,15 @@ def compile_source(
     request: BuildFile,
     architectures: Sequence[str],
     on_compiled: Callable[[Compiled], None] = lambda _: None,
+    *,
+    find_tools: Callable[[], Tools] = LocalTools.find,
 ) -> Iterator[Compiled]:
     """
     Yield the object of *request* for each of *architectures*, unchecked; none if it has no programs.
 
     Raises:
         ToolError: It does not compile, or there is no compiler.
+        EngineError: The compiler is in a container, and no engine runs it.
         StorageError: A file cannot be read.
     """
     if request.source is None:
@@ -140,7 +148,7 @@ def compile_source(
         folder=request.folder,
         source=request.source,
         cflags=request.cflags,
-        tools=Toolchain.find(),
+        tools=find_tools(),
         cache=ObjectCache.of_user(),
     )
     for architecture in architectures:
@@ -178,6 +186,24 @@ def _checked(
         undocumented |= dict.fromkeys(checked.undocumented)
     raise_if_any(metadata.document, [*wrong, *(undocumented if strict else ())])
     return [problem.sentence(metadata.document) for problem in undocumented]
+
+
+def check_built(request: BuildFile, objects: Mapping[str, bytes], *, strict: bool) -> list[str]:
+    """
+    Check *objects*, compiled from *request* by another tool, as `build` does; return what is worth a warning.
+
+    Args:
+        request: What they were made from.
+        objects: ELF by architecture.
+        strict: Whether what is not documented is an error.
+
+    Raises:
+        MetadataError: gadget.yaml is wrong, by itself or for the objects.
+        ObjectError: One is nothing that ig can run.
+    """
+    found = _read_metadata(request, update_metadata=False)
+    read = [_Object.of(Compiled(each, content, (), True, "")) for each, content in objects.items()]
+    return _checked(request, read, found, strict)
 
 
 def _without_metadata(request: BuildFile, strict: bool) -> list[str]:

@@ -29,16 +29,25 @@ class Entry:
         inputs: SHA-256, in hexadecimal, of each file that was read.
         absent: Files that were not there, and would have been read in place of one that was.
         content: The object.
+        warnings: What the compiler said of a source that it compiled nevertheless.
     """
 
     command: str
     inputs: Mapping[str, str]
     absent: tuple[str, ...]
     content: bytes
+    warnings: str = ""
 
     @classmethod
     def of(
-        cls, folder: Path, *, command: str, inputs: Iterable[str], absent: Iterable[str], content: bytes
+        cls,
+        folder: Path,
+        *,
+        command: str,
+        inputs: Iterable[str],
+        absent: Iterable[str],
+        content: bytes,
+        warnings: str = "",
     ) -> "Entry":
         """
         Return the entry for *content*, which was just compiled in *folder*.
@@ -46,7 +55,8 @@ class Entry:
         Raises:
             StorageError: An input has gone since.
         """
-        return cls(command, {name: _digest_of(folder / name) for name in inputs}, tuple(absent), content)
+        digests = {name: _digest_of(folder / name) for name in inputs}
+        return cls(command, digests, tuple(absent), content, warnings)
 
     def holds(self, folder: Path, command: str) -> bool:
         """Return whether compiling in *folder* with *command* would make the same object again."""
@@ -72,6 +82,7 @@ class Entry:
                 inputs={str(name): str(digest) for name, digest in fields["inputs"].items()},
                 absent=tuple(map(str, fields["absent"])),
                 content=content,
+                warnings=str(fields["warnings"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None

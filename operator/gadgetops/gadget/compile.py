@@ -1,17 +1,24 @@
-"""Compiling a gadget's source to BPF objects with a local clang."""
+"""Compiling a gadget's source to BPF objects: with the local clang, or another that does the same."""
 
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Final, NamedTuple, Protocol
 
 from gadgetops import __version__, process
 from gadgetops.errors import StorageError, ToolError
 from gadgetops.gadget.cache import Entry, ObjectCache
 from gadgetops.gadget.toolchain import HINT, SYSTEM_INCLUDES, Toolchain, compiler_options, include_folders
+
+MAX_WARNING_LINES: Final = 60
+"""How much of what the compiler warns of is kept."""
+
+OBJECT_FILE: Final = "object.o"
+DEPENDENCY_FILE: Final = "object.d"
 
 _READ_BY_CLANG = ("CPATH", "C_INCLUDE_PATH", "SOURCE_DATE_EPOCH")
 
@@ -26,12 +33,92 @@ class Compiled:
         content: The ELF; BTF kept, debug information stripped.
         inputs: Every file it was made from, the source first, relative to the gadget's folder.
         is_new: Whether it was compiled now; otherwise the input is what it was the last time.
+        warnings: What clang said when it was compiled, lines as they came; empty if nothing.
     """
 
     architecture: str
     content: bytes
     inputs: tuple[Path, ...]
     is_new: bool
+    warnings: str
+
+
+class Output(NamedTuple):
+    """An object just compiled, the rule that names what was read (-MD), and what clang said."""
+
+    content: bytes
+    dependencies: str
+    messages: str
+
+
+class Tools(Protocol):
+    """A clang and an llvm-strip, wherever they are."""
+
+    @property
+    def sees_this_machine(self) -> bool:
+        """Whether headers outside of the gadget's folder are this machine's."""
+
+    @property
+    def identity(self) -> str:
+        """Equal text means equal output for equal input, but for headers of this machine."""
+
+    def include_folders(self, folder: Path, source: Path, architecture: str) -> list[str]:
+        """Return where headers are looked up, first one first, relative to *folder*."""
+
+    def compile(self, folder: Path, source: Path, options: Sequence[str]) -> Output:
+        """Return the stripped object of *source* in *folder*; raise `ToolError` if it does not compile."""
+
+
+@dataclass(frozen=True)
+class LocalTools:
+    """The tools of this machine."""
+
+    toolchain: Toolchain
+    sees_this_machine: bool = True
+
+    @classmethod
+    def find(cls) -> "LocalTools":
+        """Return those that `Toolchain.find` finds; `ToolError` if there are none."""
+        return cls(Toolchain.find())
+
+    @property
+    def identity(self) -> str:
+        """Name and version of each."""
+        return f"{self.toolchain}\n{self.toolchain.version}"
+
+    def include_folders(self, folder: Path, source: Path, architecture: str) -> list[str]:
+        """Return the folders that exist here."""
+        return include_folders(folder, source, architecture)
+
+    def compile(self, folder: Path, source: Path, options: Sequence[str]) -> Output:
+        """Compile in *folder*; a `StorageError` if there is no room for the object."""
+        with _scratch_folder() as scratch:
+            arguments = compile_arguments(source, options, root=str(folder.resolve()), output=str(scratch))
+            messages = _run([*self.toolchain.clang, *arguments], folder)
+            _run([*self.toolchain.strip, "-g", str(scratch / OBJECT_FILE)], folder)
+            return Output(
+                (scratch / OBJECT_FILE).read_bytes(),
+                (scratch / DEPENDENCY_FILE).read_text(errors="surrogateescape"),
+                messages,
+            )
+
+
+def compile_arguments(source: Path, options: Sequence[str], *, root: str, output: str) -> list[str]:
+    """
+    Return what clang is told, run in the gadget's folder.
+
+    Args:
+        source: Relative to that folder.
+        options: As `compiler_options` has them.
+        root: The folder's own path, which must not show in the object.
+        output: Folder for `OBJECT_FILE` and `DEPENDENCY_FILE`.
+    """
+    return [
+        *options,
+        f"-ffile-prefix-map={root}=.",
+        *("-MD", "-MF", f"{output}/{DEPENDENCY_FILE}", "-MT", "object"),
+        *("-c", str(source), "-o", f"{output}/{OBJECT_FILE}"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -50,7 +137,7 @@ class Compiler:
     folder: Path
     source: Path
     cflags: tuple[str, ...]
-    tools: Toolchain
+    tools: Tools
     cache: ObjectCache
 
     def compile(self, architecture: str) -> Compiled:
@@ -59,64 +146,59 @@ class Compiler:
 
         Raises:
             ToolError: A tool is missing, or the source does not compile; clang's last lines, paths relative.
+            EngineError: Tools in a container, and no engine that runs it.
             StorageError: There is no room for the object.
         """
-        command = self._command(architecture)
+        includes = self.tools.include_folders(self.folder, self.source, architecture)
+        options = compiler_options(architecture, includes, self.cflags)
+        command = self._command(options)
         name = f"{self.folder.resolve() / self.source} {architecture}"
         entry = self.cache.get(name)
         is_new = entry is None or not entry.holds(self.folder, command)
         if entry is None or is_new:
-            entry = self._compile(architecture, command)
+            entry = self._compile(command, options, includes)
             self.cache.put(name, entry)
-        return Compiled(architecture, entry.content, tuple(map(Path, entry.inputs)), is_new)
+        return Compiled(architecture, entry.content, tuple(map(Path, entry.inputs)), is_new, entry.warnings)
 
-    def _command(self, architecture: str) -> str:
+    def _command(self, options: list[str]) -> str:
         """Return all that decides on the object besides the files that are read."""
         environment = {name: os.environ[name] for name in _READ_BY_CLANG if name in os.environ}
-        parts = [self.tools, self.tools.version, self._options(architecture), environment, __version__]
-        return "\n".join(map(str, parts))
+        return "\n".join(map(str, [self.tools.identity, options, environment, __version__]))
 
-    def _includes(self, architecture: str) -> list[str]:
-        return include_folders(self.folder, self.source, architecture)
+    def _compile(self, command: str, options: list[str], includes: list[str]) -> Entry:
+        output = self.tools.compile(self.folder, self.source, options)
+        read = list(parse_dependencies(output.dependencies))
+        absent = shadowing(read, [str(self.source.parent), *includes, *SYSTEM_INCLUDES])
+        return Entry.of(
+            self.folder,
+            command=command,
+            inputs=[name for name in read if self._is_here(name)],
+            absent=[name for name in absent if self._is_here(name) and not (self.folder / name).exists()],
+            content=output.content,
+            warnings=bounded(output.messages),
+        )
 
-    def _options(self, architecture: str) -> list[str]:
-        return compiler_options(architecture, self._includes(architecture), self.cflags)
+    def _is_here(self, name: str) -> bool:
+        """Return whether *name* means a file of this machine; of a container's own its image decides."""
+        return self.tools.sees_this_machine or not PurePath(name).is_absolute()
 
-    def _compile(self, architecture: str, command: str) -> Entry:
-        with _scratch_folder() as scratch:
-            output, dependencies = scratch / "object.o", scratch / "object.d"
-            prefix_map = f"-ffile-prefix-map={self.folder.resolve()}=."
-            argv = [*self.tools.clang, *self._options(architecture), prefix_map]
-            argv += [
-                "-MD",
-                "-MF",
-                str(dependencies),
-                "-MT",
-                "object",
-                "-c",
-                str(self.source),
-                "-o",
-                str(output),
-            ]
-            self._run(argv)
-            self._run([*self.tools.strip, "-g", str(output)])
-            inputs = list(parse_dependencies(dependencies.read_text(errors="surrogateescape")))
-            searched = [str(self.source.parent), *self._includes(architecture), *SYSTEM_INCLUDES]
-            return Entry.of(
-                self.folder,
-                command=command,
-                inputs=inputs,
-                absent=[name for name in shadowing(inputs, searched) if not (self.folder / name).exists()],
-                content=output.read_bytes(),
-            )
 
-    def _run(self, argv: list[str]) -> None:
-        try:
-            process.run(argv, cwd=self.folder, hint=HINT)
-        except ToolError as error:
-            if re.search(r"'bpf/\w+\.h' file not found", error.output):
-                raise ToolError(argv, status=error.status, output=error.output, hint=HINT) from error
-            raise
+def _run(argv: list[str], folder: Path) -> str:
+    try:
+        return process.complete(argv, cwd=folder, hint=HINT).err
+    except ToolError as error:
+        if re.search(r"'bpf/\w+\.h' file not found", error.output):
+            raise ToolError(argv, status=error.status, output=error.output, hint=HINT) from error
+        raise
+
+
+def bounded(messages: str) -> str:
+    """Return *messages* of a tool, cut to what a person reads, with a word on what was left out."""
+    lines = messages.strip().splitlines()
+    left_out = len(lines) - MAX_WARNING_LINES
+    if left_out > 0:
+        lines = [*lines[:MAX_WARNING_LINES], f"… {left_out} lines left out …"]
+    return "\n".join(line[:400] for line in lines)
 
 
 def parse_dependencies(text: str) -> Iterator[str]:

@@ -80,12 +80,15 @@ def include_folders(folder: Path, source: Path, architecture: str) -> list[str]:
     The gadget's own `include` come first; then what ig 0.48 passes: the machine's multiarch headers, which
     `linux/types.h` needs, and ig's own headers where they are installed.
     """
+    system = [f"/usr/include/{platform.machine()}-linux-gnu", f"/usr/include/gadget/{architecture}"]
+    existing = [candidate for candidate in system if Path(candidate).is_dir()]
+    return [*own_include_folders(folder, source, architecture), *existing]
+
+
+def own_include_folders(folder: Path, source: Path, architecture: str) -> list[str]:
+    """Return those of `include_folders` that are the gadget's own."""
     own = dict.fromkeys(str(parent / "include") for parent in (Path(), source.parent))
-    candidates = [
-        *(candidate for include in own for candidate in (include, f"{include}/gadget/{architecture}")),
-        f"/usr/include/{platform.machine()}-linux-gnu",
-        f"/usr/include/gadget/{architecture}",
-    ]
+    candidates = [each for include in own for each in (include, f"{include}/gadget/{architecture}")]
     return [candidate for candidate in candidates if (folder / candidate).is_dir()]
 
 
