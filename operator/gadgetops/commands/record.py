@@ -48,6 +48,9 @@ DEFAULT_IMAGE = "trace_malloc"
 @click.option("--image", metavar="REF|OBJECT.o", help="Gadget to load.  [default: trace_malloc of the store]")
 @click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
 @click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Kept with the recording, to group by."
+)
+@click.option(
     "--buffer-size", default="128MiB", show_default=True, help="Of the ring buffer, a power of two."
 )
 @click.option(
@@ -92,6 +95,7 @@ def command(
     max_bytes: str | None,
     image: str | None,
     parameters: Sequence[str],
+    labels: Sequence[str],
     buffer_size: str,
     max_stacks: int,
     engine: str,
@@ -120,8 +124,9 @@ def command(
     output = output or Path(f"{request.name}.gadgetrec")
     if output.exists():
         raise AlreadyExists(str(output), hint="choose another name with -o, or remove it")
+    labels_of = _pairs("--label", labels)
     limits = Limits(duration, max_events, None if max_bytes is None else parse_bytes(max_bytes))
-    all_parameters = {**_parsed(parameters), **request.filters()}
+    all_parameters = {**_pairs("--param", parameters), **request.filters()}
     if engine == "ig":
         if max_events is not None or max_bytes is not None:
             raise UsageError("--max-events and --max-bytes do not go with --engine ig")
@@ -132,6 +137,7 @@ def command(
             parameters=all_parameters,
             collect_stacks=not no_stacks,
             duration_s=duration,
+            labels=labels_of,
         )
     options = Options(
         all_parameters,
@@ -150,7 +156,7 @@ def command(
     subject = _gadget(image, store)
     session = Session(subject.elf or b"", options)
     target = request.target()
-    header = _header(subject, options)
+    header = {**_header(subject, options), "labels": labels_of}
     with said_what_goes_on(target):
         with ProgressLine() as line:
             counters = record(session, target, output, header, limits=limits, listener=line)
@@ -193,11 +199,11 @@ def _gadget(image: str | None, store: str) -> Subject:
     return subject
 
 
-def _parsed(parameters: Sequence[str]) -> Mapping[str, str]:
-    for parameter in parameters:
-        if "=" not in parameter:
-            raise UsageError(f"--param {parameter}: expected KEY=VALUE")
-    return dict(parameter.split("=", 1) for parameter in parameters)
+def _pairs(option: str, texts: Sequence[str]) -> Mapping[str, str]:
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise UsageError(f"{option} {text}: expected KEY=VALUE")
+    return dict(text.split("=", 1) for text in texts)
 
 
 def _buffer_bytes(text: str) -> int:

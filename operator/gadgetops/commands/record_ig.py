@@ -19,6 +19,7 @@ def record_ig(
     parameters: Mapping[str, str],
     collect_stacks: bool,
     duration_s: float | None,
+    labels: Mapping[str, str],
 ) -> int:
     """
     Record what *request* asks for with `ig run`, until it ends, a signal comes, or the time is over.
@@ -42,7 +43,7 @@ def record_ig(
         collect_stacks=collect_stacks,
         parameters=parameters,
     )
-    header = run.header()
+    header = {**run.header(), "labels": labels}
     importer = Importer(lambda: RecordingWriter.create(output, header), source="ig run")
     messages.detail(" ".join(run.argv()))
     try:
