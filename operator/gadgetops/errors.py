@@ -362,21 +362,27 @@ class IgOutputError(GadgetOpsError):
 
 class DriftError(GadgetOpsError):
     """
-    A generated region of a document differs from what would be written now.
+    A generated document, or region of one, differs from what would be written now.
 
     Args:
         path: The document.
-        regions: Names of the regions that differ, in document order.
+        regions: Names of the regions, or keys, that differ, in document order.
         diff: Unified diff, from what stands there to what should.
         changes: What changed, a sentence each; may be empty.
     """
 
     exit_status = 3
 
-    def __init__(self, path: Path, regions: Sequence[str], *, diff: str, changes: Sequence[str]) -> None:
-        super().__init__(
-            f"{path}: out of date: {', '.join(regions)}", hint="run `gadgetops docs` to rewrite it"
-        )
+    def __init__(
+        self,
+        path: Path,
+        regions: Sequence[str],
+        *,
+        diff: str,
+        changes: Sequence[str],
+        hint: str = "run `gadgetops docs` to rewrite it",
+    ) -> None:
+        super().__init__(f"{path}: out of date: {', '.join(regions)}", hint=hint)
         self.path = path
         self.regions = tuple(regions)
         self.diff = diff

@@ -24,6 +24,7 @@ VERBS: Final = {
     "build": "Compile a gadget and pack it into an image.",
     "inspect": "Show what is in an image or object.",
     "docs": "Write or check the generated parts of Markdown files.",
+    "artifacthub": "Write or check a gadget's page on Artifact Hub.",
     "list": "List the images of the store.",
     "tag": "Give an image another name.",
     "remove": "Remove images from the store.",
@@ -54,6 +55,7 @@ VERBS: Final = {
     "faults": "Show wrong releases, and allocations that failed.",
     "diff": "Compare two recordings, stack by stack.",
     "sql": "Ask a recording anything, in SQL.",
+    "convert": "Write a recording in another tool's format.",
 }
 """Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
 

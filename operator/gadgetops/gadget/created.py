@@ -42,13 +42,19 @@ def created(folder: Path, inputs: Iterable[Path]) -> Created:
     Raises:
         UsageError: SOURCE_DATE_EPOCH is no such number.
     """
-    chosen = os.environ.get(VARIABLE)
+    chosen = created_by_environment()
     if chosen is not None:
-        return Created(_parse(chosen), VARIABLE)
+        return chosen
     committed = _last_commit(folder, inputs)
     if committed is not None:
         return Created(committed, "last commit")
     return Created(0, f"not in git, {VARIABLE} not set")
+
+
+def created_by_environment() -> Created | None:
+    """Return what SOURCE_DATE_EPOCH says, None if it is not set; `UsageError` if it is no such number."""
+    chosen = os.environ.get(VARIABLE)
+    return None if chosen is None else Created(_parse(chosen), VARIABLE)
 
 
 def _parse(text: str) -> int:

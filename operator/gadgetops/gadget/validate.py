@@ -22,13 +22,13 @@ def problems(document: Document, schema_name: str) -> list[Problem]:
 
     Args:
         document: What to look at.
-        schema_name: `"gadget"` or `"build"`.
+        schema_name: `"gadget"`, `"build"` or `"artifacthub"`.
     """
     return [_problem_of(error) for error in _validator(schema_name).iter_errors(document.value)]
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema `"gadget"` or `"build"`, draft 2020-12."""
+    """Return the JSON Schema `"gadget"`, `"build"` or `"artifacthub"`, draft 2020-12."""
     text = (resources.files("gadgetops.gadget") / "schema" / f"{name}.schema.json").read_text()
     schema: dict[str, Any] = json.loads(text)
     return schema
