@@ -33,7 +33,7 @@
 #define KNOWN_PROCESSES 4096
 
 /* So many unsettled slices are sent; then the reader has to catch up. */
-#define MAX_UNSETTLED 2000
+#define MAX_UNSETTLED 8192
 
 #if defined(__TARGET_ARCH_x86)
 #define SLICE_REGISTERS 17
@@ -93,6 +93,7 @@ struct slicing {
 	__u64 end;
 	__u64 hash;
 	bool is_settled;
+	bool wakes_reader; /* the first one that is not settled */
 };
 
 /* 1 where `word` points into code, else 0. */
@@ -246,7 +247,8 @@ static __always_inline bool send_part(struct pt_regs *registers,
 		size_bytes = SLICE_PART_BYTES;
 	part->size_bytes = size_bytes;
 	bpf_probe_read_user(part->memory, size_bytes, (void *)address);
-	bpf_ringbuf_submit(part, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(part, slicing->wakes_reader ? BPF_RB_FORCE_WAKEUP
+						       : BPF_RB_NO_WAKEUP);
 	return true;
 }
 
@@ -286,6 +288,7 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 		return 0;
 	slicing.is_settled =
 		known->code_pages == BPF_CORE_READ(task, mm, exec_vm);
+	slicing.wakes_reader = !slicing.is_settled && known->unsettled == 0;
 	if (!slicing.is_settled && known->unsettled++ >= MAX_UNSETTLED)
 		return 0;
 	/* Deeper than what is hashed, stacks are told apart by their depth. */

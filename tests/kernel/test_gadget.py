@@ -299,7 +299,7 @@ class TestStacks:
 
     def test_what_does_not_fit_is_marked_and_counted(self, record):
         """A hundred stacks do not fit into sixteen places; the events are there all the same."""
-        recording = record("stacks", options="--max-stacks 16")
+        recording = record("stacks", options="--max-stacks 16 --unwind fp")
         ids = [event.stack_id for event in recording.events]
         assert recording.known_calls == recording.calls
         assert ids.count(FAILED_STACK) == recording.header["counters"]["failed_stacks"]

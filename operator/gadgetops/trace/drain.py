@@ -14,9 +14,6 @@ from typing import Final
 from gadgetops.trace.ring import Batch, RingBuffer
 
 _IDLE_SLEEP_S: Final = 0.002
-_BUSY_SLEEP_S: Final = 0.0005
-_BUSY_S: Final = 0.1
-"""For so long after the last event it sleeps less: code that is not known yet has to be looked at soon."""
 _NEARLY_EMPTY_BYTES: Final = 1 << 20
 MAX_BACKLOG_BYTES: Final = 256 << 20
 """What is kept in memory at most; then the ring buffer fills, and what is lost is counted."""
@@ -38,7 +35,6 @@ class Drain:
         self._on_batch = on_batch
         self._batches: deque[Batch] = deque()
         self._backlog_bytes = 0
-        self._busy_until_s = 0.0
         self._lock = threading.Lock()
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None
@@ -76,7 +72,7 @@ class Drain:
         try:
             while self._has_read() or not self._is_stopping.is_set():
                 if self._ring.size_bytes < _NEARLY_EMPTY_BYTES and not self._is_stopping.is_set():
-                    time.sleep(_BUSY_SLEEP_S if time.monotonic() < self._busy_until_s else _IDLE_SLEEP_S)
+                    self._ring.wait(_IDLE_SLEEP_S)
         except BaseException as error:
             # Raised again by `take`, where it can be handled.
             self._error = error
@@ -89,7 +85,6 @@ class Drain:
         batch = self._ring.read()
         if batch.size_bytes == 0:
             return False
-        self._busy_until_s = time.monotonic() + _BUSY_S
         self._on_batch(batch)
         with self._lock:
             self._batches.append(batch)
