@@ -108,7 +108,7 @@ class Stacks:
     def __getitem__(self, stack_id: int) -> Stack:
         """Return the stack with that id; an empty one, which says why, where it has no frames."""
         frames = tuple(
-            frame for frame_id in self._frame_ids.get(stack_id, ()) for frame in self._functions(frame_id)
+            frame for frame_id in self._frame_ids.get(stack_id, ()) for frame in self.functions(frame_id)
         )
         return Stack(frames, None if frames else _NO_FRAMES.get(stack_id, _NOT_RECORDED))
 
@@ -134,7 +134,8 @@ class Stacks:
             for frame_id, functions in self.frames.items()
         }
 
-    def _functions(self, frame_id: int) -> tuple[Frame, ...]:
+    def functions(self, frame_id: int) -> tuple[Frame, ...]:
+        """Return the functions of one place, innermost inlined first; an unknown one where nothing is known."""
         return self.frames.get(frame_id) or (Frame(None, None, None, None, None, 0),)
 
 
