@@ -1,6 +1,9 @@
 """Whole stacks of programs without frame pointers, as gdb sees them."""
 
 import json
+import os
+import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +24,8 @@ import gdb, json
 FIRST, LAST, TO = {first}, {last}, {to!r}
 for command in ("set pagination off", "set confirm off", "set debuginfod enabled off",
                 "set backtrace past-main on", "set backtrace past-entry off",
-                "handle SIGUSR1 nostop noprint pass", "break main", "run", "delete"):
+                "handle SIGUSR1 nostop noprint pass", "break main", "run", "delete",
+                "set language c"):
     gdb.execute(command, to_string=True)
 found = {{}}
 
@@ -176,6 +180,59 @@ def test_a_stripped_program_is_unwound_by_its_debug_file(record: Record, tmp_pat
     ):
         subprocess.run(command, check=True, cwd=tmp_path)
     assert as_recorded(record([program])) == expected
+
+
+def test_a_program_in_rust_is_unwound(record: Record, tmp_path: Path) -> None:
+    """Built as cargo builds for release, with lines."""
+    if shutil.which("rustc") is None:
+        pytest.skip("no rustc on PATH")
+    source = tmp_path / "program.rs"
+    source.write_text(
+        "use std::hint::black_box;\n"
+        "#[inline(never)]\n"
+        "fn allocate(n: usize) { std::mem::forget(black_box(Vec::<u8>::with_capacity(n))); }\n"
+        "#[inline(never)] fn recurse(n: usize) { if n == 0 { allocate(10001) } else { recurse(n - 1) } "
+        "black_box(n); }\n"
+        "fn main() { recurse(20); let f: Box<dyn Fn()> = Box::new(|| allocate(10002)); black_box(f)();\n"
+        "std::thread::spawn(|| allocate(10003)).join().unwrap(); }\n"
+    )
+    program = tmp_path / "program"
+    # rustup's `rustc` looks for itself in the real home.
+    environment = os.environ | {"HOME": pwd.getpwuid(os.getuid()).pw_dir}
+    subprocess.run(["rustc", "-g", "-O", str(source), "-o", str(program)], check=True, env=environment)
+    expected = as_gdb_sees(program)
+    assert sorted(expected) == [10001, 10002, 10003]
+    assert as_recorded(record([program])) == expected
+
+
+def test_a_deeper_stack_than_is_copied_is_cut_and_a_larger_copy_can_be_asked_for(
+    record: Record, tmp_path: Path
+) -> None:
+    """What is there is right; it is said that there was more."""
+    program = compiled(tmp_path / "program", "-O2", "-DBIG_FRAME=100000")
+    expected = as_gdb_sees(program)
+    recording = record([program])
+    whole, cut = expected[10005], as_recorded(recording)[10005]
+    assert cut == whole[: len(cut)]
+    assert len(cut) < len(whole)
+    assert recording.counters["unwound_cut"] == 1
+    shutil.rmtree(recording.path)
+    assert as_recorded(record([program], "--stack-size", "256KiB")) == expected
+
+
+def test_slices_are_unwound_elsewhere(record: Record, tmp_path: Path) -> None:
+    """Where the recorded machine's files lie in a folder."""
+    program = compiled(tmp_path / "program", "-O2")
+    expected = as_gdb_sees(program)
+    recording = record([program], "--symbols", "late")
+    elsewhere = tmp_path / "elsewhere"
+    for (path,) in rows(recording, "select distinct path from modules where path like '/%'"):
+        (elsewhere / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, elsewhere / path.lstrip("/"))
+    program.unlink()
+    command = [sys.executable, "-m", "gadgetops", "symbolize", "--sysroot", str(elsewhere)]
+    subprocess.run([*command, str(recording.path)], check=True)
+    assert as_recorded(open_recording(recording.path)) == expected
 
 
 def test_a_loop_sends_its_stack_once(record: Record, gadget_object: Path, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef BIG_FRAME
 #define BIG_FRAME 24576
+#endif
 
 enum {
 	RECURSIVE = 10001,

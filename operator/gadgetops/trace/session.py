@@ -62,6 +62,7 @@ class Options:
         unwind: How stacks are made. `fp`: the kernel walks by frame pointers; `dwarf`: from slices; `auto`:
             from slices for processes that map code without frame pointers.
         keep_slices: Do not drop slices when stacks have been made of them.
+        slice_bytes: How deep into a stack slices reach; a multiple of 4096.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Options:
     probe_at: str = AT_PROLOGUE
     unwind: Unwind = "auto"
     keep_slices: bool = False
+    slice_bytes: int = 32 << 10
 
 
 class Session:
@@ -280,6 +282,7 @@ class Session:
             self._bpf.set_bytes(parameter.section, parameter.offset_bytes, encoded(parameter, text))
         self._set_flag("collect_ustack", self._options.collect_stacks)
         self._set_flag("collect_slices", self._slice_layout is not None)
+        self._set("slice_bytes", self._options.slice_bytes.to_bytes(4, "little"))
         self._set_flag("gadget_buffer_is_polled", True)
         self._set_flag("gadget_filter_by_mntns", bool(self._mount_namespaces))
         self._bpf.resize(self._layout.map, self._options.buffer_bytes)
@@ -293,9 +296,12 @@ class Session:
         return SliceLayout.from_object(self._object) if is_asked else None
 
     def _set_flag(self, name: str, value: bool) -> None:
+        self._set(name, bytes([value]))
+
+    def _set(self, name: str, value: bytes) -> None:
         variable = self._object.variable(name)
         if variable is not None:
-            self._bpf.set_bytes(variable.section, variable.offset_bytes, bytes([value]))
+            self._bpf.set_bytes(variable.section, variable.offset_bytes, value)
 
     def _variable(self, name: str) -> int:
         variable = self._object.variable(name)
