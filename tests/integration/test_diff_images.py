@@ -62,3 +62,18 @@ def test_what_cannot_be_read_is_not_taken_for_gone(gadgetops) -> None:
     done = gadgetops("diff-images", OBJECTS / "fields.bpf.o", OBJECTS / "no_btf.bpf.o")
     assert (done.status, done.out) == (ObjectError.exit_status, "")
     assert "no_btf.bpf.o" in done.err
+
+
+@pytest.mark.clang
+def test_a_flag_renamed_or_a_default_changed_in_gadget_yaml_alone_breaks(gadgetops, tmp_path: Path) -> None:
+    """The object is the same, byte for byte."""
+    for name, new in (("flag", "key: at-least"), ("default", "key: min-size"), ("old", "key: min-size")):
+        folder = shutil.copytree(DATA / "gadgets" / "minimal", tmp_path / name)
+        change(folder, "key: min-size", new, "gadget.yaml")
+    change(tmp_path / "default", 'defaultValue: "1"', 'defaultValue: "2"', "gadget.yaml")
+    for name in ("old", "flag", "default"):
+        assert gadgetops("build", tmp_path / name, "--tag", name, "--arch", "amd64").status == 0
+    for name, text in (("flag", "renamed parameter: min-size -> at-least"), ("default", "default: 1 -> 2")):
+        done = gadgetops("diff-images", "old", name, "--check", "--arch", "amd64")
+        assert (done.status, len(done.out.splitlines())) == (3, 2)
+        assert text in done.out

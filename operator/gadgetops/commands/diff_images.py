@@ -11,9 +11,9 @@ from gadgetops.commands.options import verb
 from gadgetops.commands.output import print_json, print_table
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import ObjectError
-from gadgetops.gadget.compare import Change, Facts, compare
+from gadgetops.gadget.compare import Change, Facts, as_run, compare
 from gadgetops.gadget.inspect import facts
-from gadgetops.gadget.subject import open_subject
+from gadgetops.gadget.subject import Subject, open_subject
 from gadgetops.gadget.toolchain import TARGETS
 from gadgetops.units import plural
 
@@ -52,11 +52,9 @@ def command(
     """Show what differs from A to B, both images or objects as `inspect` takes them.
 
     Programs and where they attach, maps, edges between them, fields, enum values and parameters. Breaking is
-    what a consumer may rely on: what is gone, renamed or of another type.
+    what a consumer may rely on: what is gone, renamed or of another type, and other defaults.
     """
-    sides = [facts(open_subject(each, architecture=architecture, store=store)) for each in (before, after)]
-    for side in sides:
-        _refuse_unreadable(side)
+    sides = [_facts(open_subject(each, architecture=architecture, store=store)) for each in (before, after)]
     changes = compare(*sides)
     if output_format == "json":
         print_json(_as_json(sides, changes))
@@ -67,10 +65,17 @@ def command(
     return BREAKING_STATUS if check and n_breaking else 0
 
 
-def _refuse_unreadable(side: Facts) -> None:
-    """Raise `ObjectError` if fields and parameters are not known: they would look as if they were gone."""
+def _facts(subject: Subject) -> Facts:
+    """
+    Return the facts of *subject* as it runs.
+
+    Raises:
+        ObjectError: Fields and parameters are not known: they would look as if they were gone.
+    """
+    side = facts(subject)
     if side["problem"]:
         raise ObjectError(side["problem"], name=side["name"])
+    return as_run(side, b"" if subject.picture is None else subject.picture.metadata)
 
 
 def _row(change: Change) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gadgetops.gadget.document import Document
+
 Facts = Mapping[str, Any]
 Named = dict[str, Facts]
 
@@ -45,16 +47,52 @@ class Change:
         return "; ".join(texts) or self.change
 
 
+def as_run(found: Facts, metadata: bytes) -> Facts:
+    """
+    Return *found*, of `inspect.facts`, with the flags and defaults that its parameters have when ig runs it.
+
+    Args:
+        found: What the object says.
+        metadata: The image's gadget.yaml, which has the last word; nothing, or `{}`, if it has none.
+
+    Raises:
+        MetadataError: *metadata* is no YAML mapping.
+    """
+    texts = Document.from_bytes(metadata or b"{}", f"{found['name']}: gadget.yaml", may_be_empty=True).texts
+    told = _mapping(_mapping(texts.get("params")).get("ebpf"))
+    return {
+        **found,
+        "parameters": [_as_run(each, _mapping(told.get(each["variable"]))) for each in found["parameters"]],
+    }
+
+
+def _as_run(parameter: Facts, told: Facts) -> Facts:
+    default = parameter["default"]
+    by_object = (
+        None if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+    )
+    return {
+        **parameter,
+        "key": told.get("key") or parameter["key"],
+        "default": told.get("defaultValue") or by_object,
+    }
+
+
+def _mapping(value: Any) -> Facts:
+    return value if isinstance(value, Mapping) else {}
+
+
 def compare(before: Facts, after: Facts) -> list[Change]:
     """
-    Return what differs from *before* to *after*, both as `inspect.facts` gives them.
+    Return what differs from *before* to *after*, both as `inspect.facts` or `as_run` gives them.
 
     Sorted by kind in the order of `Change.kind` (a field's values after it), then by name.
 
     Breaking is: a program, map, datasource, field, value or parameter that is gone or has another name; a
     program that is attached elsewhere; a map of another type or other sizes; a field or parameter of another
-    kind, or with another of ig's own types; a value with another number. What was added, where a field lies
-    in its struct, capacities, defaults and edges break nobody, but for the map that ig replaces by its own.
+    kind, or with another of ig's own types; a shorter text; a value with another number; a parameter's other
+    default, by which whoever does not set it gets other events. What was added, where a field lies in its
+    struct, capacities and edges break nobody, but for the map that ig replaces by its own.
     """
     return [
         *_listed("program", before["programs"], after["programs"], _program),
@@ -139,7 +177,8 @@ def _field(name: str, before: Facts, after: Facts) -> Iterator[Change]:
     old, new = ({**each, "meaning": _meaning(each)} for each in (before, after))
     yield from _changed("field", name, old, new, ["kind", "meaning"], is_breaking=True)
     if before["kind"] == after["kind"] != _CONTAINER:
-        yield from _changed("field", name, old, new, ["size_bytes"], is_breaking=False)
+        is_shorter = after["size_bytes"] < before["size_bytes"]
+        yield from _changed("field", name, old, new, ["size_bytes"], is_breaking=is_shorter)
     yield from _values(name, before.get("values", {}), after.get("values", {}))
 
 
@@ -173,7 +212,7 @@ def _parameters(before: Sequence[Facts], after: Sequence[Facts]) -> Iterator[Cha
             yield Change("parameter", key, "added", is_breaking=False)
         else:
             yield from _changed("parameter", key, old[key], new[key], ["kind"], is_breaking=True)
-            yield from _changed("parameter", key, old[key], new[key], ["default"], is_breaking=False)
+            yield from _changed("parameter", key, old[key], new[key], ["default"], is_breaking=True)
 
 
 def _renamed(before: Named, after: Named, properties: Sequence[str]) -> dict[str, str]:

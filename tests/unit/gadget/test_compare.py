@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gadgetops.gadget.compare import compare
+from gadgetops.gadget.compare import as_run, compare
 
 FIELDS = [
     {
@@ -129,6 +129,10 @@ EDITS = {
         lambda f: field(f, 2).update(size_bytes=32),
         [("field", "frees.comm", "size_bytes: 16 -> 32", False)],
     ),
+    "a shorter text": (
+        lambda f: field(f, 2).update(size_bytes=8),
+        [("field", "frees.comm", "size_bytes: 16 -> 8", True)],
+    ),
     "a larger container": (lambda f: field(f, 3).update(size_bytes=32), []),
     "a value more": (
         lambda f: field(f, 1)["values"].update(b=1),
@@ -150,7 +154,7 @@ EDITS = {
     ),
     "another default": (
         lambda f: f["parameters"][0].update(default=None),
-        [("parameter", "min-size", "default: 1 -> none", False)],
+        [("parameter", "min-size", "default: 1 -> none", True)],
     ),
     "another licence": (
         lambda f: f.update(license="Dual BSD/GPL"),
@@ -178,3 +182,17 @@ def test_two_candidates_are_no_rename() -> None:
         ("frees.one", "added"),
         ("frees.two", "added"),
     ]
+
+
+def as_run_with(metadata: str) -> tuple[str, str | None]:
+    """Return the flag and the default of the parameter when gadget.yaml says *metadata*."""
+    (found,) = as_run({**FACTS, "name": "x"}, metadata.encode())["parameters"]
+    return found["key"], found["default"]
+
+
+def test_gadget_yaml_has_the_last_word_on_flags_and_defaults() -> None:
+    """As when ig runs the image: another key there is another flag, whatever the object says."""
+    assert as_run_with("") == ("min-size", "1")
+    assert as_run_with("params: {ebpf: {min_size: {key: at-least}}}") == ("at-least", "1")
+    assert as_run_with("params: {ebpf: {min_size: {defaultValue: 7}}}") == ("min-size", "7")
+    assert as_run_with("params: {ebpf: [1]}") == ("min-size", "1")
