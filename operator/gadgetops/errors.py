@@ -24,6 +24,7 @@ Every error that gadgetops raises on purpose.
     ├── TraceError                 this machine or target cannot be traced: what is missing
     ├── RecordingError             a recording cannot be read or written: file
     ├── IgOutputError              what ig printed cannot be read: source, line
+    ├── BudgetError                a budget or baseline makes no sense: file, reason; exit 2
     ├── QueryError                 SQL that asks for more than reading, or that DuckDB refuses; exit 2
     └── DriftError                 generated text differs: file, region, diff; exit 3
 
@@ -334,6 +335,23 @@ class RecordingError(GadgetOpsError):
         super().__init__(f"{path}: {problem}", hint=hint)
         self.path = path
         self.reason = problem
+
+
+class BudgetError(GadgetOpsError):
+    """
+    A file that was meant as a budget or baseline and is none.
+
+    Args:
+        path: The file.
+        reason: What is wrong there.
+    """
+
+    exit_status = 2
+
+    def __init__(self, path: Path, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
 
 
 class QueryError(GadgetOpsError):

@@ -55,6 +55,7 @@ VERBS: Final = {
     "faults": "Show wrong releases, and allocations that failed.",
     "diff": "Compare two recordings, stack by stack.",
     "sql": "Ask a recording anything, in SQL.",
+    "check": "Say whether a recording keeps to its budget.",
     "convert": "Write a recording in another tool's format.",
 }
 """Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
