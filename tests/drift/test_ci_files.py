@@ -56,6 +56,29 @@ def test_actionlint_finds_nothing(actionlint: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def yaml_in_readme(start: str) -> str:
+    """Return the code block of README.md that begins with *start*."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return next(block for block in blocks if block.startswith(start))
+
+
+def test_the_workflow_of_the_readme_is_sound_and_uses_inputs_that_there_are(
+    actionlint: Path, tmp_path: Path
+) -> None:
+    text = yaml_in_readme("name: gadget")
+    path = tmp_path / "gadget.yml"
+    path.write_text(text)
+    done = lint(actionlint, tmp_path, path)
+    assert done.returncode == 0, done.stdout
+    given = yaml.safe_load(text)["jobs"]["image"]["steps"][1]["with"]
+    assert given.keys() <= yaml.safe_load((ROOT / "action.yml").read_text())["inputs"].keys()
+
+
+def test_the_hooks_of_the_readme_are_those_there_are() -> None:
+    (repository,) = yaml.safe_load(yaml_in_readme("repos:"))["repos"]
+    assert [hook["id"] for hook in repository["hooks"]] == [*hooks()]
+
+
 def test_actionlint_would_find_something(actionlint: Path, tmp_path: Path) -> None:
     """An input that the action does not have is an error: the linter does read action.yml."""
     (tmp_path / ".github/workflows").mkdir(parents=True)
