@@ -136,6 +136,26 @@ def test_what_artifact_hub_would_not_take_is_an_error(
     assert problem in checked.err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("description: reports releases of memory\n", "", "gadget.yaml: description: to be filled in"),
+        (
+            "https://example.org/docs",
+            "'TODO: Fill it'",
+            "gadget.yaml: documentationURL: to be filled in (line",
+        ),
+    ],
+)
+def test_what_gadget_yaml_does_not_say_yet_is_asked_for_there(
+    gadget: Path, gadgetops: Gadgetops, old: str, new: str, problem: str
+) -> None:
+    change(gadget / "gadget.yaml", old, new)
+    done = gadgetops("artifacthub", gadget)
+    assert done.status == 1
+    assert problem in done.err
+
+
 def test_a_first_package_needs_a_version_and_an_image(gadget: Path, gadgetops: Gadgetops) -> None:
     (gadget / FILE).unlink()
     done = gadgetops("artifacthub", gadget, "--version", "1.0.0")

@@ -6,7 +6,7 @@ container images, so that one line in gadget.yaml serves both.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from gadgetops.errors import UsageError
 from gadgetops.gadget.created import created_by_environment
 from gadgetops.gadget.document import Document
 from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.problems import raise_if_any
+from gadgetops.gadget.problems import Problem, raise_if_any
 from gadgetops.gadget.toolchain import TARGETS
 from gadgetops.gadget.validate import load_schema, problems
 from gadgetops.oci.reference import Reference
@@ -39,6 +39,8 @@ _ANNOTATIONS: Final = {
     "alternativeName": "io.artifacthub.package.alternative-name",
 }
 _KEYWORDS: Final = "io.artifacthub.package.keywords"
+_NEEDED: Final = ("name", "description")
+_OPTIONAL: Final = ("homepageURL", "documentationURL", "sourceURL")
 _LINKS: Final = {"source": "sourceURL", "documentation": "documentationURL"}
 
 
@@ -62,6 +64,7 @@ def package(
         UsageError: There is no version or image, or SOURCE_DATE_EPOCH is no time.
         MetadataError: Something is missing in gadget.yaml, or what comes out is nothing Artifact Hub takes.
     """
+    raise_if_any(metadata.document, [*_unfilled(metadata)])
     told = {key: metadata.annotations.get(name, "") for key, name in _ANNOTATIONS.items()}
     number = (version or told.pop("version") or str(before.get("version", ""))).removeprefix("v")
     name = _image_name(image, before)
@@ -111,6 +114,14 @@ def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text_node)
+
+
+def _unfilled(metadata: Metadata) -> Iterator[Problem]:
+    """Yield the texts that gadget.yaml lacks, or has as `build --update-metadata` wrote them."""
+    for key in (*_NEEDED, *_OPTIONAL):
+        text = metadata.text(key)
+        if text.startswith("TODO") or (not text and key in _NEEDED):
+            yield Problem((key,) if text else (), f"{'' if text else f'{key}: '}to be filled in")
 
 
 def _required(value: str, what: str, option: str) -> str:
