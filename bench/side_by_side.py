@@ -22,7 +22,8 @@ OBJECT_OF_MACHINE = {"x86_64": "amd64.bpf.o", "aarch64": "arm64.bpf.o"}
 @contextmanager
 def working_folder() -> Iterator[Path]:
     """A folder for what a script makes, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    # What pairs recordings beside their recorder may still write.
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

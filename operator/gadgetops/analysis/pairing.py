@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 
 from gadgetops.analysis.pairing_step import CARRIED, STORED, write_step
-from gadgetops.analysis.pairing_store import State, Store, stamp, store_of
+from gadgetops.analysis.pairing_store import FOLDER, State, Store, stamp, store_of
 from gadgetops.analysis.texts import text
 from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import Recording, open_recording
@@ -110,18 +110,28 @@ def stored(recording: Recording) -> Iterator[tuple[Store, State]]:
         RecordingError: A query failed, as on a damaged page, or for want of space to spill to.
         StorageError: There is no place to keep the pairs.
     """
+    with _made_store(recording) as store, store.reading():
+        state = store.state()
+        if state.made_from != _stamps(recording):
+            # Extended by someone who sees more or less of the recording: not for us.
+            with tempfile.TemporaryDirectory(prefix="gadgetops-pairs-") as folder:
+                own = Store(Path(folder))
+                _extend(own, recording)
+                yield own, own.state()
+        else:
+            yield store, state
+
+
+@contextlib.contextmanager
+def _made_store(recording: Recording) -> Iterator[Store]:
+    """Give a store that has all of *recording*; also one that this user may only read."""
+    beside = Store(recording.path / FOLDER)
+    if beside.state().made_from == _stamps(recording) != ():
+        yield beside
+        return
     with store_of(recording.path) as store:
         _extend(store, recording)
-        with store.reading():
-            state = store.state()
-            if state.made_from != _stamps(recording):
-                # Extended by someone who sees more or less of the recording: not for us.
-                with tempfile.TemporaryDirectory(prefix="gadgetops-pairs-") as folder:
-                    own = Store(Path(folder))
-                    _extend(own, recording)
-                    yield own, own.state()
-            else:
-                yield store, state
+        yield store
 
 
 def extend(path: Path) -> None:

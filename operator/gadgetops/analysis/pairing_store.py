@@ -121,9 +121,13 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self, name: str, kind: int) -> Iterator[None]:
-        with (self.folder / f"{name}.lock").open("w") as lock:
+        # Opened to be read: a store that someone else made can be locked so, too.
+        lock = os.open(self.folder / f"{name}.lock", os.O_RDONLY | os.O_CREAT, 0o644)
+        try:
             fcntl.flock(lock, kind)
             yield
+        finally:
+            os.close(lock)
 
     def _clean(self, state: State) -> None:
         """Delete files that *state* does not name, unless someone is reading."""

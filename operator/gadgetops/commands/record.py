@@ -1,5 +1,6 @@
 """`gadgetops record`: the allocations of a target, into a recording."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,7 @@ DEFAULT_IMAGE = "trace_malloc"
     show_default=True,
     help="When to find functions and lines; late: by `gadgetops symbolize`.",
 )
+@click.option("--no-pairs", is_flag=True, help="Leave all pairing to the first question, and its disk space.")
 @store_option
 def command(
     command_line: Sequence[str],
@@ -104,6 +106,7 @@ def command(
     keep_slices: bool,
     no_stacks: bool,
     symbols: str,
+    no_pairs: bool,
     store: str,
     **which: Any,
 ) -> int:
@@ -114,8 +117,12 @@ def command(
 
     Ctrl-C, SIGTERM and SIGHUP end a recording with all that had happened; a second Ctrl-C leaves out the
     names of functions, which `gadgetops symbolize` can add.
+
+    Allocations are paired with their releases meanwhile, in the time that nobody wants, so that questions are
+    answered at once; the rest of that is done after the recording is complete and this command has ended.
     """
     # Imported here: numpy, DuckDB and the symboliser would cost every `--help` half a second.
+    from gadgetops.analysis.background import paired_beside  # noqa: PLC0415
     from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
     from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
     from gadgetops.trace.session import Options, Session  # noqa: PLC0415
@@ -158,7 +165,7 @@ def command(
     target = request.target()
     header = {**_header(subject, options), "labels": labels_of}
     with said_what_goes_on(target):
-        with ProgressLine() as line:
+        with ProgressLine() as line, contextlib.nullcontext() if no_pairs else paired_beside(output):
             counters = record(session, target, output, header, limits=limits, listener=line)
         _say_result(counters, target.description, output)
     return exit_status(target)
