@@ -12,6 +12,7 @@ from services.ig_output import event
 
 from gadgetops.recording.ig.event import OPERATIONS
 from gadgetops.recording.ig.importer import Importer, Summary, import_header
+from gadgetops.recording.ig.parts import line_ends, split_lines, split_members
 from gadgetops.recording.ig.stack import parse_stack
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter
@@ -33,6 +34,38 @@ EVENTS = st.fixed_dictionaries(
     }
 )
 GARBAGE = st.binary(min_size=1, max_size=60).filter(lambda data: b"\n" not in data and data.strip())
+
+
+CONTAINERS = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"runtime": st.fixed_dictionaries({"containerName": st.sampled_from("ab")})}),
+    st.fixed_dictionaries({"k8s": st.fixed_dictionaries({"podName": st.text(max_size=5)})}),
+)
+STACKS = st.one_of(
+    st.none(),
+    st.fixed_dictionaries({"inode": st.integers(0, 1)}),
+    st.lists(st.integers(0, 2**64 - 1), max_size=4).map(
+        lambda addresses: {"inode": 1, "addresses": "".join(f"{address:#018x}; " for address in addresses)}
+    ),
+    st.lists(st.text("abc", min_size=1, max_size=3), max_size=3).map(
+        lambda names: {"symbols": "".join(f"{name}; " for name in names)}
+    ),
+)
+WHOLE_EVENTS = st.tuples(EVENTS, CONTAINERS, STACKS, st.sampled_from([*OPERATIONS, "strdup", "size", "zz"]))
+LOGGED = b'time="x" level=info msg="started"\n'
+TABLES = ("events", "processes", "stacks", "frames", "modules", "symbols")
+
+
+def recorded(data: bytes) -> tuple[dict[str, Any], list[list[tuple[Any, ...]]]]:
+    """Return the counters and all rows of a recording of *data*."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r.gadgetrec"
+        importer = Importer(lambda: RecordingWriter.create(path, import_header("test")), source="test")
+        importer.feed(data)
+        summary = importer.finish("complete")
+        with open_recording(path).connect() as connection:
+            rows = [connection.execute(f"select * from {table} order by all").fetchall() for table in TABLES]
+        return summary.counters(), rows
 
 
 def imported(portions: list[bytes]) -> tuple[Summary, list[tuple[Any, ...]]]:
@@ -110,6 +143,29 @@ class TestLines:
         _, found = imported([data[:length]])
         assert found == [expected(each) for each in events][: len(found)]
         assert len(found) in (data[:length].count(b"\n"), data[:length].count(b"\n") + 1)
+
+
+class TestManyAtATime:
+    """Lines decoded together and the same lines decoded one by one are the same recording."""
+
+    @settings(max_examples=15, deadline=None)
+    @given(events=st.lists(WHOLE_EVENTS, min_size=1, max_size=25))
+    def test_the_same_rows(self, events: list[tuple[Any, ...]]):
+        """A log line has its block decoded one by one; members in another order are told apart by name."""
+        documents = [
+            {**members, **container, "operation": operation, "ustack": stack}
+            for members, container, stack, operation in events
+        ]
+        lines = [printed(document) for document in documents]
+        block = b"".join(lines)
+        reordered = b"".join(
+            json.dumps(dict(reversed(json.loads(each).items()))).encode() + b"\n" for each in lines
+        )
+        assert recorded(block) == recorded(LOGGED + block) == recorded(reordered)
+        assert split_members(LOGGED + block) is None
+        assert split_members(reordered) is not None
+        is_small = all(max(each["addr"], each["size"]) < 10**19 for each in documents)
+        assert (split_lines(block, line_ends(block)) is not None) == is_small
 
 
 @given(texts=st.tuples(*[st.text(max_size=60)] * 3))

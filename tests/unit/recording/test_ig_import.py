@@ -10,6 +10,7 @@ from services.ig_output import SAMPLES, Imported, line
 
 from gadgetops.errors import IgOutputError
 from gadgetops.recording.ig.documents import MAX_DOCUMENT_BYTES
+from gadgetops.recording.ig.parts import line_ends, split_lines, split_members
 
 Import = Callable[..., Imported]
 
@@ -230,12 +231,55 @@ class TestUnreadable:
         assert done.summary.problems[0].excerpt.isprintable()
 
 
-def test_both_decoders_agree(imported: Import):
-    """Lines whose members stand in another order are decoded one by one, to the same events."""
-    lines = (SAMPLES / "v0.48-ustack.json").read_bytes().splitlines()
-    reordered = [json.dumps(dict(reversed(json.loads(each).items()))).encode() for each in lines]
-    query = "select * from events"
-    assert imported(b"\n".join(lines) + b"\n").rows(query) == imported(b"\n".join(reordered)).rows(query)
+class TestParts:
+    """Blocks of lines are split many at a time; what is not of their shape is not split at all."""
+
+    LINE = line(addr=7, size=8, timestamp_raw=9)
+
+    @pytest.mark.parametrize("name", ["v0.48.json", "v0.48-ustack.json"])
+    def test_lines_of_ig_are(self, name: str):
+        """Both ways give the same numbers."""
+        block = (SAMPLES / name).read_bytes()
+        fast, slow = split_lines(block, line_ends(block)), split_members(block)
+        assert fast is not None
+        assert slow is not None
+        numbers = [[*map(list, parts[:3])] for parts in (fast, slow)]
+        assert numbers[0] == numbers[1]
+        assert len(fast.address) == 68
+
+    @pytest.mark.parametrize("name", ["v0.48.json", "v0.48-ustack.json"])
+    def test_all_ways_of_decoding_agree(self, imported: Import, name: str):
+        """Lines in another order, and lines that a log line made irregular, are the same events."""
+        data = (SAMPLES / name).read_bytes()
+        reordered = [json.dumps(dict(reversed(json.loads(each).items()))) for each in data.splitlines()]
+        for query in ("select * from events", "select * from frames", "select * from processes"):
+            rows = imported(data).rows(query)
+            assert rows == imported("\n".join(reordered).encode()).rows(query)
+            assert rows == imported(b"Warning: x\n" + data).rows(query)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b'{"addr":7', b'{"addr":07'),
+            (b'{"addr":7', b'{"addr":'),
+            (b'{"addr":7', b'{"addr":7.5'),
+            (b'{"addr":7', b'{"addr":12345678901234567890'),
+            (b'{"addr":7', b'{ "addr":7'),
+            (b'"size":8', b'"size":-8'),
+            (b'"size":8', b'"sise":8'),
+            (b'"size":8', b'"a":{"b":1,"size":8},"size":8'),
+            (b'"timestamp_raw":9', b'"timestamp_raw":9e3'),
+            (b'"timestamp":"2', b'"timestamp":"\\"'),
+            (b"}\n", b"} \n"),
+            (b"}\n", b"}"),
+        ],
+    )
+    def test_others_are_not(self, old: bytes, new: bytes):
+        """One odd line leaves its block to the other decoders."""
+        assert split_lines(self.LINE * 2, line_ends(self.LINE * 2)) is not None
+        assert old in self.LINE
+        block = self.LINE + self.LINE.replace(old, new)
+        assert split_lines(block, line_ends(block)) is None
 
 
 def test_an_event_of_no_recording_is_nowhere(imported: Import, tmp_path: Path):

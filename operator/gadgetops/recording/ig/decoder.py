@@ -1,7 +1,7 @@
 """Pieces of a stream to columns of a recording; what repeats is decoded once."""
 
 import re
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -9,22 +9,30 @@ import yaml
 from numpy.typing import NDArray
 
 from gadgetops.recording.ig.event import Context, Document, Moment, Place, Stack, moment
-from gadgetops.recording.ig.parts import Parts, split_lines
+from gadgetops.recording.ig.parts import Parts, split_lines, split_members
 from gadgetops.recording.ig.registry import Registry, Who
 
 _CACHE_BYTES: Final = 48 << 20
 """How many bytes of repeating text are remembered, of contexts and of stacks; then they are begun anew."""
 
-_YAML_SCALAR: Final = re.compile(rb"^(addr|size|timestamp|timestamp_raw): ([^\n]*)\n", re.MULTILINE)
+_YAML_SCALAR: Final = re.compile(
+    rb'^(addr|size|timestamp|timestamp_raw): ("?)([0-9TZ:.+-]+)\2\n', re.MULTILINE
+)
+_YAML_STACK: Final = re.compile(rb"^ustack:[^\n]*\n(?: [^\n]*\n)*", re.MULTILINE)
 _YAML_LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Leaves every scalar a text: what is a number, the fields say."""
 
 Columns = dict[str, NDArray[Any]]
-_S = TypeVar("_S", bound=Place)
 
 
 class _Tail(msgspec.Struct):
     ustack: Stack | None = None
+
+
+class _Document(Context, kw_only=True):
+    """A whole event whose stack is not looked into: most come again."""
+
+    ustack: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Event(NamedTuple):
@@ -43,8 +51,8 @@ class _Cache:
         self._n_bytes = 0
 
     def add(self, text: bytes, value: Any) -> None:
+        self._n_bytes += 0 if text in self.values else len(text)
         self.values[text] = value
-        self._n_bytes += len(text)
 
     def trim(self) -> bool:
         """Forget everything if it is too much, and return whether it was."""
@@ -70,13 +78,14 @@ class Decoder:
         self._yaml = _Cache()
         self._whos: list[Who] = []
         """What the contexts are; `_contexts` has their places in it."""
-        self._document = msgspec.json.Decoder(Document)
+        self._who_of = np.empty((0, len(Who._fields)), np.int64)
+        self._document = msgspec.json.Decoder(_Document)
         self._context = msgspec.json.Decoder(Context)
         self._tail = msgspec.json.Decoder(_Tail)
 
-    def lines(self, block: bytes, n_lines: int) -> Columns | None:
-        """Return the events of *block*, *n_lines* lines of JSON; None if they must be decoded one by one."""
-        parts = split_lines(block, n_lines)
+    def lines(self, block: bytes, ends: NDArray[np.int64]) -> Columns | None:
+        """Return the events of *block*, lines that end at *ends*; None if they must be decoded one by one."""
+        parts = split_lines(block, ends) or split_members(block)
         if parts is None:
             return None
         try:
@@ -87,10 +96,15 @@ class Decoder:
             self._stacks.trim()
             if self._contexts.trim():
                 self._whos.clear()
+                self._who_of = self._who_of[:0]
 
     def json(self, data: bytes) -> Event:
         """Return the event that *data* is. Raises `ValueError` or `msgspec.MsgspecError` if it is none."""
-        return self._event(self._document.decode(data))
+        document = self._document.decode(data)
+        when = moment(document)
+        context = document.checked()
+        stack_id = self._stack(document.ustack, when.timestamp_ns)
+        return Event(when, self._registry.who(context, when.timestamp_ns), stack_id)
 
     def yaml(self, data: bytes) -> Event:
         """
@@ -100,15 +114,19 @@ class Decoder:
             ValueError, msgspec.MsgspecError, yaml.YAMLError: It is none.
         """
         self._yaml.trim()
+        self._stacks.trim()
         rest = _YAML_SCALAR.sub(b"", data)
-        if rest not in self._yaml.values:
-            event = self._event(_from_yaml(data, Document))
-            self._yaml.add(rest, (event.who, event.stack_id))
+        context, stack = _YAML_STACK.sub(b"", rest), b"".join(_YAML_STACK.findall(rest))
+        if context not in self._yaml.values or stack not in self._stacks.values:
+            event = self._from_document(_from_yaml(data))
+            self._yaml.add(context, event.who)
+            self._stacks.add(stack, event.stack_id)
             return event
-        numbers = b"".join(match[0] for match in _YAML_SCALAR.finditer(data))
-        return Event(moment(_from_yaml(numbers, Place)), *self._yaml.values[rest])
+        scalars = {name.decode(): text.decode() for name, _, text in _YAML_SCALAR.findall(data)}
+        when = moment(msgspec.convert(scalars, Place, strict=False))
+        return Event(when, self._yaml.values[context], self._stacks.values[stack])
 
-    def _event(self, document: Document) -> Event:
+    def _from_document(self, document: Document) -> Event:
         when = moment(document)
         context = document.checked()
         stack_id = self._registry.stack(document.ustack, when.timestamp_ns)
@@ -119,7 +137,8 @@ class Decoder:
             raise ValueError("timestamp_raw: too large")
         stack_ids = self._looked_up(self._stacks, parts.stacks, parts)
         places = self._looked_up(self._contexts, parts.contexts, parts)
-        table = np.array(self._whos, np.int64)[np.array(places, np.int32)]
+        self._who_of = np.concatenate((self._who_of, _table(self._whos[len(self._who_of) :])))
+        table = self._who_of[places]
         return {
             "timestamp_ns": parts.timestamp_ns,
             "pid": table[:, 0],
@@ -131,7 +150,7 @@ class Decoder:
             "lost": table[:, 3],
         }
 
-    def _looked_up(self, cache: _Cache, texts: tuple[bytes, ...], parts: Parts) -> list[int]:
+    def _looked_up(self, cache: _Cache, texts: list[bytes], parts: Parts) -> list[int]:
         """Return what *texts* were decoded to; those that are new are decoded now."""
         values = cache.values
         found: list[int] = list(map(values.get, texts))  # type: ignore[arg-type]
@@ -143,18 +162,27 @@ class Decoder:
                 cache.add(text, decode(text, int(timestamp_ns)))
         return [values[text] for text in texts]
 
+    def _stack(self, text: msgspec.Raw, timestamp_ns: int) -> int:
+        """Return the number of the stack that *text* is; remembered as those of lines are."""
+        tail = b',"ustack":' + bytes(text)
+        if tail not in self._stacks.values:
+            self._stacks.trim()
+            self._stacks.add(tail, self._decode_tail(tail, timestamp_ns))
+        number: int = self._stacks.values[tail]
+        return number
+
     def _decode_context(self, text: bytes, timestamp_ns: int) -> int:
-        context = self._context.decode(b"{" + text + b"}").checked()
+        context = self._context.decode(b'{"addr":0' + text + b"}").checked()
         self._whos.append(self._registry.who(context, timestamp_ns))
         return len(self._whos) - 1
 
     def _decode_tail(self, text: bytes, timestamp_ns: int) -> int:
-        return self._registry.stack(self._tail.decode(b"{" + text + b"}").ustack, timestamp_ns)
+        return self._registry.stack(self._tail.decode(b'{"addr":0' + text + b"}").ustack, timestamp_ns)
 
 
 def columns(events: list[Event], lost: list[int]) -> Columns:
     """Return *events* as columns; *lost* is what each adds to its own count."""
-    whos = np.array([event.who for event in events], np.int64).reshape(-1, 4)
+    whos = _table([event.who for event in events])
     return {
         "timestamp_ns": np.array([event.moment.timestamp_ns for event in events], np.uint64),
         "pid": whos[:, 0],
@@ -167,5 +195,9 @@ def columns(events: list[Event], lost: list[int]) -> Columns:
     }
 
 
-def _from_yaml(data: bytes, form: type[_S]) -> _S:
-    return msgspec.convert(yaml.load(data, Loader=_YAML_LOADER), form, strict=False)  # noqa: S506 - texts only
+def _table(whos: list[Who]) -> NDArray[np.int64]:
+    return np.array(whos, np.int64).reshape(-1, len(Who._fields))
+
+
+def _from_yaml(data: bytes) -> Document:
+    return msgspec.convert(yaml.load(data, Loader=_YAML_LOADER), Document, strict=False)  # noqa: S506 - texts only

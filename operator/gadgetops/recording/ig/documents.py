@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gadgetops.recording.ig.log import parse_log_line
+from gadgetops.recording.ig.parts import line_ends
 
 Form = Literal["json", "jsonpretty", "yaml"]
 
@@ -20,6 +22,9 @@ MAX_DOCUMENT_BYTES: Final = 16 << 20
 
 _YAML_START: Final = re.compile(rb"---|[A-Za-z_][\w.]*:(?: .*)?")
 _MAYBE_LOG: Final = re.compile(rb"time=|\x1b\[|[A-Z]{4}\[|Warning: |Error: ")
+
+
+_NO_ENDS: Final = np.empty(0, np.int64)
 
 
 class Piece(NamedTuple):
@@ -31,14 +36,14 @@ class Piece(NamedTuple):
         line: Number of its first line, from 1.
         is_cut: Whether the stream ended or went on otherwise before it was whole.
         is_too_long: Whether more than `MAX_DOCUMENT_BYTES` were there; *data* is their beginning.
-        n_lines: How many lines end in *data*, where it is a block of them.
+        ends: Where lines end in *data*, where it is a block of them.
     """
 
     data: bytes
     line: int
     is_cut: bool = False
     is_too_long: bool = False
-    n_lines: int = 0
+    ends: NDArray[np.int64] = _NO_ENDS
 
 
 class Splitter:
@@ -94,9 +99,9 @@ class Splitter:
         if self.form is None:
             self.form = _form(data)
         if self.form in (None, "json"):
-            n_lines = count_lines(data)
-            yield Piece(data, self._line, n_lines=n_lines)
-            self._line += n_lines
+            ends = line_ends(data)
+            yield Piece(data, self._line, ends=ends)
+            self._line += len(ends)
             return
         take = self._take_pretty if self.form == "jsonpretty" else self._take_yaml
         for line in data.splitlines(keepends=True) if b"\r" not in data else _split(data):
@@ -135,11 +140,6 @@ class Splitter:
         data = b"".join(self._open)
         self._open, self._open_bytes = [], 0
         return Piece(data, self._open_line, is_cut=is_cut)
-
-
-def count_lines(data: bytes) -> int:
-    """Return how many lines end in *data*; numpy counts four times as fast as `bytes.count`."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
 
 
 def _form(data: bytes) -> Form | None:

@@ -196,7 +196,7 @@ class Importer:
         events = _Batch()
         try:
             for piece in pieces:
-                block = None if self._is_document(piece) else self._decoder.lines(piece.data, piece.n_lines)
+                block = None if self._is_document(piece) else self._decoder.lines(piece.data, piece.ends)
                 if block is not None:
                     self._write(events.take())
                     block["lost"] = block["lost"] + self._also_lost

@@ -56,6 +56,9 @@ class LogLine:
 
 def parse_log_line(line: bytes) -> LogLine | None:
     """Return what *line* logs, as text and as terminals show it; None if it is no log line."""
+    if line.startswith(b"{"):
+        # Most are events, which are not worth three searches.
+        return None
     text = line.decode(errors="replace").strip()
     if plain := _PLAIN.fullmatch(text):
         return LogLine(plain[1].lower(), _unquoted(plain[2]))

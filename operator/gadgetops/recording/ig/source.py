@@ -12,6 +12,8 @@ from gadgetops.errors import IgOutputError
 
 BLOCK_BYTES: Final = 1 << 20
 """How much is decoded at a time where so much is there."""
+_KEPT_BYTES: Final = 24 * BLOCK_BYTES
+"""Up to how much memory that was freed stays with the process."""
 _GATHER_S: Final = 0.1
 """How long the first bytes of a block wait for further ones."""
 _LAST_WORDS_S: Final = 2.0
@@ -39,6 +41,7 @@ class Blocks:
         self._is_stopped = is_stopped
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self.is_whole = False
+        _keep_freed_memory()
 
     def __iter__(self) -> Iterator[bytes]:
         heard_at = time.monotonic()
@@ -49,6 +52,16 @@ class Blocks:
             if block:
                 heard_at = time.monotonic()
             yield block
+
+
+def _keep_freed_memory() -> None:
+    """
+    Let what a block took be there for the next one.
+
+    The C library gives large blocks back to the kernel, which hands them out again page by page: a quarter of
+    the CPU. Once it has freed one, it keeps such as are smaller (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    bytearray(_KEPT_BYTES)
 
 
 def _gather(descriptor: int) -> tuple[bytes, bool]:
