@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from services.ig_output import SAMPLES, Imported, line
+from services.ig_output import SAMPLES, Imported, event, line
 
 from gadgetops.errors import IgOutputError
 from gadgetops.recording.ig.documents import MAX_DOCUMENT_BYTES
@@ -256,6 +256,21 @@ class TestParts:
             rows = imported(data).rows(query)
             assert rows == imported("\n".join(reordered).encode()).rows(query)
             assert rows == imported(b"Warning: x\n" + data).rows(query)
+
+    @pytest.mark.parametrize("place", ["k8s", "size", "timestamp", "timestamp_raw", "ustack"])
+    @pytest.mark.parametrize("moved", ["ustack", "operation", "lost", "proc"])
+    def test_no_member_is_overlooked(self, imported: Import, moved: str, place: str):
+        """Wherever it stands."""
+        members = event(ustack={"inode": 1, "addresses": "0x5; "}, lost=3, operation="free")
+        value = members.pop(moved)
+        items = [*members.items()]
+        at = [*members, moved].index(place)
+        shuffled = dict([*items[:at], (moved, value), *items[at:]])
+        done = imported(json.dumps(shuffled, separators=(",", ":")).encode() + b"\n")
+        columns = "stack_id, operation, lost, pid"
+        expected = (0, "free", 3, shuffled["proc"]["pid"])
+        assert done.rows(f"select {columns} from events") == [expected]
+        assert done.summary.knows_lost
 
     @pytest.mark.parametrize(
         ("old", "new"),

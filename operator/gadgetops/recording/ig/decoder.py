@@ -35,6 +35,12 @@ class _Document(Context, kw_only=True):
     ustack: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_NAMES: Final = frozenset(Document.__struct_fields__)
+_TAIL_NAMES: Final = frozenset({"addr", "ustack"})
+_CONTEXT_NAMES: Final = _NAMES - {*Place.__struct_fields__, "ustack"} | {"addr"}
+_ANY_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 class Event(NamedTuple):
     """One event, with the numbers that the registry gave to what it refers to."""
 
@@ -85,18 +91,12 @@ class Decoder:
 
     def lines(self, block: bytes, ends: NDArray[np.int64]) -> Columns | None:
         """Return the events of *block*, lines that end at *ends*; None if they must be decoded one by one."""
-        parts = split_lines(block, ends) or split_members(block)
-        if parts is None:
-            return None
-        try:
-            return self._columns(parts)
-        except (msgspec.MsgspecError, ValueError):
-            return None
-        finally:
-            self._stacks.trim()
-            if self._contexts.trim():
-                self._whos.clear()
-                self._who_of = self._who_of[:0]
+        events = self._events(split_lines(block, ends)) or self._events(split_members(block))
+        self._stacks.trim()
+        if self._contexts.trim():
+            self._whos.clear()
+            self._who_of = self._who_of[:0]
+        return events
 
     def json(self, data: bytes) -> Event:
         """Return the event that *data* is. Raises `ValueError` or `msgspec.MsgspecError` if it is none."""
@@ -131,6 +131,13 @@ class Decoder:
         context = document.checked()
         stack_id = self._registry.stack(document.ustack, when.timestamp_ns)
         return Event(when, self._registry.who(context, when.timestamp_ns), stack_id)
+
+    def _events(self, parts: Parts | None) -> Columns | None:
+        """Return the events of *parts*; None if a text of theirs does not belong there."""
+        try:
+            return parts and self._columns(parts)
+        except (msgspec.MsgspecError, ValueError):
+            return None
 
     def _columns(self, parts: Parts) -> Columns:
         if int(parts.timestamp_ns.max()) >= 1 << 63:
@@ -172,12 +179,12 @@ class Decoder:
         return number
 
     def _decode_context(self, text: bytes, timestamp_ns: int) -> int:
-        context = self._context.decode(b'{"addr":0' + text + b"}").checked()
+        context = self._context.decode(_object(text, _CONTEXT_NAMES)).checked()
         self._whos.append(self._registry.who(context, timestamp_ns))
         return len(self._whos) - 1
 
     def _decode_tail(self, text: bytes, timestamp_ns: int) -> int:
-        return self._registry.stack(self._tail.decode(b'{"addr":0' + text + b"}").ustack, timestamp_ns)
+        return self._registry.stack(self._tail.decode(_object(text, _TAIL_NAMES)).ustack, timestamp_ns)
 
 
 def columns(events: list[Event], lost: list[int]) -> Columns:
@@ -193,6 +200,19 @@ def columns(events: list[Event], lost: list[int]) -> Columns:
         "stack_id": np.array([event.stack_id for event in events], np.int32),
         "lost": whos[:, 3] + np.array(lost, np.int64),
     }
+
+
+def _object(text: bytes, names: frozenset[str]) -> bytes:
+    """
+    Return the members *text* as an object.
+
+    Raises:
+        ValueError, msgspec.MsgspecError: One stands elsewhere in a line of `ig`, or it is not JSON.
+    """
+    data = b'{"addr":0' + text + b"}"
+    if not _NAMES.isdisjoint(_ANY_OBJECT.decode(data).keys() - names):
+        raise ValueError("a member is out of place")
+    return data
 
 
 def _table(whos: list[Who]) -> NDArray[np.int64]:
