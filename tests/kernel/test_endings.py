@@ -34,6 +34,7 @@ int main(int argc, char **argv)
 }
 """
 COUNT = 20_000
+ENDLESS = 2**31 - 1
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +131,16 @@ def test_max_events_is_exact(argv: list[str], allocate: Path, tmp_path: Path) ->
 def test_max_bytes_bounds_the_recording_on_disk(argv: list[str], allocate: Path, tmp_path: Path) -> None:
     """A target without end; symbols, which come last, are not counted."""
     limit = 256 << 10
-    rest = ("--max-bytes", "256k", "--", "sh", "-c", f"while :; do {allocate} 5000 x & sleep 0.1; done")
+    rest = (
+        "--unwind",
+        "fp",
+        "--max-bytes",
+        "256k",
+        "--",
+        "sh",
+        "-c",
+        f"while :; do {allocate} 5000 x & sleep 0.1; done",
+    )
     with started(argv, *rest, cwd=tmp_path) as recorder:
         assert recorder.wait(TIMEOUT_S) == 0
     assert header(tmp_path)["end"] == "max-bytes"
@@ -177,8 +187,8 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 def test_a_full_disk_ends_a_recording_and_what_was_closed_is_readable(
     gadget_object: Path, allocate: Path, tmp_path: Path
 ) -> None:
-    """One segment of events fits, the next does not; the command goes on."""
-    place, n_blocks = tmp_path / "disk", 800_000
+    """A segment of events fits, a few do not; the command, which has no end, goes on."""
+    place = tmp_path / "disk"
     argv = [
         sys.executable,
         "-m",
@@ -189,10 +199,10 @@ def test_a_full_disk_ends_a_recording_and_what_was_closed_is_readable(
         "--image",
         gadget_object,
     ]
-    with mounted(place, "size=1300k"):
+    with mounted(place, "size=3m"):
         # Not a pipe: the command keeps it open.
         with (tmp_path / "errors").open("w") as stream:
-            rest = ("--no-stacks", "--", allocate, n_blocks, "/dev/null")
+            rest = ("--no-stacks", "--", allocate, ENDLESS, "/dev/null")
             with started([*map(str, argv)], *rest, stderr=stream) as recorder:
                 status = recorder.wait(TIMEOUT_S)
         errors = (tmp_path / "errors").read_text()
@@ -201,7 +211,7 @@ def test_a_full_disk_ends_a_recording_and_what_was_closed_is_readable(
         assert f"what was written before can be read in {place}/r.gadgetrec" in errors
         assert "the command goes on, unrecorded" in errors
         assert "Traceback" not in errors
-        assert 0 < count(place) < 2 * n_blocks
+        assert count(place) > 0
 
 
 def test_a_folder_that_cannot_be_written_is_said_at_once(gadget_object: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,11 +22,12 @@ from gadgetops.recording.reader import Recording, open_recording
 
 pytestmark = pytest.mark.kernel
 
-N_KILLS = 100
+N_RECORDERS = 20
+MOMENTS_OF_EACH = 5
 AT_ONCE = 4
-LONGEST_S = 0.2
+LONGEST_S = 0.1
 START_TIMEOUT_S = 30
-# Imports once and forks, so that a hundred recorders begin in time. Their segments are short.
+# Imports once and forks, so that so many recorders begin in time. Their segments are short.
 RECORDERS = """
 import json, os, sys, tempfile
 from pathlib import Path
@@ -43,6 +45,7 @@ class Listener:
 Folder = tempfile.TemporaryDirectory
 tempfile.TemporaryDirectory = lambda prefix, dir: Folder(prefix=prefix, dir=sys.argv[2])
 writer.SEGMENT_SECONDS = 0.03
+header = {"host": {"machine": os.uname().machine}}
 elf = Path(sys.argv[1]).read_bytes()
 for line in sys.stdin:
     folder, program = json.loads(line)
@@ -50,7 +53,7 @@ for line in sys.stdin:
     if pid == 0:
         os.setpgid(0, 0)
         target = CommandTarget([program], with_children=True)
-        record(Session(elf, Options()), target, Path(folder), {}, limits=Limits(), listener=Listener())
+        record(Session(elf, Options()), target, Path(folder), header, limits=Limits(), listener=Listener())
         os._exit(0)
     os.setpgid(pid, 0)
     print(pid, flush=True)
@@ -93,6 +96,24 @@ def kill(pid: int) -> None:
     os.killpg(pid, signal.SIGKILL)
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop all threads of a recorder: its files are what they would be, were it killed now."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while {stat.read_text().rpartition(")")[2].split()[0] for stat in task_stats(pid)} != {"T"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def task_stats(pid: int) -> list[Path]:
+    return [*Path(f"/proc/{pid}/task").glob("*/stat")]
+
+
 def rows(recording: Recording, query: str) -> list[tuple[Any, ...]]:
     with recording.connect() as connection:
         return connection.execute(query).fetchall()
@@ -120,40 +141,56 @@ def check(folder: Path) -> int:
         where modules.path is null
     """
     assert rows(recording, unresolved) == [(0,)]
-    assert rows(
-        recording, "select count(*) from events anti join stacks using (stack_id) where stack_id >= 0"
-    ) == [(0,)]
+    known = "(select stack_id from stacks union all select stack_id from slices)"
+    without = f"select count(*) from events where stack_id >= 0 and stack_id not in {known}"
+    assert rows(recording, without) == [(0,)]
     return n_events
 
 
-def killed(folder: Path, start: Callable[[Path], int], sign: str, seconds: float) -> int:
-    """Kill a recorder so long after it wrote the first file that *sign* stands for, and count its events."""
+def killed(folder: Path, start: Callable[[Path], int], sign: str, seconds: list[float]) -> list[int]:
+    """
+    Stop a recorder a few times, so long after each other and after it wrote the first file that *sign* stands
+    for, and kill it at last; return how many events it has kept each time.
+    """
     pid = start(folder)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not [*folder.glob(sign)]:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    time.sleep(seconds)
+    for number, wait_s in enumerate(seconds[1:]):
+        time.sleep(wait_s)
+        with stopped(pid):
+            shutil.copytree(folder, f"{folder}.{number}")
+    time.sleep(seconds[0])
     kill(pid)
-    return check(folder)
+    return [check(each) for each in (folder, *folder.parent.glob(f"{folder.name}.*"))]
 
 
 def test_a_recorder_killed_at_any_of_a_hundred_moments_leaves_a_true_prefix(
     start: Callable[[Path], int], tmp_path: Path
 ) -> None:
-    """Events are the first of the truth, their stacks have all frames and modules, and no file is torn.
+    """
+    Events are the first of the truth, their stacks have all frames and modules, and no file is torn.
 
-    From when there is a folder on, but mostly while segments are written.
+    From when there is a folder on, but mostly while segments are written. A recorder is killed once; at the
+    other moments it is stopped, and its files are taken as they are.
     """
     moments = random.Random(20261124)
     signs = ["recording.json*", "modules-*", "events-*", "events-*"]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         kills = [
-            pool.submit(killed, folder, start, signs[n % len(signs)], moments.uniform(0, LONGEST_S))
-            for n, folder in enumerate(tmp_path / f"{n}.gadgetrec" for n in range(N_KILLS))
+            pool.submit(
+                killed,
+                tmp_path / f"{n}.gadgetrec",
+                start,
+                signs[n % len(signs)],
+                [moments.uniform(0, LONGEST_S) for _ in range(MOMENTS_OF_EACH)],
+            )
+            for n in range(N_RECORDERS)
         ]
-        n_kept = [each.result() for each in kills]
-    assert sum(n_events > 0 for n_events in n_kept) >= N_KILLS // 2
+        n_kept = [n_events for each in kills for n_events in each.result()]
+    assert len(n_kept) == N_RECORDERS * MOMENTS_OF_EACH
+    assert sum(n_events > 0 for n_events in n_kept) >= len(n_kept) // 2
 
 
 def test_a_killed_recorders_recording_is_symbolised_later(

@@ -241,7 +241,9 @@ def test_the_recorder_of_the_whole_machine_does_not_record_itself(
     record: Callable[..., Any], programs: dict[str, Path], tmp_path: Path
 ) -> None:
     """It runs under a C library of its own, which has no probes."""
-    with record("--host", "--duration", "1.5", "--uid", os.getuid()) as process:
+    # Not the names of all that the machine does meanwhile.
+    options = ("--duration", "1.5", "--unwind", "fp", "--symbols", "late")
+    with record("--host", *options, "--uid", os.getuid()) as process:
         wait_until((tmp_path / "r.gadgetrec").exists)
         subprocess.run([programs["allocate"], "4700", "35"], check=True)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -80,8 +80,8 @@ class Recording:
 
     @property
     def lacks_symbols(self) -> bool:
-        """Whether it has return addresses and no symbols: `gadgetops symbolize` finds them, also later."""
-        return bool(self.tables["frames"]) and not self.tables["symbols"]
+        """Whether it has addresses or slices, no symbols: `gadgetops symbolize` finds them, also later."""
+        return bool(self.tables["frames"] or self.tables["slices"]) and not self.tables["symbols"]
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -8,6 +8,7 @@ event: a crash loses at most what was not yet in a segment, and nothing half-wri
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ SEGMENT_SLICE_BYTES: Final = 64 << 20
 
 _TEMPORARY_SUFFIX: Final = ".partial"
 _COPY_OPTIONS: Final = "(format parquet, parquet_version v2, compression zstd, row_group_size 262144)"
+_ERROR_NUMBER: Final = re.compile(r'"errno":"(\d+)"')
 _MAX: Final = np.uint64((1 << 63) - 1)
 _SMALL_TABLES: Final = {name: columns for name, columns in SEGMENT_TABLES.items() if name != "events"}
 
@@ -359,7 +361,7 @@ def _copy(
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
             raise RecordingError(path.parent, f"{path.name}: {_first_line(error)}") from error
         except duckdb.Error as error:
-            raise StorageError(path, _first_line(error)) from error
+            raise StorageError(path, _reason(error)) from error
 
 
 def _signed(name: str, column: NDArray[Any]) -> NDArray[Any]:
@@ -431,6 +433,12 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a file was not written, in the system's words where DuckDB passes on its number."""
+    number = _ERROR_NUMBER.search(str(error))
+    return os.strerror(int(number[1])) if number else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -23,15 +23,24 @@ _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 0x40000
 _EXEC_FAILED: Final = 127
+_COPIES: Final = "gadgetops-libraries-"
+"""Begins the name of a folder of copies; its recorder's process and when that began follow."""
+_START_TIME_FIELD: Final = 19
+"""In /proc/PID/stat, after the name (proc(5)), in clock ticks since boot."""
 
 
 def is_alive(pid: int) -> bool:
     """Return whether process *pid* still runs; one that its parent has not waited for does not."""
+    status = _status(pid)
+    return bool(status) and status[0] not in (b"Z", b"X")
+
+
+def _status(pid: int) -> list[bytes]:
+    """Return what /proc/PID/stat has after the name, from the state on; nothing if it is gone."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_bytes()
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return False
-    return status.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        return []
 
 
 def find_program(name: str) -> Path:
@@ -52,15 +61,36 @@ def private_copies(libraries: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     """
     Yield a copy of each of *libraries*, by its original, on a file system from which code may run.
 
-    They are removed afterwards.
+    They are removed afterwards, and those first that a killed recorder has left there.
 
     Raises:
         StorageError: There is no room for it.
     """
-    folder = next((place for place in ("/tmp", "/var/tmp", "/run") if _may_execute(place)), None)  # noqa: S108
-    with tempfile.TemporaryDirectory(prefix="gadgetops-", dir=folder) as name:
+    places = ("/tmp", "/var/tmp", "/run")  # noqa: S108
+    folder = next((place for place in places if _may_execute(place)), tempfile.gettempdir())
+    _remove_those_of_the_dead(Path(folder))
+    owner = f"{_COPIES}{os.getpid()}-{_start_time(os.getpid())}-"
+    with tempfile.TemporaryDirectory(prefix=owner, dir=folder) as name:
         Path(name).chmod(0o755)
         yield {library: _copy(library, Path(name) / str(n)) for n, library in enumerate(libraries)}
+
+
+def _remove_those_of_the_dead(folder: Path) -> None:
+    """
+    Remove the copies in *folder* whose recorder is gone; those of other users stay.
+
+    A command that lives on keeps its library: it is mounted, whatever becomes of its name.
+    """
+    for each in folder.glob(f"{_COPIES}*-*-*"):
+        pid, start_time, _ = each.name.removeprefix(_COPIES).split("-", 2)
+        if not (pid.isdecimal() and _start_time(int(pid)) == start_time):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _start_time(pid: int) -> str | None:
+    """Return what tells process *pid* from others that had or will have its number; None if it is gone."""
+    status = _status(pid)
+    return status[_START_TIME_FIELD].decode() if status else None
 
 
 def _copy(library: Path, folder: Path) -> Path:
