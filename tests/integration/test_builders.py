@@ -12,6 +12,7 @@ import pytest
 from docker.models.containers import Container
 from services.dockerd import Engine, docker_engine, libraries_of
 
+from gadgetops.gadget.container_build import ContainerTools
 from gadgetops.oci.layout import Layout
 
 __all__ = ["docker_engine"]
@@ -117,19 +118,18 @@ def test_a_source_that_does_not_compile_is_shown_as_a_local_one_is(
     assert docker_engine.client.containers.list(all=True) == []
 
 
-def test_a_container_has_no_network_and_cannot_write_to_the_source(
-    gadget: Path, in_container: Gadgetops, docker_engine: Engine, tmp_path: Path
-) -> None:
-    """The compiler of this image tries, and fails the build if it can do either."""
-    wrapper = tmp_path / "clang"
+@pytest.fixture(scope="module")
+def nosy_image(docker_engine: Engine, clang_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image with a compiler that fails if it can write to the source, or sees a network."""
+    wrapper = tmp_path_factory.mktemp("nosy") / "clang"
     wrapper.write_text(
         "#!/bin/sh\ntouch /gadget/written && exit 1\n"
         '[ "$(ls /sys/class/net)" = lo ] || exit 2\n'
         '[ "$(id -u)" = "$(stat -c %u /gadget-output)" ] || exit 3\n'
-        'echo "warning: tried" >&2\nexec /usr/lib/llvm-14/bin/clang "$@"\n'
+        'echo "I am $(id -u):$(id -g)" >&2\nexec /usr/lib/llvm-14/bin/clang "$@"\n'
     )
     wrapper.chmod(0o755)
-    base = docker_engine.client.containers.create(f"{IMAGE}:latest", "sh")
+    base = docker_engine.client.containers.create(f"{clang_image}:latest", "sh")
     try:
         _put(base, wrapper, "/usr/bin/clang")
         for applet in ("touch", "ls", "id", "stat"):
@@ -137,10 +137,30 @@ def test_a_container_has_no_network_and_cannot_write_to_the_source(
         base.commit("builders/nosy")
     finally:
         base.remove()
-    done = in_container(gadget, "--arch", "amd64", "--builder-image", "builders/nosy:latest")
+    return "builders/nosy:latest"
+
+
+def test_a_container_has_no_network_and_cannot_write_to_the_source(
+    gadget: Path, in_container: Gadgetops, nosy_image: str
+) -> None:
+    done = in_container(gadget, "--arch", "amd64", "--builder-image", nosy_image)
     assert done.status == 0, done.err
     assert "Read-only file system" in done.err
     assert not (gadget / "written").exists()
+
+
+def test_it_compiles_as_who_asks_for_it(
+    gadget: Path, docker_engine: Engine, nosy_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as root, and still what it made can be read."""
+    monkeypatch.setenv("DOCKER_HOST", docker_engine.address)
+    tools = ContainerTools.open(nosy_image, "never")
+    options = ["-target", "bpf", "-g", "-O2", "-Iinclude"]
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(os, "getegid", lambda: 65534)
+    output = tools.compile(gadget, Path("program.bpf.c"), options)
+    assert "I am 65534:65534" in output.messages
+    assert output.content.startswith(b"\x7fELF")
 
 
 def _put(container: Container, source: Path, path: str) -> None:

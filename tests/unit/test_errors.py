@@ -8,6 +8,7 @@ from gadgetops import errors
 from gadgetops.errors import (
     DigestMismatch,
     DriftError,
+    EngineError,
     GadgetOpsError,
     InvalidReference,
     MetadataError,
@@ -30,6 +31,8 @@ SENTENCES = [
     (MetadataError("gadget.yaml", "params.ebpf", "expected a mapping, got str"),
      "gadget.yaml: params.ebpf: expected a mapping, got str"),
     (ToolError(["clang", "-c"], status=1, output="a\nb\n"), "clang: exit status 1\n  a\n  b"),
+    (EngineError("pulling x:v1", "no such host", hint="log in"),
+     "container engine: pulling x:v1: no such host\nlog in"),
     (ToolError(["clang"], status=None, hint="install it"), "clang: not found on PATH\ninstall it"),
     (RegistryError("GET", "https://a.b/v2/", "no such tag", status=404, codes=["MANIFEST_UNKNOWN"]),
      "GET https://a.b/v2/: status 404: MANIFEST_UNKNOWN: no such tag"),
