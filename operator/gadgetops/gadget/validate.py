@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, Final
-
-from jsonschema import Draft202012Validator, ValidationError, validators
+from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.gadget.document import Document, describe
 from gadgetops.gadget.problems import Problem, nearest, suggestion
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 NEAR_MISS: Final = 0.84
 """From this likeness on a free annotation key counts as a known one misspelt: `columns.with`."""
@@ -34,7 +35,7 @@ def load_schema(name: str) -> dict[str, Any]:
     return schema
 
 
-def _problem_of(error: ValidationError) -> Problem:
+def _problem_of(error: "ValidationError") -> Problem:
     keys = tuple(str(key) for key in error.absolute_path)
     if error.validator in ("additionalProperties", "x-refuseNearMisses", "required"):
         return Problem(keys, error.message)
@@ -42,8 +43,17 @@ def _problem_of(error: ValidationError) -> Problem:
     return Problem(keys, f"expected {schema['description']}, got {describe(error.instance)}")
 
 
+def _wrong(message: str, key: str) -> "ValidationError":
+    # jsonschema takes 60 ms to import: only what validates pays, not each `--help`.
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    return ValidationError(message, path=[key])
+
+
 @cache
 def _validator(schema_name: str) -> Any:
+    from jsonschema import Draft202012Validator, validators  # noqa: PLC0415
+
     own_keywords = {
         "additionalProperties": _additional_properties,
         "required": _required,
@@ -55,28 +65,28 @@ def _validator(schema_name: str) -> Any:
 
 def _additional_properties(
     validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
+) -> Iterator["ValidationError"]:
     """As in the standard, but an error of its own, with the nearest known key, for each unknown one."""
     for key in _unknown_keys(instance, schema):
         if allowed is False:
             known = schema.get("properties", {})
-            yield ValidationError(f"unknown key{suggestion(key, known)}", path=[key])
+            yield _wrong(f"unknown key{suggestion(key, known)}", key)
         else:
             yield from validator.descend(instance[key], allowed, path=key)
 
 
 def _required(
     _validator: Any, required: list[str], instance: Any, _schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
+) -> Iterator["ValidationError"]:
     """As in the standard, but the error's path leads to the missing key."""
     for key in required if isinstance(instance, dict) else []:
         if key not in instance:
-            yield ValidationError("missing", path=[key])
+            yield _wrong("missing", key)
 
 
 def _refuse_near_misses(
     validator: Any, refuse: bool, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
+) -> Iterator["ValidationError"]:
     """
     Any key may be added, except one that is most likely a known one misspelt.
 
@@ -88,7 +98,7 @@ def _refuse_near_misses(
         if near == key.lower():
             yield from validator.descend(instance[key], known[near], path=key)
         elif near is not None:
-            yield ValidationError(f"unknown key (did you mean {near!r}?)", path=[key])
+            yield _wrong(f"unknown key (did you mean {near!r}?)", key)
 
 
 def _unknown_keys(instance: Any, schema: Mapping[str, Any]) -> list[str]:
