@@ -2,21 +2,25 @@
 Events a second of CPU that `import` takes in, from a file and from a pipe, beside Python's own json module.
 
 The lines are those that ig 0.48 printed, with other numbers: malloc and free of eight threads, without stacks
-(about 840 bytes each) and with 2,000 different ones of eight frames (about 1,050).
+(about 840 bytes each) and with 2,000 different ones of eight frames (about 1,050). Then fewer of them, from a
+file, with their members in another order, indented, and as YAML.
 """
 
+import itertools
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import side_by_side as bench
 
 N_EVENTS = 1_000_000
+N_OTHER_EVENTS = 200_000
 N_THREADS = 8
 N_STACKS = 2000
 N_FRAMES = 8
@@ -43,6 +47,8 @@ def main() -> None:
             lines = folder / "events.json"
             write_lines(lines, n_frames)
             compare(folder, lines, title)
+        for title, print_event in OTHER_FORMS.items():
+            compare_form(folder, lines, title, print_event)
 
 
 def compare(folder: Path, lines: Path, title: str) -> None:
@@ -57,6 +63,40 @@ def compare(folder: Path, lines: Path, title: str) -> None:
         name = f"import from a {'file' if standard_input is None else 'pipe'}, {title}"
         bench.show(name, "events a second of CPU", ("gadgetops import", rate), ("json module", json_module))
         print(f"  {'peak memory':<44} {megabytes:>14,.0f} MB")
+
+
+def compare_form(folder: Path, lines: Path, title: str, print_event: Callable[[dict[str, Any]], str]) -> None:
+    """Print the figures of the first of *lines* in another form, and those of the same lines as they are."""
+    plain, other, recording = folder / "plain.json", folder / "other", folder / "import.gadgetrec"
+    with lines.open() as source, plain.open("w") as same, other.open("w") as stream:
+        for line in itertools.islice(source, N_OTHER_EVENTS):
+            same.write(line)
+            stream.write(print_event(json.loads(line)))
+    rates = []
+    for path in (other, plain):
+        command = [*bench.GADGETOPS, "import", str(path), "-q", "-o", str(recording)]
+        rates.append(measured(command, n_events=N_OTHER_EVENTS)[0])
+        assert bench.counters(recording)["events"] == N_OTHER_EVENTS
+        shutil.rmtree(recording)
+    unit = "events a second of CPU"
+    bench.show(f"import from a file, {title}", unit, (title, rates[0]), ("lines as ig prints them", rates[1]))
+
+
+def as_yaml(value: dict[str, Any], indent: str = "") -> str:
+    """Return the lines of a mapping; a scalar of JSON is one of YAML."""
+    return "".join(
+        f"{indent}{name}:\n{as_yaml(each, indent + '  ')}"
+        if isinstance(each, dict)
+        else f"{indent}{name}: {json.dumps(each)}\n"
+        for name, each in value.items()
+    )
+
+
+OTHER_FORMS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "members in another order": lambda event: json.dumps(dict(reversed(event.items()))) + "\n",
+    "jsonpretty": lambda event: json.dumps(event, indent=2) + "\n",
+    "yaml": lambda event: "---\n" + as_yaml(event),
+}
 
 
 def write_lines(path: Path, n_frames: int) -> None:
@@ -91,7 +131,9 @@ def line(template: str, number: int, fields: dict[str, object]) -> str:
     return json.dumps(event, separators=(",", ":")) + "\n"
 
 
-def measured(command: Sequence[str], standard_input: Path | None = None) -> tuple[float, float]:
+def measured(
+    command: Sequence[str], standard_input: Path | None = None, n_events: int = N_EVENTS
+) -> tuple[float, float]:
     """Return events a second of CPU time and the peak memory in megabytes of *command*."""
     source = None
     if standard_input is not None:
@@ -103,7 +145,7 @@ def measured(command: Sequence[str], standard_input: Path | None = None) -> tupl
         source.wait()
     if started.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: exit status {started.returncode}")
-    return N_EVENTS / (usage.ru_utime + usage.ru_stime), usage.ru_maxrss / 1000
+    return n_events / (usage.ru_utime + usage.ru_stime), usage.ru_maxrss / 1000
 
 
 if __name__ == "__main__":

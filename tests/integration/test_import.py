@@ -84,6 +84,15 @@ class TestAnswers:
         found = leaks_of(gadgetops, tmp_path / "r")
         assert (found["certainty"], found["at_least_bytes"], found["reasons"]) == ("certain", 100, [])
 
+    def test_events_of_several_nodes_are_told_of(self, gadgetops: GadgetOps, tmp_path: Path):
+        """Each process number may be there on each node; the message says how to keep them apart."""
+        lines = [line(k8s={"node": node}) for node in ("b", "a")]
+        (tmp_path / "e.json").write_bytes(b"".join(lines))
+        done = gadgetops("import", tmp_path / "e.json", "-o", tmp_path / "r")
+        assert (done.status, n_events(tmp_path / "r")) == (0, 2)
+        assert "events of several nodes ('a', 'b')" in done.err
+        assert "select(.k8s.node ==" in done.err
+
     def test_a_broken_line_may_have_been_a_release(self, gadgetops: GadgetOps, tmp_path: Path):
         """It is shown with its place, and the answer is a bound."""
         (tmp_path / "e.json").write_bytes(line(lost=0, size=100) + b"broken\n")

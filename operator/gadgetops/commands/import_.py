@@ -128,7 +128,10 @@ def say_findings(summary: "Summary") -> None:
         messages.warn(f"kept, but no answer counts these operations: {names}")
     if len(summary.nodes) > 1:
         nodes = ", ".join(map(ascii, summary.nodes))
-        messages.warn(f"events of several nodes ({nodes}): processes with the same number are mixed up")
+        messages.warn(
+            f"events of several nodes ({nodes}): processes with the same number are mixed up; import each "
+            f"alone, as in `jq -c 'select(.k8s.node == \"N\")' FILE | gadgetops import - -o N.gadgetrec`"
+        )
 
 
 def _say_messages(summary: "Summary") -> None:
