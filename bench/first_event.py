@@ -16,18 +16,20 @@ def main() -> None:
     with bench.working_folder() as folder:
         gadget = bench.built_gadget(folder)
         command = [bench.compiled("mappings", folder), str(folder / "truth")]
-        first_s = statistics.median(
-            _first_event_s(folder / f"{number}.gadgetrec", gadget, command) for number in range(TIMES)
-        )
-    python_s = bench.seconds([sys.executable, "-c", "pass"], TIMES)
-    bench.show(
-        "first event", "s", ("from `record` to the first event", first_s), ("python -c pass", python_s)
-    )
+        python_s = bench.seconds([sys.executable, "-c", "pass"], TIMES)
+        for unwind in ("fp", "auto"):
+            first_s = statistics.median(
+                _first_event_s(folder / f"{unwind}-{number}.gadgetrec", gadget, command, unwind)
+                for number in range(TIMES)
+            )
+            first = ("from `record` to the first event", first_s)
+            bench.show(f"first event, --unwind {unwind}", "s", first, ("python -c pass", python_s))
 
 
-def _first_event_s(recording: Path, gadget: Path, command: list[str]) -> float:
+def _first_event_s(recording: Path, gadget: Path, command: list[str], unwind: str) -> float:
     start_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    bench.run(bench.record_command(recording, gadget, *command))
+    options = f"--symbols late --unwind {unwind}"
+    bench.run(bench.record_command(recording, gadget, *command, options=options))
     [(first_ns,)] = duckdb.sql(
         f"SELECT min(timestamp_ns) FROM read_parquet('{recording}/events-*.parquet')"
     ).fetchall()
