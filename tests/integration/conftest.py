@@ -2,10 +2,27 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from services.misbehaving import Misbehaving, misbehaving
 from services.registry import Certificate, RunningRegistry, TokenService, htpasswd, running_registry
+
+from gadgetops.analysis.fleet_spark import SparkEngine
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """Spark in this process, as the engine of fleets; it takes ten seconds to start, so there is one."""
+    pytest.importorskip("pyspark", reason="no pyspark")
+    # What it would compile for a few rows takes longer than they do.
+    options = ("spark.sql.codegen.wholeStage=false", "spark.sql.codegen.factoryMode=NO_CODEGEN")
+    arguments = " ".join(f"--conf {option}" for option in options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_SUBMIT_ARGS", f"{arguments} pyspark-shell")
+        engine = SparkEngine("local[2]")
+    yield engine
+    engine.session.stop()
 
 
 @pytest.fixture(scope="session")

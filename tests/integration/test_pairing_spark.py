@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
-import pytest
 
 from gadgetops.analysis.pairing_step import CALL_COLUMNS
 from gadgetops.analysis.texts import text
@@ -72,16 +71,9 @@ def plain(rows: list[Any]) -> list[tuple[Any, ...]]:
     return sorted(found, key=lambda row: row[0])
 
 
-def test_blocks_are_paired_alike_on_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_paired_alike_on_spark(spark: Any) -> None:
     """Row by row; so a fleet's recordings can be paired where one machine is too small."""
-    sql = pytest.importorskip("pyspark.sql", reason="no pyspark")
-    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     query = "select seq, released_seq, released_ns, released_operation, reason from blocks"
     expected = plain(paired_by_duckdb(query))
-    builder = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-    session = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
-    try:
-        assert plain(paired_by_spark(session, query)) == expected
-    finally:
-        session.stop()
+    assert plain(paired_by_spark(spark.session.newSession(), query)) == expected
     assert {row[3] for row in expected} >= {None, "free", "realloc_free", "lost", "exit"}

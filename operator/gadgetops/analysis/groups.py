@@ -74,8 +74,8 @@ class Groups:
         """Create `stack_groups` and `thread_groups`, which the questions' SQL joins."""
         stacks = [(stack_id, *group) for stack_id, group in self.of_stack.items()]
         threads = [(pid, tid, *group) for (pid, tid), group in self.of_thread.items()]
-        _create(connection, "stack_groups", {"stack_id": "integer"}, stacks)
-        _create(connection, "thread_groups", {"pid": "integer", "tid": "integer"}, threads)
+        _create(connection, "stack_groups", {"stack_id": "bigint"}, stacks)
+        _create(connection, "thread_groups", {"pid": "bigint", "tid": "bigint"}, threads)
 
 
 def group(

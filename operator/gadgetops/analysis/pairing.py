@@ -211,6 +211,11 @@ def _create_view(
 def _create_views(connection: "DuckDBPyConnection", files: Mapping[str, Sequence[Path]]) -> None:
     for table, columns in STORED.items():
         _create_view(connection, f"stored_{table}", files.get(table, []), columns)
+    create_pair_views(connection)
+
+
+def create_pair_views(connection: "DuckDBPyConnection") -> None:
+    """Create the views of this module in *connection*, which has `processes` and those of what is stored."""
     connection.execute("create temp view partial_releases as from stored_parts")
     connection.execute(f"create temp view allocations as {text('allocations')}")
     connection.execute(f"create temp view open_releases as {text('open_releases')}")

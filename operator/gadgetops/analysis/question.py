@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from gadgetops.analysis.certainty import Seen, certainty
 from gadgetops.analysis.filters import MAX_BIGINT, Filters, GroupBy
-from gadgetops.analysis.groups import EVERYTHING, Group, group
+from gadgetops.analysis.groups import EVERYTHING, Group, Groups, group
 from gadgetops.analysis.pairing import connected, stored
 from gadgetops.analysis.pairing_step import Extent
 from gadgetops.analysis.stacks_of import stacks_of
@@ -86,13 +86,17 @@ class Question:
         if calls != "allocations":
             self._create("table", calls, text(calls))
         self._create("view", "calls", f"from {calls}")
-        found = group(self.connection, lambda: stacks_of(self.connection), self.filters, group_by)
+        found = self.grouped(group_by)
         found.create_tables(self.connection)
         self.groups = found.groups
         self._create("table", "bounds", _bounds(self.filters, self.span))
         self._create("view", "grouped", text("grouped"))
         self._create("view", "chosen", "from grouped where is_chosen")
         self._create("view", "changes", text("changes"))
+
+    def grouped(self, group_by: GroupBy | None) -> Groups:
+        """Return the groups of what the view `calls` has."""
+        return group(self.connection, lambda: stacks_of(self.connection), self.filters, group_by)
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the text *name*; sums of any size as `int`."""
@@ -125,16 +129,30 @@ def of_what_is_readable(
     return answer
 
 
-@contextlib.contextmanager
 def asked(
     recording: Recording, filters: Filters, group_by: GroupBy | None, *, calls: str = "allocations"
-) -> Iterator[Question]:
+) -> contextlib.AbstractContextManager[Question]:
     """
     Give the question about the allocations of *recording* that *filters* choose, in groups.
 
     Raises:
         RecordingError: A query failed, as for want of space to spill to.
     """
+    return ask_of(recording, filters, group_by, calls)
+
+
+@functools.singledispatch
+def ask_of(
+    recording: Recording, filters: Filters, group_by: GroupBy | None, calls: str
+) -> contextlib.AbstractContextManager[Question]:
+    """Give the question as `asked` does; other kinds of recordings register theirs."""
+    return _ask_one(recording, filters, group_by, calls)
+
+
+@contextlib.contextmanager
+def _ask_one(
+    recording: Recording, filters: Filters, group_by: GroupBy | None, calls: str
+) -> Iterator[Question]:
     with stored(recording) as (store, state), connected(recording, store, state) as connection:
         question = Question(recording, connection, state.extent, filters)
         question.group(group_by, calls=calls)

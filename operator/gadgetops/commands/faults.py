@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gadgetops.commands.options import verb
-from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    answer_options,
+    fleet_options,
+    opened,
+    print_answer,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters, GroupBy
@@ -14,7 +20,7 @@ if TYPE_CHECKING:
     "faults",
     example="gadgetops faults program.gadgetrec\ngadgetops faults program.gadgetrec --group-by function",
 )
-@recording_argument
+@fleet_options
 @answer_options("stack")
 def command(
     recording: Path, filters: "Filters", group_by: "GroupBy", limit: int | None, output_format: str
@@ -25,11 +31,10 @@ def command(
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.analysis.faults import faults  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.answers import one_line  # noqa: PLC0415
     from gadgetops.report.faults import faults_as_text  # noqa: PLC0415
 
-    found = faults(open_recording(recording), filters, group_by)
+    found = faults(opened(recording, group_by), filters, group_by)
     print_answer(
         output_format,
         text=lambda shown: faults_as_text(found, group_by, limit=shown),

@@ -7,9 +7,13 @@ import click
 
 from gadgetops.commands.options import format_option, verb
 from gadgetops.commands.output import print_rows
+from gadgetops.commands.question_options import fleet_options, group_by_option, is_fleet
+from gadgetops.commands.top import print_top
+from gadgetops.errors import UsageError
 
 _SHOWN_STACKS = 20
 _INCONCLUSIVE = 4
+_BY_STACK = "stack"
 _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stack"}
 
 
@@ -17,9 +21,11 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
     "leaks",
     example="gadgetops leaks program.gadgetrec --limit 5\n"
     "gadgetops leaks program.gadgetrec --suppressions known.supp\n"
-    "gadgetops leaks program.gadgetrec --format json",
+    "gadgetops leaks program.gadgetrec --format json\n"
+    "gadgetops leaks 'fleet/**/*.gadgetrec' --group-by label:version",
 )
-@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+@fleet_options
+@group_by_option(_BY_STACK)
 @click.option(
     "--limit",
     metavar="N",
@@ -34,13 +40,22 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
     help="Leave out the stacks that its lines match, `leak:PATTERN` as LeakSanitizer has them.",
 )
 @format_option
-def command(recording: Path, limit: int | None, suppressions: Sequence[Path], output_format: str) -> int:
+def command(
+    recording: Path, limit: int | None, suppressions: Sequence[Path], group_by: str, output_format: str
+) -> int:
     """Show what RECORDING allocated and the program never released, by stack, largest first.
 
     The first word says how far to believe it: certain, possible (something is missing; how much there is at
     least is shown too), or inconclusive (nothing was recorded; exit status 4). Below each stack's amount
     stands whether it grows like a leak or rests like a cache. RECORDING may still be written.
+
+    Of many recordings, as 'fleet/**/*.gadgetrec', or by other groups than stacks, the answer is that of
+    `top --by live`.
     """
+    if group_by != _BY_STACK or is_fleet(recording):
+        if suppressions:
+            raise UsageError("--suppressions goes with the stacks of one recording alone")
+        return print_top(recording, "live", None, group_by, limit, output_format)
     # Imported here: what they import would cost every `--help` some time.
     from gadgetops.analysis.leaks import leaks_in  # noqa: PLC0415
     from gadgetops.analysis.suppressions import read_suppressions  # noqa: PLC0415

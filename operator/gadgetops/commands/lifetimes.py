@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gadgetops.commands.options import verb
-from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    answer_options,
+    fleet_options,
+    opened,
+    print_answer,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters, GroupBy
@@ -17,7 +23,7 @@ _COLUMNS = ("released_count", "other_count", "p50_ns", "p90_ns", "p99_ns", "max_
     example="gadgetops lifetimes program.gadgetrec\n"
     "gadgetops lifetimes program.gadgetrec --group-by function --min-size 64k",
 )
-@recording_argument
+@fleet_options
 @answer_options("stack")
 def command(
     recording: Path, filters: "Filters", group_by: "GroupBy", limit: int | None, output_format: str
@@ -28,11 +34,10 @@ def command(
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.analysis.lifetimes import lifetimes  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.answers import one_line  # noqa: PLC0415
     from gadgetops.report.sizes import lifetimes_as_text  # noqa: PLC0415
 
-    found = lifetimes(open_recording(recording), filters, group_by)
+    found = lifetimes(opened(recording, group_by), filters, group_by)
     print_answer(
         output_format,
         text=lambda shown: lifetimes_as_text(found, group_by, limit=shown),

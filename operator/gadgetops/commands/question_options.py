@@ -22,6 +22,75 @@ _GROUPINGS: Final = ("stack", "function", "module", "thread", "process", "contai
 recording_argument = click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
 """The folder of a recording, as the argument `recording`."""
 
+_ENGINE: Final = "gadgetops.engine"
+_MASTER: Final = "gadgetops.master"
+
+
+def _noted(key: str) -> Callable[[click.Context, click.Parameter, str], None]:
+    """Return a callback that keeps an option for `opened`."""
+
+    def callback(context: click.Context, _parameter: click.Parameter, value: str) -> None:
+        context.meta[key] = value
+
+    return callback
+
+
+def fleet_options(function: Function) -> Function:
+    """Add the argument `recording`, which may be a pattern, and the options that say what answers."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["duckdb", "spark"]),
+        default="duckdb",
+        show_default=True,
+        expose_value=False,
+        callback=_noted(_ENGINE),
+        help="What answers, of many recordings: this program, or Spark.",
+    )
+    master = click.option(
+        "--master",
+        metavar="URL",
+        default="local[*]",
+        show_default=True,
+        expose_value=False,
+        callback=_noted(_MASTER),
+        help="Of Spark; it has to see the recordings under the same paths.",
+    )
+    return recording_argument(engine(master(function)))
+
+
+def opened(path: Path, group_by: str | None = None) -> Any:
+    """
+    Return the recording at *path*, or those that it is a pattern of, which the options' engine answers for.
+
+    Raises:
+        RecordingError: There is none, or it cannot be read.
+        UsageError: The engine is not there, or *group_by* is nothing to group by.
+    """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.analysis.fleet import check_group_by, is_fleet_grouping, open_fleet  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+
+    if group_by is not None:
+        check_group_by(group_by)
+    if not (is_fleet(path) or is_fleet_grouping(group_by)):
+        return open_recording(path)
+    if _uses_spark():
+        from gadgetops.analysis.fleet_spark import SparkEngine  # noqa: PLC0415
+
+        return open_fleet(path, SparkEngine(click.get_current_context().meta[_MASTER]))
+    from gadgetops.analysis.fleet_duckdb import DuckDBEngine  # noqa: PLC0415
+
+    return open_fleet(path, DuckDBEngine())
+
+
+def is_fleet(path: Path) -> bool:
+    """Return whether *path* is asked as a fleet: it stands for recordings by wildcards, or Spark answers."""
+    return _uses_spark() or (any(each in str(path) for each in "*?[") and not path.exists())
+
+
+def _uses_spark() -> bool:
+    return click.get_current_context().meta.get(_ENGINE) == "spark"
+
 
 def filter_options(function: Function) -> Function:
     """Add the filters, `--pid` and so on, and pass them on as one argument, `filters`."""
@@ -41,11 +110,11 @@ def group_by_option(default: str | None) -> Callable[[Function], Function]:
     """Return the option `--group-by`, as the argument `group_by`; None stands for no groups."""
     return click.option(
         "--group-by",
-        type=click.Choice(_GROUPINGS),
+        metavar="|".join(_GROUPINGS),
         default=default,
         show_default=default is not None,
-        help="What to take together. Function and module are the innermost frame's."
-        + ("" if default else "  [default: no groups]"),
+        help="What to take together. Function and module are the innermost frame's; of many recordings also "
+        "recording, host, image or label:KEY." + ("" if default else "  [default: no groups]"),
     )
 
 

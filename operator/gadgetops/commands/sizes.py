@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gadgetops.commands.options import verb
-from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    answer_options,
+    fleet_options,
+    opened,
+    print_answer,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters, GroupBy
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
     example="gadgetops sizes program.gadgetrec\n"
     "gadgetops sizes program.gadgetrec --group-by function --limit 3",
 )
-@recording_argument
+@fleet_options
 @answer_options(None)
 def command(
     recording: Path, filters: "Filters", group_by: "GroupBy | None", limit: int | None, output_format: str
@@ -23,11 +29,10 @@ def command(
     """Show how large the allocations of RECORDING are, from each power of two to the next."""
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.analysis.sizes import sizes  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.answers import one_line  # noqa: PLC0415
     from gadgetops.report.sizes import sizes_as_text  # noqa: PLC0415
 
-    found = sizes(open_recording(recording), filters, group_by)
+    found = sizes(opened(recording, group_by), filters, group_by)
     print_answer(
         output_format,
         text=lambda shown: sizes_as_text(found, group_by, limit=shown),

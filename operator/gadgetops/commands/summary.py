@@ -7,7 +7,12 @@ import click
 
 from gadgetops.commands.options import format_option, verb
 from gadgetops.commands.output import print_json, print_rows
-from gadgetops.commands.question_options import filter_options, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    filter_options,
+    fleet_options,
+    opened,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters
@@ -20,7 +25,7 @@ _COLUMNS = ("operation", "bytes", "calls")
     example="gadgetops summary program.gadgetrec\n"
     "gadgetops summary program.gadgetrec --since 10s --until 1min",
 )
-@recording_argument
+@fleet_options
 @filter_options
 @format_option
 def command(recording: Path, filters: "Filters", output_format: str) -> int:
@@ -30,10 +35,9 @@ def command(recording: Path, filters: "Filters", output_format: str) -> int:
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.analysis.summary import summary  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.summary import summary_as_text  # noqa: PLC0415
 
-    found = summary(open_recording(recording), filters)
+    found = summary(opened(recording), filters)
     if output_format == "table":
         click.echo(summary_as_text(found))
     elif output_format == "json":

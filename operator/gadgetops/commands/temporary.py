@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gadgetops.commands.options import verb
-from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    answer_options,
+    fleet_options,
+    opened,
+    print_answer,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters, GroupBy
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
     example="gadgetops temporary program.gadgetrec\n"
     "gadgetops temporary program.gadgetrec --others 0 --group-by function",
 )
-@recording_argument
+@fleet_options
 @click.option(
     "--others",
     metavar="N",
@@ -42,11 +48,10 @@ def command(
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.analysis.temporary import temporary  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.answers import one_line  # noqa: PLC0415
     from gadgetops.report.top import temporary_as_text  # noqa: PLC0415
 
-    found = temporary(open_recording(recording), others, filters, group_by)
+    found = temporary(opened(recording, group_by), others, filters, group_by)
     print_answer(
         output_format,
         text=lambda shown: temporary_as_text(found, group_by, limit=shown),

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gadgetops.commands.options import verb
-from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    answer_options,
+    fleet_options,
+    opened,
+    print_answer,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters, GroupBy
@@ -22,7 +28,7 @@ _COLUMNS = ("end_ns", "live_bytes", "live_count", "allocated_bytes", "allocated_
     "gadgetops timeline program.gadgetrec --group-by thread --limit 5\n"
     "gadgetops timeline program.gadgetrec --buckets 1000 --format csv",
 )
-@recording_argument
+@fleet_options
 @click.option(
     "--buckets",
     metavar="N",
@@ -47,10 +53,9 @@ def command(
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.analysis.timeline import timeline  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.timeline import timeline_as_text  # noqa: PLC0415
 
-    found = timeline(open_recording(recording), buckets, filters, group_by)
+    found = timeline(opened(recording, group_by), buckets, filters, group_by)
     print_answer(
         output_format,
         text=lambda shown: timeline_as_text(found, group_by, limit=shown),

@@ -1,12 +1,18 @@
 """`gadgetops top`: who allocates most."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gadgetops.commands.options import verb
-from gadgetops.commands.question_options import answer_options, print_answer, recording_argument, status_of
+from gadgetops.commands.question_options import (
+    answer_options,
+    fleet_options,
+    opened,
+    print_answer,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from gadgetops.analysis.filters import Filters, GroupBy
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
     example="gadgetops top program.gadgetrec\n"
     "gadgetops top program.gadgetrec --by calls --group-by function --limit 5",
 )
-@recording_argument
+@fleet_options
 @click.option(
     "--by",
     type=click.Choice(["bytes", "calls", "live", "temporary", "peak"]),
@@ -37,13 +43,25 @@ def command(
     output_format: str,
 ) -> int:
     """Show which stacks of RECORDING have most, and their share of the whole."""
+    return print_top(recording, by, filters, group_by, limit, output_format)
+
+
+def print_top(
+    recording: Path,
+    by: "Measure",
+    filters: "Filters | None",
+    group_by: Any,
+    limit: int | None,
+    output_format: str,
+) -> int:
+    """Print the answer and return the exit status; None for no filters."""
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.analysis.filters import ALL  # noqa: PLC0415
     from gadgetops.analysis.top import top  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.report.answers import one_line  # noqa: PLC0415
     from gadgetops.report.top import top_as_text  # noqa: PLC0415
 
-    found = top(open_recording(recording), by, filters, group_by)
+    found = top(opened(recording, group_by), by, filters or ALL, group_by)
     print_answer(
         output_format,
         text=lambda shown: top_as_text(found, group_by, limit=shown),
