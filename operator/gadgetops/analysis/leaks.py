@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 1
+_ANSWER_VERSION: Final = 2
 
 
 @dataclass(frozen=True)

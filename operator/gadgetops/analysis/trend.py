@@ -1,22 +1,36 @@
 """
 Leak or cache? How what a stack allocated and was not released came about, and what that suggests.
 
-A heuristic, from two curves over the time of the recording: what of the stack was live at each moment, and
-when that was allocated which is left at the end. Its rules, the first that holds:
+A heuristic, from two series over the slots of time of the recording: by how much the live bytes of the stack
+changed, and how many of the allocations made then are left. What grows may be a leak, a cache that fills, or
+chance; so two questions are asked of the last three quarters (but for the last slot, whose blocks may be in
+use), each with its significance:
+
+- Does it grow? The sum of the changes, in units of the root of the sum of their squares: if increases were as
+  likely as decreases of the same size, it would exceed `SIGNIFICANT` in fewer than one of twenty cases,
+  whatever the sizes are (Hoeffding's bound, exp(-z²/2)), and in one of 160 where they are many.
+- Is nothing taken away? In a leak as much is left of what was allocated long ago as of what was lately; in a
+  cache or a pool the old is replaced. The same sum, of the survivors, says whether there are enough of them,
+  and in enough different slots.
+
+The rules, the first that holds:
 
 - `unclear`: fewer than `FEW` allocations are left, or the recording has fewer than `SHORT` slots of time.
 - `recent`: all that is left was allocated in the last tenth, and ten times as many were released before: it
   was in use when the recording ended.
 - `startup`: all that is left was allocated in the first tenth.
 - `plateau`: over the last half it did not grow by more than a twentieth.
-- `levelling`: it grew in the last quarter by less than half of what it grew by in the quarter before.
-- `growing`: it grew in three at least of the last half's four parts, and in none by more than 60 % of all.
-- `unclear`: it grew, by leaps.
+- `unclear`: its growth is not significant; or it was as high before; or of what is left too little is old, as
+  more was released than is left.
+- `levelling`: less than three quarters as much was added in the younger half as in the older one, and the
+  difference of the means is more than `SIGNIFICANT` times its standard error.
+- `growing`: all else. A cache that has not begun to fill up looks the same.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any, Final, Literal
 
 from gadgetops.units import format_bytes, format_duration, plural
@@ -25,11 +39,13 @@ Kind = Literal["growing", "levelling", "plateau", "startup", "recent", "unclear"
 
 FEW: Final = 3
 SHORT: Final = 16
+SIGNIFICANT: Final = 2.5
+"""Of a sum, in units of the root of the sum of squares."""
 
 _MEANING: Final = {
-    "growing": "likely a leak",
-    "levelling": "perhaps a cache that fills",
-    "plateau": "likely a cache",
+    "growing": "likely a leak, or a cache far from full",
+    "levelling": "grows, may level off like a cache",
+    "plateau": "does not grow, like a full cache",
     "startup": "allocated once",
     "recent": "in use at the end",
     "unclear": "no trend",
@@ -99,44 +115,94 @@ class Course:
         return [*accumulate(self.changes.get(self.first_slot + slot, 0) for slot in range(self.n_slots))]
 
 
+@dataclass(frozen=True)
+class _Half:
+    """The last half of a recording: live bytes before, after, and the most that there were before."""
+
+    before: int
+    after: int
+    highest_before: int
+    words: str
+
+    @property
+    def grown(self) -> int:
+        return self.after - self.before
+
+
 def trend(course: Course) -> Trend:
     """Return what *course* suggests, by the rules above."""
-    curve = course.curve()
     # The curve counts a mapping as whole until all of it is released; what is left is exact.
-    points = [curve[max(0, round(part * course.n_slots) - 1)] for part in (0.5, 0.625, 0.75, 0.875)]
-    points.append(curve[-1])
-    grown = points[-1] - points[0]
-    half_ns = max(1, course.n_slots * course.width_ns // 2)
-    kind, reason = _kind(course, points)
-    return Trend(kind, reason, grown * 1_000_000_000 // half_ns)
+    curve = course.curve()
+    middle = max(1, course.n_slots // 2)
+    half_ns = max(1, (course.n_slots - middle) * course.width_ns)
+    before, after = curve[middle - 1], curve[-1]
+    words = f"from {format_bytes(before)} to {format_bytes(after)} over the last {format_duration(half_ns)}"
+    half = _Half(before, after, max(curve[:middle]), words)
+    kind, reason = _few(course) or _ended(course) or _growth(course, half)
+    return Trend(kind, reason, half.grown * 1_000_000_000 // half_ns)
 
 
-def _kind(course: Course, points: list[int]) -> tuple[Kind, str]:
-    duration = format_duration(course.n_slots * course.width_ns)
+def _few(course: Course) -> tuple[Kind, str] | None:
     if course.n_survivors < FEW:
         return "unclear", f"only {plural(course.n_survivors, 'allocation')} left"
     if course.n_slots < SHORT:
-        return "unclear", f"the recording is short, {duration}"
+        return "unclear", f"the recording is short, {_duration(course)}"
+    return None
+
+
+def _ended(course: Course) -> tuple[Kind, str] | None:
+    """Return what is said of a stack all of whose survivors are young, or all old."""
     if course.share_allocated_in(0.9, 1) == 1 and course.released_count > 10 * course.n_survivors:
-        released = plural(course.released_count, "allocation")
+        released, duration = plural(course.released_count, "allocation"), _duration(course)
         return (
             "recent",
             f"{released} before were released, all that is left is of the last tenth of {duration}",
         )
     if course.share_allocated_in(0, 0.1) == 1:
-        return "startup", f"all of it in the first tenth of {duration}, nothing since"
-    return _growth(course, points)
+        return "startup", f"all of it in the first tenth of {_duration(course)}, nothing since"
+    return None
 
 
-def _growth(course: Course, points: list[int]) -> tuple[Kind, str]:
-    half = f"the last {format_duration(course.n_slots * course.width_ns // 2)}"
-    steps = [after - before for before, after in pairwise(points)]
-    grown = points[-1] - points[0]
-    from_to = f"from {format_bytes(points[0])} to {format_bytes(points[-1])} over {half}"
-    if grown * 20 <= points[-1]:
-        return "plateau", f"it went {from_to}"
-    if 2 * (steps[2] + steps[3]) < steps[0] + steps[1]:
-        return "levelling", f"it went {from_to}, and ever more slowly"
-    if sum(step > 0 for step in steps) >= 3 and max(steps) * 10 <= 6 * grown:
-        return "growing", f"it grew steadily {from_to}"
-    return "unclear", f"it went {from_to}, by leaps"
+def _growth(course: Course, half: _Half) -> tuple[Kind, str]:
+    if half.grown * 20 <= half.after:
+        return "plateau", f"it went {half.words}"
+    window = range(course.n_slots // 4, course.n_slots - 1)
+    changes = [course.changes.get(course.first_slot + slot, 0) for slot in window]
+    left = [course.survivors.get(course.first_slot + slot, 0) for slot in window]
+    if min(_significance(changes), _significance(left)) < SIGNIFICANT:
+        return "unclear", f"it went {half.words}, which may be chance"
+    if half.highest_before >= half.after:
+        return "unclear", f"it went {half.words}, and was as high before"
+    older, younger = sum(left[: len(left) // 2]), sum(left[-(len(left) // 2) :])
+    if 2 * older < younger and course.released_count > course.n_survivors:
+        return "unclear", f"it went {half.words}, but most of what is older was released"
+    if _slows(left) or _slows(changes):
+        return "levelling", f"it went {half.words}, more slowly than before"
+    return "growing", f"it grew steadily {half.words}"
+
+
+def _significance(values: Sequence[int]) -> float:
+    return sum(values) / _root(values)
+
+
+def _slows(values: Sequence[int]) -> bool:
+    """Whether the mean of the younger half is below three quarters of the older one's, significantly."""
+    half = len(values) // 2
+    (older, older_error), (younger, younger_error) = _mean(values[:half]), _mean(values[-half:])
+    is_less = 4 * younger < 3 * older
+    return is_less and older - younger > SIGNIFICANT * math.hypot(older_error, younger_error)
+
+
+def _mean(values: Sequence[int]) -> tuple[float, float]:
+    """Return the mean of two or more values, and its standard error; `statistics` would load for 10 ms."""
+    mean = sum(values) / len(values)
+    squares = sum((value - mean) ** 2 for value in values)
+    return mean, math.sqrt(squares / (len(values) - 1) / len(values))
+
+
+def _root(values: Sequence[int]) -> float:
+    return math.sqrt(sum(value * value for value in values)) or 1.0
+
+
+def _duration(course: Course) -> str:
+    return format_duration(course.n_slots * course.width_ns)
