@@ -26,14 +26,14 @@ def main() -> None:
     with bench.working_folder() as folder:
         recording = str(write_synthetic(folder / "ten_million", N_CYCLES, N_VARIANTS))
         count = [*bench.GADGETOPS, "sql", recording, "select count(distinct address) from events"]
-        pairing_s, pairing_mb = _cost([*bench.GADGETOPS, "leaks", recording])
-        reading_s, reading_mb = _cost(count)
+        pairing_s, pairing_mb = cost([*bench.GADGETOPS, "leaks", recording])
+        reading_s, reading_mb = cost(count)
         print(f"{'first question, which pairs':<44} {pairing_s:>8.2f} s {pairing_mb:>8,.0f} MB")
         print(f"{'sql: distinct addresses of the events':<44} {reading_s:>8.2f} s {reading_mb:>8,.0f} MB")
         worst_mb = pairing_mb
         for question in [*([verb] for verb in VERBS), *GROUPED, *FILTERED]:
             verb, *options = question
-            taken_s, used_mb = _cost([*bench.GADGETOPS, verb, recording, *options, "--format", "json"])
+            taken_s, used_mb = cost([*bench.GADGETOPS, verb, recording, *options, "--format", "json"])
             worst_mb = max(worst_mb, used_mb)
             ratio = f"ratio {taken_s / reading_s:.2f}"
             print(f"{' '.join(question):<44} {taken_s:>8.2f} s {used_mb:>8,.0f} MB  {ratio}")
@@ -41,7 +41,7 @@ def main() -> None:
         raise SystemExit(f"{worst_mb:,.0f} MB is more than {MEMORY_LIMIT_MB:,} MB")
 
 
-def _cost(command: list[str]) -> tuple[float, float]:
+def cost(command: list[str]) -> tuple[float, float]:
     """Return the seconds that *command* takes, and the most memory it has, in MB."""
     start = time.perf_counter()
     with Path(os.devnull).open("w") as nowhere:

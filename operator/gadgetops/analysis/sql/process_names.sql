@@ -1,7 +1,8 @@
 -- What each process was called and which container it ran in, as last heard.
 select
     pid,
-    max_by(comm, timestamp_ns) as comm,
-    max_by(container, timestamp_ns) as container
+    -- Where nothing is known nothing is asked: engines differ in what they do with it.
+    max_by(comm, case when comm is not null then timestamp_ns end) as comm,
+    max_by(container, case when container is not null then timestamp_ns end) as container
 from processes
 group by pid
