@@ -172,7 +172,10 @@ def test_a_container_that_is_not_there_yet_is_waited_for(
 
 def test_what_cannot_be_reached_says_why(docker_engine: Engine, gadget_object: Path, tmp_path: Path) -> None:
     nowhere = f"unix://{tmp_path}/nowhere.sock"
-    for address, text in ((docker_engine.address, "no running container 'nope'"), (nowhere, "--docker-host")):
+    for address, text in (
+        (docker_engine.address, "no running container 'nope'"),
+        (nowhere, f"no engine answers at {nowhere}"),
+    ):
         argv = ["record", "-o", tmp_path / "r", "--image", gadget_object, "--container", "nope"]
         done = subprocess.run(
             [sys.executable, "-m", "gadgetops", *map(str, argv), "--docker-host", address],

@@ -153,7 +153,7 @@ def test_what_cannot_be_recorded_says_why_and_leaves_nothing(gadget_object: Path
         ((*record, "--param", "nope=1", "--", "true"), 2, "no parameter 'nope'"),
         ((*record, "--param", "min-size=x", "--", "true"), 2, "parameter min_size"),
         ((*record, "--buffer-size", "1000", "--", "true"), 2, "power of two"),
-        ((*record,), 2, "give one of a command"),
+        ((*record,), 2, "give one thing to record"),
         (("record", "-o", recording, "--image", __file__, "--", "true"), 1, "test_record.py"),
     ]
     for arguments, status, text in expected:

@@ -77,7 +77,7 @@ class TargetRequest:
     def __post_init__(self) -> None:
         if sum(map(bool, (self.command_line, self.pid, self.container, self.host))) != 1:
             raise UsageError(
-                "give one of a command after `--`, --pid, --container and --host",
+                "give one thing to record: a command after `--`, --pid, --container or --host",
                 hint="see `gadgetops record --help`",
             )
         if (self.wait or self.docker_host) and not self.container:

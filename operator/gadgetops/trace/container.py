@@ -23,6 +23,7 @@ from gadgetops.trace.targets import Target
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.errors import DockerException
     from docker.models.containers import Container
 
 _POLL_S: Final = 0.02
@@ -114,7 +115,7 @@ def _running(name: str, engine: str | None, *, wait: bool) -> "Container":
             time.sleep(_POLL_S)
     except DockerException as error:
         raise TraceError(
-            f"container {name!r}: {address}: {str(error).splitlines()[0]}",
+            f"container {name!r}: {_problem(error, address)}",
             hint="give the engine's address with --docker-host or DOCKER_HOST",
         ) from error
 
@@ -123,6 +124,13 @@ def _client(address: str) -> "DockerClient":
     from docker import DockerClient  # noqa: PLC0415 - as above
 
     return DockerClient(base_url=address)
+
+
+def _problem(error: "DockerException", address: str) -> str:
+    """Return what *error* comes to: of a connection that failed the SDK shows only the insides."""
+    text = str(error).splitlines()[0]
+    is_about_connecting = "fetching server API version" in text
+    return f"no engine answers at {address}" if is_about_connecting else f"{address}: {text}"
 
 
 def _local_engine() -> str:

@@ -48,10 +48,12 @@ def find_program(name: str) -> Path:
     Return the path of program *name*, looked up on PATH.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is none, or it may not be executed.
     """
     found = shutil.which(name)
     if found is None:
+        if Path(name).exists():
+            raise UsageError(f"{name}: cannot be executed", hint="`ls -l` shows whether it may be")
         raise UsageError(f"{name}: no such program", hint="give its path, or see PATH")
     return Path(found).absolute()
 
