@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,9 @@ def test_groups_and_filters_are_the_same_on_spark(folder: Path, spark: Any) -> N
 def test_texts_are_translated_where_dialects_differ() -> None:
     assert translated("from allocations where x is null") == "SELECT * FROM allocations WHERE x IS NULL"
     assert "NULLS LAST" in translated("select x from t order by x")
+
+
+def test_without_spark_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, gadgetops: Gadgetops) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+    result = gadgetops("top", DEMO, "--engine", "spark")
+    assert (result.status, "install gadgetops[spark]" in result.err) == (2, True)

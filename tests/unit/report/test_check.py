@@ -14,6 +14,7 @@ import pytest
 
 from gadgetops.analysis.budget import NAMES, Tolerance, read_budget
 from gadgetops.errors import BudgetError, UsageError
+from gadgetops.report.schemas import answer_schema
 
 Gadgetops = Callable[..., Any]
 Write = Callable[..., Path]
@@ -31,8 +32,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verdict(result: Any) -> tuple[int, str, list[str]]:
-    """Return exit status, verdict, and the verdict of each budget."""
+    """Return exit status, verdict, and the verdict of each budget, of an answer that holds to its schema."""
     document = json.loads(result.out)
+    jsonschema.validate(document, answer_schema("check"))
     return result.status, document["verdict"], [each["verdict"] for each in document["budgets"]]
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -289,3 +290,12 @@ def test_what_cannot_be_written_is_refused(
     result = gadgetops("convert", DEMO, *arguments)
     assert (result.status, says in result.err) == (status, True), result.err
     assert not [*tmp_path.iterdir()]
+
+
+def test_without_perfetto_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gadgetops: Gadgetops
+) -> None:
+    monkeypatch.setitem(sys.modules, "perfetto.protos.perfetto.trace", None)
+    result = gadgetops("convert", DEMO, "--to", "perfetto", "-o", tmp_path / "f")
+    assert (result.status, "install gadgetops[perfetto]" in result.err) == (2, True)
+    assert not (tmp_path / "f").exists()
