@@ -57,6 +57,9 @@ install_missing $PACKAGES
 if [ "${1:-}" = test ]; then
 	# Any Go since 1.18 builds the linter of workflows.
 	command -v go >/dev/null || TEST_PACKAGES="$TEST_PACKAGES golang-go"
+	# Schemas of exports come in npm's packages; Spark runs on Java.
+	command -v npm >/dev/null || TEST_PACKAGES="$TEST_PACKAGES npm"
+	command -v java >/dev/null || TEST_PACKAGES="$TEST_PACKAGES default-jre-headless"
 	# shellcheck disable=SC2086
 	install_missing $TEST_PACKAGES
 	! command -v apt-cache >/dev/null || install_newest_clang
