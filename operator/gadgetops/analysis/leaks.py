@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.analysis.certainty import Bounds, Certainty, Seen, bounds, certainty
+from gadgetops.analysis.filters import ALL, Filters
 from gadgetops.analysis.stacks_of import Frame, Stacks, stacks_of
 from gadgetops.analysis.suppressions import Suppression
 from gadgetops.analysis.texts import rows, text
@@ -154,9 +155,9 @@ class Leaks:
         }
 
 
-def leaks_in(path: Path) -> Leaks:
+def leaks_in(path: Path, filters: Filters = ALL) -> Leaks:
     """
-    Return what was never released in the recording in the folder *path*, by stack.
+    Return what was never released of what *filters* choose in the recording in the folder *path*, by stack.
 
     Files with damaged pages are left out, and are then a reason for doubt.
 
@@ -164,12 +165,14 @@ def leaks_in(path: Path) -> Leaks:
         RecordingError: It cannot be read, or the question could not be answered, as for want of space.
         StorageError: The folder cannot be read.
     """
-    kept = _kept(path)
+    kept = _kept(path) if filters.is_empty else None
     if kept is not None:
         return kept
     # Imported here: DuckDB takes as long to start as all the rest of a question that was asked before.
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
 
+    if not filters.is_empty:
+        return leaks(open_recording(path), filters)
     # Taken before: what changes in the meantime makes the answer an old one.
     stamps = _stamps(path)
     found = leaks(open_recording(path))
@@ -178,33 +181,41 @@ def leaks_in(path: Path) -> Leaks:
     return found
 
 
-def leaks(recording: "Recording") -> Leaks:
+def leaks(recording: "Recording", filters: Filters = ALL) -> Leaks:
     """
     Return what was never released in *recording*, by stack; as `leaks_in`, from what pairing keeps.
+
+    With *filters* it is answered from the allocations that they choose.
 
     Raises:
         RecordingError: The question could not be answered, as for want of space to spill to.
     """
     try:
-        return _leaks(recording)
+        return _leaks(recording, filters)
     except RecordingError:
         verified = recording.verified()
         if verified.problems == recording.problems:
-            return _leaks(recording)
-        return _leaks(verified)
+            return _leaks(recording, filters)
+        return _leaks(verified, filters)
 
 
-def _leaks(recording: "Recording") -> Leaks:
+def _leaks(recording: "Recording", filters: Filters) -> Leaks:
     from gadgetops.analysis.pairing import connected, stored  # noqa: PLC0415
 
     with stored(recording) as (store, state), connected(recording, store, state) as connection:
         extent = state.extent
-        survivors = [tuple(map(int, row)) for row in rows(connection, "leak_slots")]
+        if filters.is_empty:
+            prefix, width = "", {}
+        else:
+            _choose(recording, connection, extent, filters)
+            prefix, width = "chosen_", {"width_ns": extent.width_ns}
+        survivors = [tuple(map(int, row)) for row in rows(connection, f"{prefix}leak_slots", **width)]
         live = Amount(sum(row[2] for row in survivors), sum(row[3] for row in survivors))
-        [allocated] = rows(connection, "allocated")
+        [allocated] = rows(connection, f"{prefix}allocated")
         sure = certainty(recording, Seen(extent.lost, extent.failed_stacks, extent.unseen_releases))
-        most_false = _most_false(connection, min(sure.lost, live.count))
-        found = _by_stack(survivors, rows(connection, "leak_growth"), stacks_of(connection), extent)
+        most_false = _most_false(connection, min(sure.lost, live.count), f"{prefix}leaked")
+        growth = rows(connection, f"{prefix}leak_growth", **width)
+        found = _by_stack(survivors, growth, stacks_of(connection), extent)
     first_ns = extent.last_ns if extent.first_ns is None else extent.first_ns
     return Leaks(
         certainty=sure,
@@ -216,11 +227,20 @@ def _leaks(recording: "Recording") -> Leaks:
     )
 
 
-def _most_false(connection: "DuckDBPyConnection", n_lost: int) -> tuple[int, int]:
+def _choose(
+    recording: "Recording", connection: "DuckDBPyConnection", extent: "Extent", filters: Filters
+) -> None:
+    """Create `chosen`, whose groups are stacks."""
+    from gadgetops.analysis.question import Question  # noqa: PLC0415
+
+    Question(recording, connection, extent, filters).group("stack")
+
+
+def _most_false(connection: "DuckDBPyConnection", n_lost: int, leaked: str) -> tuple[int, int]:
     """Return bytes and number of what as many lost events can have released at most."""
     if not n_lost:
         return 0, 0
-    connection.execute(f"create temp view leaked as {text('leaked')}")
+    connection.execute(f"create temp view leaked as {text(leaked)}")
     [(size_bytes, count)] = rows(connection, "largest", n=n_lost)
     return int(size_bytes), int(count)
 

@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gadgetops.commands import messages
 from gadgetops.commands.options import format_option, verb
 from gadgetops.commands.output import print_rows
-from gadgetops.commands.question_options import fleet_options, group_by_option, is_fleet
+from gadgetops.commands.question_options import filter_options, fleet_options, group_by_option, is_fleet
 from gadgetops.commands.top import print_top
 from gadgetops.errors import UsageError
+
+if TYPE_CHECKING:
+    from gadgetops.analysis.filters import Filters
 
 _SHOWN_STACKS = 20
 _INCONCLUSIVE = 4
@@ -21,7 +26,7 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
     "leaks",
     example="gadgetops leaks program.gadgetrec --limit 5\n"
     "gadgetops leaks program.gadgetrec --suppressions known.supp\n"
-    "gadgetops leaks program.gadgetrec --format json\n"
+    "gadgetops leaks program.gadgetrec --module libssl --since 10s --format json\n"
     "gadgetops leaks 'fleet/**/*.gadgetrec' --group-by label:version",
 )
 @fleet_options
@@ -39,9 +44,15 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
     type=click.Path(path_type=Path),
     help="Leave out the stacks that its lines match, `leak:PATTERN` as LeakSanitizer has them.",
 )
+@filter_options
 @format_option
 def command(
-    recording: Path, limit: int | None, suppressions: Sequence[Path], group_by: str, output_format: str
+    recording: Path,
+    limit: int | None,
+    suppressions: Sequence[Path],
+    group_by: str,
+    filters: "Filters",
+    output_format: str,
 ) -> int:
     """Show what RECORDING allocated and the program never released, by stack, largest first.
 
@@ -55,14 +66,16 @@ def command(
     if group_by != _BY_STACK or is_fleet(recording):
         if suppressions:
             raise UsageError("--suppressions goes with the stacks of one recording alone")
-        return print_top(recording, "live", None, group_by, limit, output_format)
+        return print_top(recording, "live", filters, group_by, limit, output_format)
     # Imported here: what they import would cost every `--help` some time.
     from gadgetops.analysis.leaks import leaks_in  # noqa: PLC0415
     from gadgetops.analysis.suppressions import read_suppressions  # noqa: PLC0415
     from gadgetops.report.leaks import folded, leaks_as_text  # noqa: PLC0415
 
     patterns = read_suppressions(suppressions)
-    found = leaks_in(recording).without(patterns)
+    found = leaks_in(recording, filters).without(patterns)
+    if not filters.is_empty and not found.allocated.count:
+        messages.warn("the filters choose no allocation of this recording")
     if output_format == "table":
         click.echo(leaks_as_text(found, limit=_SHOWN_STACKS if limit is None else limit))
     else:

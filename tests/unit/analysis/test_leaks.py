@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from gadgetops.analysis.certainty import Bounds
+from gadgetops.analysis.filters import Filters
 from gadgetops.analysis.leaks import Amount, Leaks, leaks
 from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import open_recording
@@ -299,3 +300,46 @@ def test_a_question_without_answer_is_a_recording_error(write_recording: Write) 
         file.unlink()
     with pytest.raises(RecordingError):
         leaks(opened)
+
+
+FILTERED = [("malloc", 1, 5, 1), ("malloc", 2, 50, 2, 7), ("free", 1), ("malloc", 3, 7, 2, 1, 4), ("free", 9)]
+
+
+@pytest.mark.parametrize(
+    ("options", "amounts"),
+    [
+        (["--function", "main"], (62, 3, 57, 2)),
+        (["--function", "inner"], (5, 1, 0, 0)),
+        (["--module", "program", "--min-size", "6"], (57, 2, 57, 2)),
+        (["--max-size", "7"], (12, 2, 7, 1)),
+        (["--pid", "4"], (7, 1, 7, 1)),
+        (["--thread", "7"], (50, 1, 50, 1)),
+        (["--since", "1us", "--until", "3us"], (50, 1, 50, 1)),
+    ],
+)
+def test_filters_choose_allocations(
+    gadgetops: Callable[..., Any], write_recording: Write, options: list[str], amounts: tuple[int, ...]
+) -> None:
+    """Of those all figures are; and whose releases they do not choose are released all the same."""
+    path = write_recording(FILTERED)
+    gadgetops("leaks", path)
+    document = json.loads(gadgetops("leaks", path, *options, "--format", "json").out)
+    names = ("allocated_bytes", "allocated_count", "live_bytes", "live_count")
+    assert tuple(document[name] for name in names) == amounts
+    assert sum(leak["bytes"] for leak in document["leaks"]) == amounts[2]
+    assert (document["at_least_bytes"], document["at_most_bytes"]) == (amounts[2],) * 2
+
+
+def test_filters_that_choose_all_change_nothing(write_recording: Write) -> None:
+    """The sums that pairing keeps, and those of the allocations one by one, give one answer."""
+    events = [("malloc", 16 * number, 8, 1 + number % 3) for number in range(1, 40)]
+    events += [("free", 16 * number) for number in range(1, 40, 3)] + [("mmap", 4096, 9000)]
+    events += [("munmap", 4096, 4096), ("mmap", 1 << 20, 5000, 2), ("munmap", 1 << 20, 5000)]
+    opened = open_recording(write_recording(events, lost=2))
+    assert leaks(opened, Filters(max_size_bytes=1 << 40)) == leaks(opened)
+
+
+def test_filters_that_choose_nothing_say_so(gadgetops: Callable[..., Any], write_recording: Write) -> None:
+    """Else nothing would look like no leak."""
+    result = gadgetops("leaks", write_recording(FILTERED), "--pid", 99)
+    assert (result.status, "choose no allocation" in result.err) == (0, True)
