@@ -40,6 +40,7 @@ def command(source: str, output: Path | None, strict: bool) -> int:
     as lost.
     """
     # Imported here: numpy and DuckDB would cost every `--help` a third of a second.
+    from gadgetops.analysis.background import paired_beside  # noqa: PLC0415
     from gadgetops.recording.ig.importer import Importer, import_header  # noqa: PLC0415
     from gadgetops.recording.writer import RecordingWriter  # noqa: PLC0415
 
@@ -49,7 +50,7 @@ def command(source: str, output: Path | None, strict: bool) -> int:
     name = _STANDARD_INPUT if source == "-" else source
     header = import_header(name)
     importer = Importer(lambda: RecordingWriter.create(output, header), source=name, strict=strict)
-    with _opened(source) as stream:
+    with _opened(source) as stream, paired_beside(output):
         try:
             end = _import(importer, stream.fileno(), name)
         except IgOutputError:
