@@ -64,7 +64,7 @@ struct event {
 	__u64 size; /* as asked for; munmap: the length; other releases: 0 */
 	__u64 lost; /* events that are missing up to here */
 	__u64 caller; /* return address of the call; 0: unreadable */
-	__u64 slice; /* number of the stack's slice; 0: none was taken */
+	__u64 slice; /* number of the stack's slice; 0: none was wanted */
 };
 
 /* A call that has not returned yet. */

@@ -27,6 +27,9 @@
 /* No stack is larger; the address found as its end is another thing then. */
 #define STACK_MAX_BYTES (64 << 20)
 
+/* Instead of a slice's number: there is none, and a walk would go astray. */
+#define SLICE_MISSED 1
+
 #define HASH_FACTOR 0xff51afd7ed558ccdULL
 #define CODE_PAGE_BITS 20
 #define SEEN_SLICE_BITS 18
@@ -270,8 +273,9 @@ static __always_inline bool send_slice(struct pt_regs *registers,
 
 /*
  * Number of the slice of the current stack, which is sent if it is a new one;
- * 0 where there is none. A function of its own, not inlined, so that what it
- * does comes after the program's own calls in the diagrams.
+ * 0 where a walk by frame pointers is wanted. A function of its own, not
+ * inlined, so that what it does comes after the program's own calls in the
+ * diagrams.
  */
 static __noinline __u64 take_slice(struct pt_regs *registers)
 {
@@ -290,7 +294,7 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 		known->code_pages == BPF_CORE_READ(task, mm, exec_vm);
 	slicing.wakes_reader = !slicing.is_settled && known->unsettled == 0;
 	if (!slicing.is_settled && known->unsettled++ >= MAX_UNSETTLED)
-		return 0;
+		return SLICE_MISSED;
 	/* Deeper than what is hashed, stacks are told apart by their depth. */
 	slicing.hash = mixed(mixed(pid, size_bytes), PT_REGS_IP(registers));
 	if (size_bytes > slice_bytes)
@@ -300,13 +304,14 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 			     slicing.is_settled
 				     ? hash_stack(slicing.start, slicing.end)
 				     : bpf_ktime_get_boot_ns());
+	slicing.hash |= 2; /* never 0 or SLICE_MISSED */
 	seen = &seen_slices[slicing.hash % (1 << SEEN_SLICE_BITS)];
 	tag = slicing.hash >> 32 | 1;
 	if (*seen == tag)
 		return slicing.hash;
 	if (!send_slice(registers, &slicing)) {
 		__sync_fetch_and_add(&failed_slices, 1);
-		return 0;
+		return SLICE_MISSED;
 	}
 	*seen = tag;
 	return slicing.hash;

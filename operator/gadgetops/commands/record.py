@@ -28,6 +28,8 @@ from gadgetops.gadget.subject import Subject, open_subject
 from gadgetops.units import format_bytes, parse_bytes, plural
 
 DEFAULT_IMAGE = "trace_malloc"
+SLICE_PART_BYTES = 4096
+MAX_SLICE_BYTES = 1 << 20
 
 
 @verb(
@@ -52,7 +54,7 @@ DEFAULT_IMAGE = "trace_malloc"
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Kept with the recording, to group by."
 )
 @click.option(
-    "--buffer-size", default="128MiB", show_default=True, help="Of the ring buffer, a power of two."
+    "--buffer-size", default="256MiB", show_default=True, help="Of the ring buffer, a power of two."
 )
 @click.option(
     "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
@@ -79,6 +81,13 @@ DEFAULT_IMAGE = "trace_malloc"
     show_default=True,
     help="Stacks by frame pointers, or by unwinding copies of them; auto: where code has no frame pointers.",
 )
+@click.option(
+    "--stack-size",
+    metavar="SIZE",
+    default="32KiB",
+    show_default=True,
+    help="How much of a stack is copied, at most 1 MiB; more takes longer to load.",
+)
 @click.option("--keep-slices", is_flag=True, help="Keep these copies, which hold memory of the program.")
 @click.option(
     "--symbols",
@@ -103,6 +112,7 @@ def command(
     engine: str,
     probe_at: str,
     unwind: Literal["auto", "fp", "dwarf"],
+    stack_size: str,
     keep_slices: bool,
     no_stacks: bool,
     symbols: str,
@@ -155,6 +165,7 @@ def command(
         probe_at,
         unwind,
         keep_slices,
+        _slice_bytes(stack_size),
     )
     check_machine()
     check_pid_namespace()
@@ -181,12 +192,23 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
         messages.warn(f"{plural(given_up, 'event')} lost inside calls that never returned, as by longjmp()")
     if counters["failed_stacks"]:
         messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
+    if counters.get("unwound_cut", 0) * 100 > counters.get("slices", 0):
+        cut = plural(counters["unwound_cut"], "stack")
+        messages.warn(f"{cut} deeper than what was copied of them: use a larger --stack-size")
     if target.get("n_attached_late"):
         late = max(entry["at_most_ms_late"] for entry in target["attached_late"])
         what = f"{target['n_attached_late']} times"
         messages.warn(f"reached a process or library after it began {what}, by at most {late:g} ms")
     if target.get("n_not_covered"):
         messages.warn(f"not recorded: {target['n_not_covered']} processes, in recording.json's `not_covered`")
+
+
+def _slice_bytes(text: str) -> int:
+    size = parse_bytes(text)
+    if not SLICE_PART_BYTES <= size <= MAX_SLICE_BYTES:
+        limits = f"{format_bytes(SLICE_PART_BYTES)} to {format_bytes(MAX_SLICE_BYTES)}"
+        raise UsageError(f"--stack-size {text}: expected {limits}")
+    return size // SLICE_PART_BYTES * SLICE_PART_BYTES
 
 
 def _gadget(image: str | None, store: str) -> Subject:

@@ -108,8 +108,12 @@ def _stacks(info: Info) -> Iterator[str]:
         yield f"{plural(stacks.empty, 'event')} with an empty one"
     if stacks.truncated:
         yield f"{stacks.truncated:,} as deep as the kernel goes: the outermost callers are missing"
+    alone = _mapping(info.header, "counters").get("caller_only")
+    if alone:
+        yield f"{plural(alone, 'event')} with their caller alone: there was no time to copy the stack"
+    why = "no rules to unwind it" if "unwind" in info.header else f"no frame pointers; {_FRAME_POINTERS}"
     for path, count in stacks.cut_short.items():
-        yield f"{count:,} end early, in {path}: it seems to have no frame pointers; {_FRAME_POINTERS}"
+        yield f"{count:,} end early, in {path}: it seems to have {why}"
 
 
 def _unwound(header: Mapping[str, Any]) -> str:

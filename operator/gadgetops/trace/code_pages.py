@@ -8,7 +8,6 @@ when it is behind. Nothing is taken back: a word that is taken for code by mista
 
 import os
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,7 +19,9 @@ from gadgetops.bpf.object import Object
 
 _PAGE_BITS: Final = 12
 _HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
-_KNOWN: Final = struct.Struct("<IIQQ")
+_KNOWN: Final = np.dtype(
+    [("pid", "<u4"), ("has_frame_pointers", "<u4"), ("code_pages", "<u8"), ("unsettled", "<u8")]
+)
 _CODE_SIZE: Final = re.compile(r"^Vm(?:Exe|Lib):\s+(\d+) kB$", re.MULTILINE)
 _PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 _TRAMPOLINES: Final = "[uprobes]"
@@ -57,7 +58,7 @@ class CodePages:
     ) -> None:
         self._has_frame_pointers = has_frame_pointers
         self._pages: NDArray[np.uint8] = np.frombuffer(_table(obj, bss, "code_pages"), np.uint8)
-        self._known = _table(obj, bss, "known_processes")
+        self._known = np.frombuffer(_table(obj, bss, "known_processes"), _KNOWN)
         self._shift = np.uint64(64 - (len(self._pages).bit_length() - 1))
 
     def update(self, pid: int) -> bool | None:
@@ -67,16 +68,22 @@ class CodePages:
         Returns:
             Whether its stacks need no slices; None if it is gone.
         """
+        index = pid % len(self._known)
         code = code_map(pid)
         if code is None:
+            self._known[index] = (0, 0, 0, 0)
             return None
         for start, end in code.ranges:
             self._add(start, end)
         has_frame_pointers = self._has_frame_pointers(pid, code.paths)
         # Last: from now on the gadget relies on the pages.
-        index = pid % (len(self._known) // _KNOWN.size)
-        _KNOWN.pack_into(self._known, index * _KNOWN.size, pid, has_frame_pointers, code.n_pages, 0)
+        self._known[index] = (pid, has_frame_pointers, code.n_pages, 0)
         return has_frame_pointers
+
+    def unsettled(self) -> list[int]:
+        """Return the processes of which the gadget sent slices and did not know what is code."""
+        pids: list[int] = self._known["pid"][self._known["unsettled"] > 0].tolist()
+        return pids
 
     def _add(self, start: int, end: int) -> None:
         pages = np.arange(start >> _PAGE_BITS, -(-end >> _PAGE_BITS), dtype=np.uint64)

@@ -8,9 +8,9 @@ recorded does not wait for it, and what does not fit into the ring buffer is los
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
+from gadgetops.trace.priority import go_first
 from gadgetops.trace.ring import Batch, RingBuffer
 
 _IDLE_SLEEP_S: Final = 0.002
@@ -27,12 +27,10 @@ class Drain:
 
     Args:
         ring: Read by nobody else meanwhile.
-        on_batch: Shown each batch at once, in that thread.
     """
 
-    def __init__(self, ring: RingBuffer, on_batch: Callable[[Batch], None]) -> None:
+    def __init__(self, ring: RingBuffer) -> None:
         self._ring = ring
-        self._on_batch = on_batch
         self._batches: deque[Batch] = deque()
         self._backlog_bytes = 0
         self._lock = threading.Lock()
@@ -69,10 +67,11 @@ class Drain:
         return None
 
     def _run(self) -> None:
+        go_first()
         try:
             while self._has_read() or not self._is_stopping.is_set():
                 if self._ring.size_bytes < _NEARLY_EMPTY_BYTES and not self._is_stopping.is_set():
-                    self._ring.wait(_IDLE_SLEEP_S)
+                    time.sleep(_IDLE_SLEEP_S)
         except BaseException as error:
             # Raised again by `take`, where it can be handled.
             self._error = error
@@ -85,7 +84,6 @@ class Drain:
         batch = self._ring.read()
         if batch.size_bytes == 0:
             return False
-        self._on_batch(batch)
         with self._lock:
             self._batches.append(batch)
             self._backlog_bytes += batch.size_bytes

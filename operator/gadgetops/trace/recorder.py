@@ -16,6 +16,7 @@ from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.live_estimate import LiveEstimate
 from gadgetops.trace.machine import mount_file_systems
 from gadgetops.trace.modules import ModuleTracker
+from gadgetops.trace.priority import going_first
 from gadgetops.trace.session import Session
 from gadgetops.trace.signals import stop_signals
 from gadgetops.trace.targets import Target
@@ -141,8 +142,9 @@ class _Run:
         """Let the target begin, follow it, and close the recording, whatever happens."""
         try:
             self._target.start()
-            end = self._follow()
-            self._drain()
+            with going_first():
+                end = self._follow()
+                self._drain()
             self._close(end)
         except StorageError as error:
             self._close_failed()

@@ -30,10 +30,11 @@ from gadgetops.trace.probes import AT_PROLOGUE, Attached, Probes
 from gadgetops.trace.ring import Batch, RingBuffer
 from gadgetops.trace.slice_stacks import SliceStacks
 from gadgetops.trace.slicer import Slicer
-from gadgetops.trace.slices import SliceLayout
+from gadgetops.trace.slices import SLICE_MISSED, SliceLayout
 from gadgetops.trace.stacks import CALLER_ONLY, StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
 from gadgetops.trace.unwinding import Unwinding
+from gadgetops.trace.watch import Watch
 
 _STACK_MAP: Final = "ig_ustack"
 _NAMESPACE_MAP: Final = "gadget_mntns_filter_map"
@@ -66,7 +67,7 @@ class Options:
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    buffer_bytes: int = 128 << 20
+    buffer_bytes: int = 256 << 20
     max_stacks: int = 32768
     collect_stacks: bool = True
     symbolise: bool = True
@@ -93,6 +94,7 @@ class Session:
         self._stacks: StackCollector
         self._slicer: Slicer | None = None
         self._unwound: dict[str, int] = {}
+        self._n_missed = 0
         self._tracker: ModuleTracker
         self._drain: Drain
         self._mount_namespaces: tuple[int, ...] = ()
@@ -113,7 +115,8 @@ class Session:
             fd, size = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
             with (
                 RingBuffer(fd, size, layout.dtype, layout.event_bytes) as ring,
-                Drain(ring, self._settle) as self._drain,
+                Drain(ring) as self._drain,
+                Watch(ring.wait, self._settle) if self._slice_layout else contextlib.nullcontext(),
             ):
                 yield
 
@@ -188,9 +191,9 @@ class Session:
         writer.write_events(columns, self._layout.operations)
         self.n_events += count
 
-    def _settle(self, batch: Batch) -> None:
+    def _settle(self) -> None:
         if self._slicer is not None:
-            self._slicer.settle(batch.others)
+            self._slicer.settle()
 
     def detach(self) -> None:
         """Detach all programs, and empty the ring buffer into memory: `read` takes what is there."""
@@ -202,6 +205,7 @@ class Session:
         Return how many so far, as the gadget counts them.
 
         `events` are those recorded; of those `lost`, `given_up` were in calls that never returned.
+        `caller_only` are events of whose stack there was no time to take a copy.
         """
         return {
             "events": self.n_events,
@@ -211,6 +215,7 @@ class Session:
             **self._stacks.counters,
             **({} if self._slicer is None else self._slicer.counters),
             **self._unwound,
+            "caller_only": self._n_missed,
             "lost_mappings": self._tracker.lost,
         }
 
@@ -258,11 +263,10 @@ class Session:
             return no_stacks(count)
         columns.setdefault("caller", np.zeros(count, np.uint64))
         slices = columns.get("slice", np.zeros(count, np.uint64))
-        is_walked, is_sliced = slices == 0, slices != 0
-        if self._slicer is not None:
-            # A walk would go astray there; slices are left out where too many come at once.
-            pids = np.array(self._slicer.unwound_pids, columns["pid"].dtype)
-            columns["stack_id"][np.isin(columns["pid"], pids)] = CALLER_ONLY
+        is_missed, is_sliced = slices == SLICE_MISSED, slices > SLICE_MISSED
+        is_walked = ~is_sliced
+        columns["stack_id"][is_missed] = CALLER_ONLY
+        self._n_missed += int(is_missed.sum())
         numbers = np.empty(count, np.int32)
         walked = (columns[name][is_walked] for name in ("pid", "stack_id", "caller", "timestamp_ns"))
         numbers[is_walked] = self._stacks.number(*walked)

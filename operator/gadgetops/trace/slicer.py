@@ -1,9 +1,8 @@
 """
 The reader's side of slices: takes them in, and keeps the gadget's tables of code up to date.
 
-The gadget sends a slice as unsettled where it did not know what is code: that is the sign to tell it, soon,
-since it does the same with every slice until then. So `settle` is called where the ring buffer is read, and
-`take` where there is time.
+Where the gadget does not know what is code, it sends every slice, counts them, and stops after some thousands.
+So `settle` is called at once, by a thread of its own, and `take` where there is time.
 """
 
 import time
@@ -52,15 +51,9 @@ class Slicer:
         """As `SliceStacks.counters`."""
         return self.stacks.counters
 
-    @property
-    def unwound_pids(self) -> list[int]:
-        """The processes whose stacks are made from slices."""
-        return [pid for pid, way in [*self.unwound.items()] if way == "dwarf"]
-
-    def settle(self, records: Iterable[bytes]) -> None:
-        """Look at once at the code of processes of which *records* say that the gadget did not know it."""
-        parts = self._assembler.parts(records)
-        for pid in {part.pid for part, _ in parts if not part.is_settled}:
+    def settle(self) -> None:
+        """Look at the code of the processes of which the gadget sends slices without knowing it."""
+        for pid in self._code.unsettled():
             self._update(pid)
 
     def take(self, records: Iterable[bytes]) -> None:
@@ -68,14 +61,14 @@ class Slicer:
         self.stacks.take(self._assembler.take(self._assembler.parts(records)))
 
     def _update(self, pid: int) -> None:
-        began_s = time.monotonic()
-        if began_s < self._not_before_s.get(pid, 0):
+        if time.monotonic() < self._not_before_s.get(pid, 0):
             return
+        began_s = time.thread_time()
         needs_none = self._code.update(pid)
         if needs_none is not None:
             self.unwound[pid] = "fp" if needs_none else "dwarf"
-        ended_s = time.monotonic()
-        self._not_before_s[pid] = ended_s + _SHARE_OF_TIME * (ended_s - began_s)
+        took_s = time.thread_time() - began_s
+        self._not_before_s[pid] = time.monotonic() + _SHARE_OF_TIME * took_s
 
 
 def _never(_pid: int, _paths: frozenset[str]) -> bool:

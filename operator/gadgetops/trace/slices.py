@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 from gadgetops.bpf.btf import Composite
 from gadgetops.bpf.object import Object
 
+SLICE_MISSED: Final = 1
+"""In place of a slice's number: none could be sent, and a walk by frame pointers would go astray."""
 _TYPE: Final = "slice_part"
 _FIELDS: Final = {
     "slice": "Q",

@@ -17,7 +17,7 @@ from gadgetops.trace.modules import AddressSpace, Mapping, ModuleTracker
 
 _FIRST_BAD_ID: Final = 1 << 31
 CALLER_ONLY: Final = _FIRST_BAD_ID - 1
-"""In place of the kernel's id of a stack of which only the caller can be believed."""
+"""In place of the kernel's id of a stack of which only the caller is known."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
