@@ -35,7 +35,7 @@ def main() -> None:
 
 def _measure(folder: Path, n_calls: int) -> float:
     """Show all figures and return the seconds that `leaks` takes once `record` is done."""
-    command = [bench.compiled("blocks", folder), str(folder / "truth"), str(n_calls // 2)]
+    command = [bench.compiled("timed_blocks", folder), str(n_calls // 2)]
     recording = folder / "leaks.gadgetrec"
     bench.run(bench.record_command(recording, bench.built_gadget(folder), *command))
     ended = time.perf_counter()
