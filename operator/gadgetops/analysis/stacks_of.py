@@ -135,7 +135,7 @@ class Stacks:
         }
 
     def functions(self, frame_id: int) -> tuple[Frame, ...]:
-        """Return the functions of one place, innermost inlined first; an unknown one where nothing is known."""
+        """Return the functions of one place, innermost inlined first; an unknown one if nothing is known."""
         return self.frames.get(frame_id) or (Frame(None, None, None, None, None, 0),)
 
 

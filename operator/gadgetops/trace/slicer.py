@@ -1,8 +1,8 @@
 """
 The reader's side of slices: takes them in, and keeps the gadget's tables of code up to date.
 
-Where the gadget does not know what is code, it sends every slice, counts them, and stops after some thousands.
-So `settle` is called at once, by a thread of its own, and `take` where there is time.
+Where the gadget does not know what is code, it sends every slice, counts them, and stops after thousands. So
+`settle` is called at once, by a thread of its own, and `take` where there is time.
 """
 
 import time
