@@ -142,6 +142,8 @@ def command(
     if output.exists():
         raise AlreadyExists(str(output), hint="choose another name with -o, or remove it")
     labels_of = _pairs("--label", labels)
+    if keep_slices and (no_stacks or unwind == "fp"):
+        raise UsageError("--keep-slices: with --no-stacks or --unwind fp nothing is copied")
     limits = Limits(duration, max_events, None if max_bytes is None else parse_bytes(max_bytes))
     all_parameters = {**_pairs("--param", parameters), **request.filters()}
     if engine == "ig":
@@ -184,6 +186,8 @@ def command(
 
 def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: Path) -> None:
     messages.say(f"recorded {plural(counters['events'], 'event')} in {output}")
+    if not counters["events"]:
+        messages.warn("nothing was allocated where the probes are: `gadgetops info` says where that is")
     given_up = counters["given_up"]
     if counters["lost"] > given_up:
         lost = plural(counters["lost"] - given_up, "event")
