@@ -20,7 +20,7 @@ ship() {
 	folder=$(mktemp -d)
 	compile_program "$folder/demo"
 	rm -rf "$SHIPPED"
-	gadgetops record --output "$SHIPPED" -- "$folder/demo"
+	gadgetops record --no-pairs --output "$SHIPPED" -- "$folder/demo"
 	rm -r "$folder"
 }
 

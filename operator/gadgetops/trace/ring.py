@@ -21,7 +21,6 @@ _BUSY: Final = 1 << 31
 _DISCARDED: Final = 1 << 30
 _FLAGS: Final = _BUSY | _DISCARDED
 _BYTES_AT_ONCE: Final = 16 << 20
-"""How much is read before its room is free again, about."""
 _FIRST_LOOK: Final = 64
 _FURTHER_LOOKS: Final = 16
 """
@@ -56,15 +55,25 @@ class RingBuffer:
         size_bytes: Of its data.
         dtype: One event; `header` is the record's length and flags.
         event_bytes: Length of an event without header, before it is rounded up to 8.
+        bytes_at_once: How much is read before its room is free again, about.
     """
 
-    def __init__(self, fd: int, size_bytes: int, dtype: np.dtype[Any], event_bytes: int) -> None:
+    def __init__(
+        self,
+        fd: int,
+        size_bytes: int,
+        dtype: np.dtype[Any],
+        event_bytes: int,
+        *,
+        bytes_at_once: int = _BYTES_AT_ONCE,
+    ) -> None:
         page = mmap.PAGESIZE
         self._mask = size_bytes - 1
         self._fd = fd
         self._waker: select.epoll | None = None
         self._dtype = dtype
         self._event_bytes = event_bytes
+        self._bytes_at_once = bytes_at_once
         self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         self._data_map = mmap.mmap(fd, page + 2 * size_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._consumer = np.frombuffer(self._consumer_map, "<u8", 1)
@@ -86,15 +95,16 @@ class RingBuffer:
         """
         Return finished records and free their room.
 
-        Stops at a record that is still being written, and after `_BYTES_AT_ONCE`: what follows comes with the
-        next call.
+        Stops at a record that is still being written, and with the record that reaches `bytes_at_once`: what
+        follows comes with the next call.
         """
         runs, others = [], []
         start = position = int(self._consumer[0])
-        end = min(int(self._producer[0]), position + _BYTES_AT_ONCE)
+        end = int(self._producer[0])
+        stop = min(end, start + self._bytes_at_once)
         ahead = _FIRST_LOOK
-        while position < end:
-            run = self._run(position, end, ahead)
+        while position < stop:
+            run = self._run(position, end, min(ahead, -(-(stop - position) // self._dtype.itemsize)))
             ahead = ahead * _FURTHER_LOOKS if len(run) == ahead else _FIRST_LOOK
             if len(run):
                 runs.append(run)
