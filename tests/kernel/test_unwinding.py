@@ -18,6 +18,8 @@ pytestmark = pytest.mark.kernel
 
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 SIZES = range(10001, 10006)
+MAX_UNSETTLED = 8192
+"""So many stacks the gadget sends without knowing whether it should (`gadget/stack_slice.h`)."""
 STARTS = {"_start", "clone", "clone3", "__clone", "__clone3"}
 GDB_SCRIPT = """
 import gdb, json
@@ -236,23 +238,23 @@ def test_slices_are_unwound_elsewhere(record: Record, tmp_path: Path) -> None:
 
 
 def test_a_loop_sends_its_stack_once(record: Record, gadget_object: Path, tmp_path: Path) -> None:
-    """Of 200,000 calls from one place hardly any is copied, and they are one stack, or few."""
+    """Of 200,000 calls only those are copied that come before the gadget knows what is code."""
     recording = record(
         [compiled(tmp_path / "program", "-O2", source="blocks.c"), tmp_path / "truth", 100_000]
     )
     assert recording.n_events >= 200_000
     assert recording.counters["lost"] == 0
-    assert recording.counters["slices"] < 5000
+    assert recording.counters["slices"] <= MAX_UNSETTLED + 100
 
 
 def test_a_program_with_frame_pointers_is_not_copied(record: Record, tmp_path: Path) -> None:
     """The choice is made by what it maps; until then some stacks are copied."""
     options = ["-O1", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"]
     recording = record(
-        [compiled(tmp_path / "program", *options, source="blocks.c"), tmp_path / "truth", 20_000]
+        [compiled(tmp_path / "program", *options, source="blocks.c"), tmp_path / "truth", 100_000]
     )
     assert recording.header["unwind"] == {"fp": 1}
-    assert recording.counters["slices"] <= 500 + 100
+    assert recording.counters["slices"] <= MAX_UNSETTLED
 
 
 def test_slices_are_kept_only_until_stacks_are_made(record: Record, tmp_path: Path) -> None:

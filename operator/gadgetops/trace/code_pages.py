@@ -65,6 +65,8 @@ class CodePages:
         """
         Tell the gadget what code process *pid* has now.
 
+        At once where it is; whether it needs slices at all, which takes reading its files, only then.
+
         Returns:
             Whether its stacks need no slices; None if it is gone.
         """
@@ -75,9 +77,11 @@ class CodePages:
             return None
         for start, end in code.ranges:
             self._add(start, end)
+        # After the pages: from now on the gadget relies on them.
+        self._known[index] = (pid, False, code.n_pages, 0)
         has_frame_pointers = self._has_frame_pointers(pid, code.paths)
-        # Last: from now on the gadget relies on the pages.
-        self._known[index] = (pid, has_frame_pointers, code.n_pages, 0)
+        if has_frame_pointers and self._known["pid"][index] == pid:
+            self._known["has_frame_pointers"][index] = True
         return has_frame_pointers
 
     def unsettled(self) -> list[int]:

@@ -24,6 +24,8 @@ _BY_EXPRESSION: Final = b"\x0f\x0b\x77"
 """`DW_CFA_def_cfa_expression` over the stack pointer: stubs that the linker makes."""
 _HEAD_BYTES: Final = 17
 """Of an entry: its length, its CIE, first address and size as linkers encode them, and one length more."""
+_OF_GO: Final = ".go.buildinfo"
+"""Section of programs in Go, whose functions keep frame pointers and have no such rules."""
 _SHARE: Final = 0.5
 """So many of the functions that have a frame keep a pointer to it, if they were told to."""
 _MACHINES: Final = frozenset({"x86_64"})
@@ -68,8 +70,8 @@ def has_frame_pointers(path: Path, identity: tuple[int, ...]) -> bool:
     """
     Return whether most functions of the ELF file *path* keep a frame pointer.
 
-    True where no function has rules, as in Go's programs, which keep one; False for a file that cannot be
-    read.
+    False for a file that cannot be read, or has no rules there, as one whose rules are in `.debug_frame`
+    alone: to copy its stacks is the safe way.
 
     Args:
         path: The file.
@@ -84,8 +86,11 @@ def has_frame_pointers(path: Path, identity: tuple[int, ...]) -> bool:
 def _measured(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
-            section = ELFFile(stream).get_section_by_name(".eh_frame")
+            elf = ELFFile(stream)
+            section = elf.get_section_by_name(".eh_frame")
             rules = [*_rules(section.data())] if section is not None else []
+            if not rules:
+                return elf.get_section_by_name(_OF_GO) is not None
     except DAMAGED:
         return False
     return sum(_BY_FRAME_POINTER in each for each in rules) >= _SHARE * len(rules)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,17 @@ _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
 
 libc = ctypes.CDLL(None, use_errno=True)
 """This process's C library, for the few calls that Python lacks."""
+
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; see prctl(2)."""
+    parent = os.getppid()
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def check_machine() -> None:

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-_NICE: Final = -10
+FIRST: Final = -10
+FIRST_OF_ALL: Final = -20
 
 
-def go_first() -> None:
+def go_first(nice: int = FIRST) -> None:
     """Let this thread go before others from now on, where that is allowed; see setpriority(2)."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
 
 import mmap
-import select
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -69,8 +68,6 @@ class RingBuffer:
     ) -> None:
         page = mmap.PAGESIZE
         self._mask = size_bytes - 1
-        self._fd = fd
-        self._waker: select.epoll | None = None
         self._dtype = dtype
         self._event_bytes = event_bytes
         self._bytes_at_once = bytes_at_once
@@ -85,8 +82,6 @@ class RingBuffer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._waker is not None:
-            self._waker.close()
         del self._consumer, self._producer
         self._consumer_map.close()
         self._data_map.close()
@@ -120,14 +115,6 @@ class RingBuffer:
         batch = Batch(self._columns(runs), others, position - start)
         self._consumer[0] = position
         return batch
-
-    def wait(self, seconds: float) -> None:
-        """Sleep for *seconds*, or until a record is sent that is to wake its reader; others do not."""
-        if self._waker is None:
-            self._waker = select.epoll()
-            # Once for each such record: else it would wake as long as anything is there.
-            self._waker.register(self._fd, select.EPOLLIN | select.EPOLLET)
-        self._waker.poll(seconds)
 
     @property
     def size_bytes(self) -> int:

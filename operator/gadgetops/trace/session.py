@@ -7,7 +7,6 @@ of mappings.
 
 import contextlib
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -22,19 +21,20 @@ from gadgetops.errors import TraceError, UsageError
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter, drop_slices
 from gadgetops.trace.allocator import Allocator
+from gadgetops.trace.code_pages import CodePages
 from gadgetops.trace.drain import Drain
 from gadgetops.trace.events import EventLayout
+from gadgetops.trace.frame_pointers import need_no_slices
 from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.probes import AT_PROLOGUE, Attached, Probes
 from gadgetops.trace.ring import Batch, RingBuffer
+from gadgetops.trace.settler import Settler
 from gadgetops.trace.slice_stacks import SliceStacks
-from gadgetops.trace.slicer import Slicer
-from gadgetops.trace.slices import SLICE_MISSED, SliceLayout
+from gadgetops.trace.slices import SLICE_MISSED, SliceAssembler, SliceLayout
 from gadgetops.trace.stacks import CALLER_ONLY, StackCollector, no_stacks
 from gadgetops.trace.symbolise import Finder, symbols_of
 from gadgetops.trace.unwinding import Unwinding
-from gadgetops.trace.watch import Watch
 
 _STACK_MAP: Final = "ig_ustack"
 _NAMESPACE_MAP: Final = "gadget_mntns_filter_map"
@@ -92,7 +92,9 @@ class Session:
         self._options = options
         self._bpf = LoadedObject(data, "gadgetops")
         self._stacks: StackCollector
-        self._slicer: Slicer | None = None
+        self._slice_stacks: SliceStacks | None = None
+        self._assembler: SliceAssembler
+        self._settler: Settler | None = None
         self._unwound: dict[str, int] = {}
         self._n_missed = 0
         self._tracker: ModuleTracker
@@ -114,11 +116,18 @@ class Session:
             layout = self._layout
             fd, size = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
             with (
+                self._settling(fd) as self._settler,
                 RingBuffer(fd, size, layout.dtype, layout.event_bytes) as ring,
                 Drain(ring) as self._drain,
-                Watch(ring.wait, self._settle) if self._slice_layout else contextlib.nullcontext(),
             ):
                 yield
+
+    def _settling(self, ring_fd: int) -> contextlib.AbstractContextManager[Settler | None]:
+        """Return what tells the gadget where code is, if it is to send slices."""
+        if self._slice_layout is None:
+            return contextlib.nullcontext()
+        needs_none = need_no_slices if self._options.unwind == "auto" else _none_needs_none
+        return Settler(CodePages(self._object, self._bpf.data(".bss"), needs_none), ring_fd)
 
     def attach(self, allocator: Allocator) -> None:
         """
@@ -158,8 +167,8 @@ class Session:
         )
         layout = self._slice_layout
         if layout is not None:
-            bss, stacks = self._bpf.data(".bss"), SliceStacks(tracker, self._stacks, writer)
-            self._slicer = Slicer(self._object, layout, bss, stacks, self._options.unwind)
+            self._assembler = SliceAssembler(layout)
+            self._slice_stacks = SliceStacks(tracker, self._stacks, writer)
 
     def read(self, writer: RecordingWriter, at_most: int | None = None) -> bool:
         """
@@ -181,8 +190,8 @@ class Session:
     def _take(self, batch: Batch, writer: RecordingWriter, at_most: int | None) -> None:
         columns = {name: column[:at_most] for name, column in batch.columns.items()}
         count = len(columns["pid"])
-        if self._slicer is not None:
-            self._slicer.take(batch.others)
+        if self._slice_stacks is not None:
+            self._slice_stacks.take(self._assembler.take(batch.others))
         if count == 0:
             return
         self.on_events(columns, self._layout.operations)
@@ -190,10 +199,6 @@ class Session:
         columns.setdefault("lost", np.zeros(count, np.uint64))
         writer.write_events(columns, self._layout.operations)
         self.n_events += count
-
-    def _settle(self) -> None:
-        if self._slicer is not None:
-            self._slicer.settle()
 
     def detach(self) -> None:
         """Detach all programs, and empty the ring buffer into memory: `read` takes what is there."""
@@ -213,7 +218,7 @@ class Session:
             "given_up": self._variable("given_up_events"),
             "failed_stacks": self._variable("failed_stacks"),
             **self._stacks.counters,
-            **({} if self._slicer is None else self._slicer.counters),
+            **({} if self._slice_stacks is None else self._slice_stacks.counters),
             **self._unwound,
             "caller_only": self._n_missed,
             "lost_mappings": self._tracker.lost,
@@ -235,13 +240,13 @@ class Session:
         tracker.read()
         writer.write_processes(tracker.take_processes())
         writer.close_segment()
-        if self._slicer is not None and self._options.symbolise:
+        if self._slice_stacks is not None and self._options.symbolise:
             self._unwind(writer, tracker, is_hurried)
         if self._options.symbolise:
             found = symbols_of(open_recording(writer.path), Finder(files=tracker.files))
             symbols = [*takewhile(lambda _: not is_hurried(), found)]
             writer.write_symbols(() if is_hurried() else symbols)
-        facts = {} if self._slicer is None else {"unwind": Counter(self._slicer.unwound.values())}
+        facts = {} if self._settler is None else {"unwind": self._settler.stop()}
         writer.close(counters=self.counters(), end=end, facts=facts)
 
     def _unwind(
@@ -270,8 +275,8 @@ class Session:
         numbers = np.empty(count, np.int32)
         walked = (columns[name][is_walked] for name in ("pid", "stack_id", "caller", "timestamp_ns"))
         numbers[is_walked] = self._stacks.number(*walked)
-        if self._slicer is not None:
-            numbers[is_sliced] = self._slicer.stacks.number(slices[is_sliced])
+        if self._slice_stacks is not None:
+            numbers[is_sliced] = self._slice_stacks.number(slices[is_sliced])
         return numbers
 
     def _configure(self) -> None:
@@ -313,6 +318,10 @@ class Session:
             return 0
         value = self._bpf.get_bytes(variable.section, variable.offset_bytes, variable.size_bytes)
         return int.from_bytes(value, "little")
+
+
+def _none_needs_none(_pid: int, _paths: frozenset[str]) -> bool:
+    return False
 
 
 def _spelled(key: str) -> str:

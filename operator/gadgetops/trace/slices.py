@@ -126,14 +126,12 @@ class SliceAssembler:
         self._layout = layout
         self._unfinished: dict[tuple[int, int], _Unfinished] = {}
 
-    def parts(self, records: Iterable[bytes]) -> list[tuple[Part, bytes]]:
-        """Return those of *records* that are parts, with what they say of themselves."""
-        size_bytes = self._layout.size_bytes
-        return [(self._layout.part(record), record) for record in records if len(record) == size_bytes]
-
-    def take(self, parts: Iterable[tuple[Part, bytes]]) -> Iterator[Slice]:
-        """Yield the slices that *parts* complete, in order."""
-        for part, record in parts:
+    def take(self, records: Iterable[bytes]) -> Iterator[Slice]:
+        """Yield the slices that *records* complete, in order; those that are no parts are left out."""
+        for record in records:
+            if len(record) != self._layout.size_bytes:
+                continue
+            part = self._layout.part(record)
             key = (part.number, part.tid)
             if part.offset_bytes == 0:
                 self._unfinished[key] = _Unfinished(part, self._layout.registers(record))

@@ -3,6 +3,7 @@
 import mmap
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from gadgetops.trace.code_pages import code_map
 from gadgetops.trace.frame_pointers import has_frame_pointers
 from gadgetops.trace.slices import Slice, SliceAssembler, SliceLayout
 
+WORKLOADS = Path(__file__).parents[2] / "workloads"
 LAYOUT = SliceLayout(size_bytes=40 + 16 + 8, registers_offset=40, memory_offset=56)
 REGISTERS = struct.pack("<QQ", 7, 8)
 
@@ -21,8 +23,7 @@ def part(number: int, offset: int, memory: bytes, total: int, *, tid: int = 5) -
 
 
 def assembled(*records: bytes) -> list[Slice]:
-    assembler = SliceAssembler(LAYOUT)
-    return [*assembler.take(assembler.parts(records))]
+    return [*SliceAssembler(LAYOUT).take(records)]
 
 
 def test_parts_make_one_slice() -> None:
@@ -70,6 +71,32 @@ def test_a_process_that_is_gone_has_no_code() -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert code_map(pid) is None
     os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "has_them"),
+    [
+        (["-O1", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"], True),
+        (["-O1", "-fomit-frame-pointer"], False),
+        (["-O1", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"], False),
+    ],
+    ids=["kept", "omitted", "no rules"],
+)
+def test_rules_tell_whether_functions_keep_frame_pointers(
+    tmp_path: Path, options: list[str], has_them: bool
+) -> None:
+    """Where there are no rules, nobody can tell."""
+    program = tmp_path / "program"
+    subprocess.run(["gcc", *options, WORKLOADS / "unwound.c", "-o", program], check=True)
+    assert has_frame_pointers(program, (program.stat().st_ino, *map(ord, str(program)))) is has_them
+
+
+def test_programs_in_go_keep_frame_pointers(tmp_path: Path) -> None:
+    """And have no rules that say so."""
+    (tmp_path / "main.go").write_text("package main\nfunc main() { println(1) }\n")
+    command = ["go", "build", "-o", "program", "main.go"]
+    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"CGO_ENABLED": "0"})
+    assert has_frame_pointers(tmp_path / "program", (0,))
 
 
 def test_a_file_that_cannot_be_read_has_no_frame_pointers(tmp_path: Path) -> None:
