@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -24,8 +24,10 @@ from gadgetops.commands.record_target import (
 )
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import AlreadyExists, NotFound, UsageError
-from gadgetops.gadget.subject import Subject, open_subject
 from gadgetops.units import format_bytes, parse_bytes, plural
+
+if TYPE_CHECKING:
+    from gadgetops.gadget.subject import Subject
 
 DEFAULT_IMAGE = "trace_malloc"
 SLICE_PART_BYTES = 4096
@@ -215,8 +217,10 @@ def _slice_bytes(text: str) -> int:
     return size // SLICE_PART_BYTES * SLICE_PART_BYTES
 
 
-def _gadget(image: str | None, store: str) -> Subject:
+def _gadget(image: str | None, store: str) -> "Subject":
     """Return the gadget that is asked for; by default the one that `gadgetops build` put into the store."""
+    from gadgetops.gadget.subject import open_subject  # noqa: PLC0415
+
     try:
         subject = open_subject(image or DEFAULT_IMAGE, store=store)
     except NotFound as error:
@@ -246,7 +250,7 @@ def _buffer_bytes(text: str) -> int:
     return size
 
 
-def _header(subject: Subject, options: Any) -> dict[str, Any]:
+def _header(subject: "Subject", options: Any) -> dict[str, Any]:
     uname = os.uname()
     return {
         "tool": f"gadgetops {__version__}",
