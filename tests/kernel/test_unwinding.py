@@ -222,6 +222,17 @@ def test_a_deeper_stack_than_is_copied_is_cut_and_a_larger_copy_can_be_asked_for
     assert as_recorded(record([program], "--stack-size", "256KiB")) == expected
 
 
+def test_a_deep_stack_is_joined_of_slices_that_overlap(record: Record, tmp_path: Path) -> None:
+    """A recursion that allocated on its way down is known to its beginning."""
+    program = compiled(tmp_path / "program", "-O2", source="deepening.c")
+    expected = as_gdb_sees(program)
+    recording = record([program])
+    assert len(expected[10001]) > 150
+    assert as_recorded(recording) == expected
+    assert recording.counters["unwound_joined"] > 100
+    assert recording.counters["unwound_cut"] == 0
+
+
 def test_slices_are_unwound_elsewhere(record: Record, tmp_path: Path) -> None:
     """Where the recorded machine's files lie in a folder."""
     program = compiled(tmp_path / "program", "-O2")

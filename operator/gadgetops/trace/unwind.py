@@ -27,7 +27,8 @@ End = Literal["complete", "cut", "unknown"]
 Why a stack ends: there it begins, say the rules; the slice, or `MAX_FRAMES`, ends before; no rule is known.
 """
 
-_STACK_POINTER: Final = {"x86_64": 7, "aarch64": 31}
+STACK_POINTER: Final = {"x86_64": 7, "aarch64": 31}
+"""Machine -> its stack pointer among DWARF's numbers of registers."""
 _WORD: Final = struct.Struct("<Q")
 _FALSE_PID: Final = 1
 """libdw wants a process and a thread; nothing is asked of them."""
@@ -142,13 +143,13 @@ class Unwinder:
     """
 
     def __init__(self, files: Sequence[MappedFile], machine: str) -> None:
-        if machine not in _STACK_POINTER:
+        if machine not in STACK_POINTER:
             raise TraceError(
                 f"stacks of machine {machine or 'unknown'!r} cannot be unwound",
-                hint=f"known are {', '.join(_STACK_POINTER)}",
+                hint=f"known are {', '.join(STACK_POINTER)}",
             )
         self._lib = _library()
-        self._stack_pointer = _STACK_POINTER[machine]
+        self._stack_pointer = STACK_POINTER[machine]
         self._debug = {_name(number): file.debug for number, file in enumerate(files)}
         self._start = 0
         self._memory = b""

@@ -1,8 +1,8 @@
 """
 From the slices of a recording to its stacks, when it ends or later, here or elsewhere.
 
-Slices that saw the same files mapped are unwound together, each slice once. What could not be unwound to its
-beginning is kept as far as it is known.
+Slices that saw the same files mapped are unwound together, each slice once, outer ones first: they show what
+deeper ones lack. What could not be unwound to its beginning is kept as far as it is known.
 """
 
 import struct
@@ -14,19 +14,21 @@ from typing import Any, Final
 
 from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import FrameRow, StackRow
+from gadgetops.trace.slice_join import Joiner, code_in
 from gadgetops.trace.symbolise import Finder
-from gadgetops.trace.unwind import MappedFile, Unwinder
+from gadgetops.trace.unwind import STACK_POINTER, MappedFile, Unwinder
 
 _SLICES: Final = """
-    select module_ids, stack_id, registers, memory
+    select module_ids, pid, stack_id, timestamp_ns, registers, memory
     from slices
     where stack_id not in (select stack_id from stacks)
-    order by module_ids, stack_id
+    order by module_ids, pid, {stack_pointer} desc, stack_id
 """
 _MODULES: Final = """
     select module_id, path, build_id, start_address, end_address, file_offset
     from modules
 """
+_ENDS: Final = ("complete", "cut", "unknown", "joined")
 _TRAMPOLINE: Final = "[uprobes]"
 _AT_ONCE: Final = 1024
 
@@ -41,12 +43,15 @@ class Unwinding:
         finder: Has the files.
 
     Attributes:
-        ends: How many stacks ended for which reason, see `unwind.End`.
+        ends: How many stacks ended for which reason, see `unwind.End`; and how many were `joined` of several
+            slices.
     """
 
     recording: Recording
     finder: Finder
-    ends: dict[str, int] = field(default_factory=lambda: {"complete": 0, "cut": 0, "unknown": 0})
+    ends: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("complete", "cut", "unknown", "joined"), 0)
+    )
 
     def rows(self) -> Iterator[tuple[list[FrameRow], StackRow]]:
         """
@@ -60,7 +65,9 @@ class Unwinding:
             first = connection.execute("select coalesce(max(frame_id), -1) + 1 from stored_frames").fetchall()
             modules = {row[0]: _Module(*row) for row in connection.execute(_MODULES).fetchall()}
             frames = _Frames(first[0][0])
-            slices = connection.execute(_SLICES)
+            # An error of a machine that is not known is the unwinder's.
+            place = _hex_of_register(STACK_POINTER.get(self._machine, 0))
+            slices = connection.execute(_SLICES.format(stack_pointer=place))
             for module_ids, group in groupby(_fetched(slices), key=lambda row: tuple(row[0])):
                 mapped = [modules[number] for number in module_ids if number in modules]
                 yield from self._of_modules(mapped, group, frames)
@@ -69,10 +76,14 @@ class Unwinding:
         self, mapped: Sequence["_Module"], group: Iterator[tuple[Any, ...]], frames: "_Frames"
     ) -> Iterator[tuple[list[FrameRow], StackRow]]:
         with Unwinder([self._file(module) for module in mapped], self._machine) as unwinder:
-            for _, stack_id, registers, memory in group:
-                unwound = unwinder.unwind(struct.unpack(f"<{len(registers) // 8}Q", registers), memory)
+            joiner = Joiner(code_in([(module.start, module.end) for module in mapped]))
+            for _, pid, stack_id, timestamp_ns, packed, memory in group:
+                registers = struct.unpack(f"<{len(packed) // 8}Q", packed)
+                whole = joiner.whole(pid, registers[STACK_POINTER[self._machine]], timestamp_ns, memory)
+                unwound = unwinder.unwind(registers, whole)
                 self.ends[unwound.end] += 1
                 yield frames.rows_of(stack_id, mapped, _without_trampoline(unwound.addresses, mapped))
+            self.ends["joined"] += joiner.n_joined
 
     @property
     def _machine(self) -> str:
@@ -94,6 +105,12 @@ class _Module:
     start: int
     end: int
     offset: int
+
+
+def _hex_of_register(number: int) -> str:
+    """Return SQL for a register of a slice as text that is ordered as its value is."""
+    digits = range(16 * (number + 1) - 1, 16 * number, -2)
+    return " || ".join(f"substr(hex(registers), {place}, 2)" for place in digits)
 
 
 def _without_trampoline(addresses: list[int], mapped: Sequence[_Module]) -> list[int]:
