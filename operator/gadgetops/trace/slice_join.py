@@ -80,9 +80,8 @@ class Joiner:
     def _agree(self, one: bytes, other: bytes) -> bool:
         """Return whether two copies that end at the same address show the same stack there."""
         size = min(len(one), len(other), _COMPARED_BYTES) // _WORD_BYTES * _WORD_BYTES
-        return bool(self._code(one, size).any()) and np.array_equal(
-            self._code(one, size), self._code(other, size)
-        )
+        code = self._code(one, size)
+        return bool(code.any()) and np.array_equal(code, self._code(other, size))
 
     def _code(self, memory: bytes, size_bytes: int) -> NDArray[np.uint64]:
         """Return the last words of *memory*, 0 for those that do not point into code."""
