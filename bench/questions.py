@@ -1,4 +1,8 @@
-"""Time and memory of every question over ten million events, beside reading the events once with DuckDB."""
+"""
+Time and memory of every question over ten million events, beside reading the events once with DuckDB.
+
+Another number of events may be given: `python bench/questions.py 100_000_000` shows what is spilled to disk.
+"""
 
 import os
 import subprocess
@@ -14,6 +18,7 @@ from services.synthetic import write_synthetic
 
 N_CYCLES = 1_000_000
 """Of ten events each."""
+EVENTS_A_CYCLE = 10
 N_VARIANTS = 1000
 MEMORY_LIMIT_MB = 2048
 VERBS = ["leaks", "summary", "top", "temporary", "peak", "timeline", "sizes", "lifetimes", "faults"]
@@ -23,8 +28,9 @@ FILTERED = [["top", "--function", "kind_4", "--min-size", "100"], ["peak", "--th
 
 def main() -> None:
     """Ask a synthetic recording everything, in a process each; fail if one takes more than 2 GiB."""
+    n_cycles = int(sys.argv[1]) // EVENTS_A_CYCLE if sys.argv[1:] else N_CYCLES
     with bench.working_folder() as folder:
-        recording = str(write_synthetic(folder / "ten_million", N_CYCLES, N_VARIANTS))
+        recording = str(write_synthetic(folder / "synthetic", n_cycles, N_VARIANTS))
         count = [*bench.GADGETOPS, "sql", recording, "select count(distinct address) from events"]
         pairing_s, pairing_mb = cost([*bench.GADGETOPS, "leaks", recording])
         reading_s, reading_mb = cost(count)

@@ -61,14 +61,12 @@ class CodePages:
         self._known = np.frombuffer(_table(obj, bss, "known_processes"), _KNOWN)
         self._shift = np.uint64(64 - (len(self._pages).bit_length() - 1))
 
-    def update(self, pid: int) -> bool | None:
+    def update(self, pid: int) -> frozenset[str] | None:
         """
-        Tell the gadget what code process *pid* has now.
-
-        At once where it is; whether it needs slices at all, which takes reading its files, only then.
+        Tell the gadget what code process *pid* has now, and that it needs slices.
 
         Returns:
-            Whether its stacks need no slices; None if it is gone.
+            The files that hold it; None if the process is gone.
         """
         index = pid % len(self._known)
         code = code_map(pid)
@@ -79,7 +77,16 @@ class CodePages:
             self._add(start, end)
         # After the pages: from now on the gadget relies on them.
         self._known[index] = (pid, False, code.n_pages, 0)
-        has_frame_pointers = self._has_frame_pointers(pid, code.paths)
+        return code.paths
+
+    def decide(self, pid: int, paths: frozenset[str]) -> bool:
+        """
+        Tell the gadget if process *pid*, whose code is in *paths*, needs no slices, and return that.
+
+        New files are read for it: that takes longer than `update`.
+        """
+        index = pid % len(self._known)
+        has_frame_pointers = self._has_frame_pointers(pid, paths)
         if has_frame_pointers and self._known["pid"][index] == pid:
             self._known["has_frame_pointers"][index] = True
         return has_frame_pointers

@@ -9,6 +9,7 @@ import platform
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ _OF_GO: Final = ".go.buildinfo"
 """Section of programs in Go, whose functions keep frame pointers and have no such rules."""
 _SHARE: Final = 0.5
 """So many of the functions that have a frame keep a pointer to it, if they were told to."""
+_ENOUGH: Final = 2000
+"""Of so many functions the share is that of all; who waits for the answer copies stacks."""
 _MACHINES: Final = frozenset({"x86_64"})
 """Elsewhere the C ABI asks for frame pointers."""
 
@@ -88,7 +91,7 @@ def _measured(path: Path) -> bool:
         with path.open("rb") as stream:
             elf = ELFFile(stream)
             section = elf.get_section_by_name(".eh_frame")
-            rules = [*_rules(section.data())] if section is not None else []
+            rules = [*islice(_rules(section.data()), _ENOUGH)] if section is not None else []
             if not rules:
                 return elf.get_section_by_name(_OF_GO) is not None
     except DAMAGED:

@@ -98,8 +98,8 @@ class Settler:
         if time.monotonic() < self._not_before_s.get(pid, 0):
             return
         began_s = time.thread_time()
-        needs_none = self._code.update(pid)
-        if needs_none is not None:
-            self._unwound[pid] = "fp" if needs_none else "dwarf"
+        paths = self._code.update(pid)
         took_s = time.thread_time() - began_s
         self._not_before_s[pid] = time.monotonic() + _SHARE_OF_TIME * took_s
+        if paths is not None:
+            self._unwound[pid] = "fp" if self._code.decide(pid, paths) else "dwarf"
