@@ -54,7 +54,7 @@ class Newcomers:
         self._library = library
         self._allocators: dict[_World, tuple[Allocator, ...]] = {}
         self._attached: set[tuple[int | None, int, int, frozenset[str]]] = set()
-        self._attached_paths: set[str] = set()
+        self._attached_paths: set[tuple[int | None, str]] = set()
         self._seen: dict[int, int] = {}
         self._retries: dict[int, _Retry] = {}
         self._unreached: dict[int, dict[str, Any]] = {}
@@ -70,7 +70,7 @@ class Newcomers:
         if key not in self._attached:
             session.attach(allocator)
             self._attached.add(key)
-            self._attached_paths.add(str(allocator.path))
+            self._attached_paths.add((pid, str(allocator.path)))
 
     def watch(self, tracker: ModuleTracker) -> None:
         """Learn from *tracker* of processes that end before `update` has seen them."""
@@ -131,15 +131,19 @@ class Newcomers:
     def _note_end(self, pid: int, space: AddressSpace) -> None:
         self._retries.pop(pid, None)
         was_seen = self._seen.pop(pid, None) is not None
-        if self._is_reached_by_file(space.paths()):
+        if self._is_reached(pid, space.paths()):
             self._unreached.pop(pid, None)
         elif not was_seen:
             self._note_unreached(pid, space.paths(), _ENDED)
+        # Its number may be another's one day.
+        self._attached = {key for key in self._attached if key[0] != pid}
+        self._attached_paths = {key for key in self._attached_paths if key[0] != pid}
 
     def _note_unreached(self, pid: int, paths: frozenset[str], why: str) -> None:
-        if not self._is_reached_by_file(paths):
+        if not self._is_reached(pid, paths):
             self._unreached[pid] = {"pid": pid, "maps": min(paths, default=None), "why": why}
 
-    def _is_reached_by_file(self, paths: frozenset[str]) -> bool:
-        """Return whether one of *paths* has probes that reach whoever maps it."""
-        return not self._by_process and not self._attached_paths.isdisjoint(paths)
+    def _is_reached(self, pid: int, paths: frozenset[str]) -> bool:
+        """Return whether one of *paths*, which *pid* maps, has probes that reach it."""
+        limited = pid if self._by_process else None
+        return any((limited, path) in self._attached_paths for path in paths)

@@ -90,10 +90,14 @@ class Joiner:
 
 
 def code_in(ranges: list[tuple[int, int]]) -> IsCode:
-    """Return what tells whether words lie in *ranges*, each its first address and the one after its last."""
-    ordered = sorted(ranges)
-    starts = np.array([start for start, _ in ordered], np.uint64)
-    ends = np.array([0, *(end for _, end in ordered)], np.uint64)
+    """
+    Return what tells whether words lie in *ranges*, each its first address and the one after its last.
+
+    Addresses are signed, as recordings have them; that of `[vsyscall]` is negative.
+    """
+    ordered = np.array(ranges, np.int64).reshape(-1, 2).astype(np.uint64)
+    ordered = ordered[np.argsort(ordered[:, 0])]
+    starts, ends = ordered[:, 0], np.concatenate([np.zeros(1, np.uint64), ordered[:, 1]])
 
     def is_code(words: NDArray[Any]) -> NDArray[np.bool_]:
         return words < ends[np.searchsorted(starts, words, side="right")]

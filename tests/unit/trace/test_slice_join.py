@@ -106,3 +106,9 @@ def test_words_in_no_range_are_no_code() -> None:
         False,
     ]
     assert not code_in([])(words).any()
+
+
+def test_addresses_of_the_upper_half_are_negative_numbers() -> None:
+    """As that of `[vsyscall]` is in a recording."""
+    words = np.array([15, 2**64 - 10, 2**64 - 5], np.uint64)
+    assert code_in([(-10, -6), (10, 20)])(words).tolist() == [True, True, False]
