@@ -50,10 +50,10 @@ GADGET_PARAM(collect_slices);
 
 /*
  * How deep into a stack a slice reaches, and its hash. The verifier walks the
- * loop of the hash word by word, in every program: that is loading time.
+ * loops over both in every program: that is loading time.
  */
 const volatile __u32 slice_bytes = 8 * SLICE_PART_BYTES;
-const volatile __u32 hashed_bytes = 2 * SLICE_PART_BYTES;
+const volatile __u32 hashed_bytes = 8 * SLICE_PART_BYTES;
 
 /*
  * A part of a slice, as a record of its own beside the events. `memory` is
@@ -201,27 +201,45 @@ static __always_inline __u64 stack_size_bytes(struct task_struct *task,
 }
 
 /*
- * The hash of the code addresses on top of the stack: a polynomial, without a
- * branch for a word, and by addresses rather than offsets, since the verifier
- * would follow each way and each known number separately.
+ * The hash of the code addresses in one chunk of stack, on from `hash`: a
+ * polynomial, without a branch for a word. What cannot be read counts as 0.
+ * Not static: the verifier then looks at it once, not at every call.
  */
-static __always_inline __u64 hash_stack(__u64 address, __u64 end)
+__noinline __u64 hash_chunk(__u64 address, __u64 hash)
 {
 	__u64 words[SLICE_CHUNK_WORDS];
+
+	bpf_probe_read_user(words, sizeof(words), (void *)address);
+#pragma unroll
+	for (int i = 0; i < SLICE_CHUNK_WORDS; i++) {
+		hash = (hash + words[i] * is_code(words[i])) * HASH_FACTOR;
+		/* One after the other: else all are spilled at once. */
+		barrier_var(hash);
+	}
+	return hash;
+}
+
+/* The same for a part of the stack; not static for the same reason. */
+__noinline __u64 hash_part(__u64 address, __u64 end, __u64 hash)
+{
+	for (int i = 0; i < SLICE_PART_BYTES / SLICE_CHUNK_BYTES; i++) {
+		if (address >= end)
+			break;
+		hash = hash_chunk(address, hash);
+		address += SLICE_CHUNK_BYTES;
+	}
+	return hash;
+}
+
+static __always_inline __u64 hash_stack(__u64 address, __u64 end)
+{
 	__u64 hash = 0;
 
-	for (__u32 i = 0; i < hashed_bytes / SLICE_CHUNK_BYTES; i++) {
-		if (address >= end ||
-		    bpf_probe_read_user(words, sizeof(words), (void *)address))
+	for (__u32 i = 0; i < hashed_bytes / SLICE_PART_BYTES; i++) {
+		if (address >= end)
 			break;
-#pragma unroll
-		for (int j = 0; j < SLICE_CHUNK_WORDS; j++) {
-			hash = (hash + words[j] * is_code(words[j])) *
-			       HASH_FACTOR;
-			/* One after the other: else all are spilled at once. */
-			barrier_var(hash);
-		}
-		address += SLICE_CHUNK_BYTES;
+		hash = hash_part(address, end, hash);
+		address += SLICE_PART_BYTES;
 	}
 	return hash;
 }
