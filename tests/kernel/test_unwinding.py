@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from gadgetops.recording.reader import Recording, open_recording
+from gadgetops.trace import unwinders, unwinding
+from gadgetops.trace.symbolise import Finder
+from gadgetops.trace.unwinding import Unwinding
 
 pytestmark = pytest.mark.kernel
 
@@ -291,6 +294,20 @@ def test_slices_can_be_kept(record: Record, tmp_path: Path) -> None:
     )
     assert [*recording.path.glob("slices-*")]
     assert rows(open_recording(recording.path), "select count(*) from stacks") == before
+
+
+def test_several_processes_unwind_as_one_does(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same stacks with the same numbers, whoever comes first."""
+    recording = record([compiled(tmp_path / "program", "-O2")], "--symbols", "late")
+    alone = [*Unwinding(recording, Finder()).rows()]
+    monkeypatch.setattr(unwinders, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(unwinding, "_SLICES_OF_A_JOB", 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    together = Unwinding(recording, Finder())
+    assert [*together.rows()] == alone
+    assert together.ends["complete"] >= len(SIZES)
 
 
 def test_what_is_mapped_later_is_code_as_soon_as_it_runs(record: Record, tmp_path: Path) -> None:

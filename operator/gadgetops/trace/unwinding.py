@@ -8,15 +8,17 @@ deeper ones lack. What could not be unwound to its beginning is kept as far as i
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, Final
+
+import duckdb
 
 from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import FrameRow, StackRow
 from gadgetops.trace.slice_join import Joiner, code_in
 from gadgetops.trace.symbolise import Finder
-from gadgetops.trace.unwind import STACK_POINTER, MappedFile, Unwinder
+from gadgetops.trace.unwind import STACK_POINTER
+from gadgetops.trace.unwinders import Job, MappedModule, unwound
 
 _SLICES: Final = """
     select module_ids, pid, stack_id, timestamp_ns, registers, memory
@@ -31,6 +33,7 @@ _MODULES: Final = """
 _ENDS: Final = ("complete", "cut", "unknown", "joined")
 _TRAMPOLINE: Final = "[uprobes]"
 _AT_ONCE: Final = 1024
+_SLICES_OF_A_JOB: Final = 64
 
 
 @dataclass
@@ -63,26 +66,25 @@ class Unwinding:
         """
         with self.recording.connect() as connection:
             first = connection.execute("select coalesce(max(frame_id), -1) + 1 from stored_frames").fetchall()
-            modules = {row[0]: _Module(*row) for row in connection.execute(_MODULES).fetchall()}
+            [(n_slices,)] = connection.execute("select count(*) from slices").fetchall()
             frames = _Frames(first[0][0])
-            # An error of a machine that is not known is the unwinder's.
-            place = _hex_of_register(STACK_POINTER.get(self._machine, 0))
-            slices = connection.execute(_SLICES.format(stack_pointer=place))
-            for module_ids, group in groupby(_fetched(slices), key=lambda row: tuple(row[0])):
-                mapped = [modules[number] for number in module_ids if number in modules]
-                yield from self._of_modules(mapped, group, frames)
+            for done in unwound(self._jobs(connection), n_slices, self.finder, self._machine):
+                for stack_id, stack in done.stacks:
+                    self.ends[stack.end] += 1
+                    addresses = _without_trampoline(stack.addresses, done.mapped)
+                    yield frames.rows_of(stack_id, done.mapped, addresses)
 
-    def _of_modules(
-        self, mapped: Sequence["_Module"], group: Iterator[tuple[Any, ...]], frames: "_Frames"
-    ) -> Iterator[tuple[list[FrameRow], StackRow]]:
-        with Unwinder([self._file(module) for module in mapped], self._machine) as unwinder:
+    def _jobs(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Job]:
+        """Yield the slices, joined, a few of the same modules at a time."""
+        modules = {row[0]: MappedModule(*row) for row in connection.execute(_MODULES).fetchall()}
+        # That a machine is not known is the unwinder's to say.
+        stack_pointer = STACK_POINTER.get(self._machine, 0)
+        slices = connection.execute(_SLICES.format(stack_pointer=_hex_of_register(stack_pointer)))
+        for module_ids, group in groupby(_fetched(slices), key=lambda row: tuple(row[0])):
+            mapped = tuple(modules[number] for number in module_ids if number in modules)
             joiner = Joiner(code_in([(module.start, module.end) for module in mapped]))
-            for _, pid, stack_id, timestamp_ns, packed, memory in group:
-                registers = struct.unpack(f"<{len(packed) // 8}Q", packed)
-                whole = joiner.whole(pid, registers[STACK_POINTER[self._machine]], timestamp_ns, memory)
-                unwound = unwinder.unwind(registers, whole)
-                self.ends[unwound.end] += 1
-                yield frames.rows_of(stack_id, mapped, _without_trampoline(unwound.addresses, mapped))
+            while rows := [*islice(group, _SLICES_OF_A_JOB)]:
+                yield Job(mapped, [_joined(joiner, stack_pointer, *row[1:]) for row in rows])
             self.ends["joined"] += joiner.n_joined
 
     @property
@@ -91,20 +93,19 @@ class Unwinding:
         host = self.recording.header.get("host")
         return str(host.get("machine")) if isinstance(host, dict) else ""
 
-    def _file(self, module: "_Module") -> MappedFile:
-        identity = (module.number, module.path, module.build_id)
-        path = self.finder.code(*identity)
-        return MappedFile(path, module.start, module.offset, partial(self.finder.debug_file, *identity))
 
-
-@dataclass(frozen=True)
-class _Module:
-    number: int
-    path: str
-    build_id: str | None
-    start: int
-    end: int
-    offset: int
+def _joined(
+    joiner: Joiner,
+    stack_pointer: int,
+    pid: int,
+    stack_id: int,
+    timestamp_ns: int,
+    registers: bytes,
+    memory: bytes,
+) -> tuple[int, bytes, bytes]:
+    """Return a slice as a `Job` has it."""
+    (start,) = struct.unpack_from("<Q", registers, 8 * stack_pointer)
+    return stack_id, registers, joiner.whole(pid, start, timestamp_ns, memory)
 
 
 def _hex_of_register(number: int) -> str:
@@ -113,7 +114,7 @@ def _hex_of_register(number: int) -> str:
     return " || ".join(f"substr(hex(registers), {place}, 2)" for place in digits)
 
 
-def _without_trampoline(addresses: list[int], mapped: Sequence[_Module]) -> list[int]:
+def _without_trampoline(addresses: list[int], mapped: Sequence[MappedModule]) -> list[int]:
     """
     Leave out the address by which the kernel catches the return of a probed function.
 
@@ -132,14 +133,14 @@ class _Frames:
         self._known: dict[tuple[int | None, int], int] = {}
 
     def rows_of(
-        self, stack_id: int, mapped: Sequence[_Module], addresses: Sequence[int]
+        self, stack_id: int, mapped: Sequence[MappedModule], addresses: Sequence[int]
     ) -> tuple[list[FrameRow], StackRow]:
         """Return the new frames of a stack, and the stack."""
         new: list[FrameRow] = []
         numbers = [self._number(mapped, address, new) for address in addresses]
         return new, StackRow(stack_id, numbers)
 
-    def _number(self, mapped: Sequence[_Module], address: int, new: list[FrameRow]) -> int:
+    def _number(self, mapped: Sequence[MappedModule], address: int, new: list[FrameRow]) -> int:
         module = next((each for each in mapped if each.start <= address < each.end), None)
         key = (module.number if module else None, address)
         if key not in self._known:
