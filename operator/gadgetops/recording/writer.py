@@ -8,13 +8,11 @@ event: a crash loses at most what was not yet in a segment, and nothing half-wri
 import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +37,10 @@ from gadgetops.recording.schema import (
     parse_segment_name,
     segment_name,
 )
+from gadgetops.recording.whole_file import whole
+
+if TYPE_CHECKING:
+    from gadgetops.recording.parquet import ParquetWriter
 
 SEGMENT_EVENTS: Final = 1_000_000
 """How many events a segment holds at most."""
@@ -49,9 +51,6 @@ SEGMENT_ROWS: Final = 250_000
 SEGMENT_SLICE_BYTES: Final = 64 << 20
 """How much memory of slices is kept at most."""
 
-_TEMPORARY_SUFFIX: Final = ".partial"
-_COPY_OPTIONS: Final = "(format parquet, parquet_version v2, compression zstd, row_group_size 262144)"
-_ERROR_NUMBER: Final = re.compile(r'"errno":"(\d+)"')
 _MAX: Final = np.uint64((1 << 63) - 1)
 _SMALL_TABLES: Final = {name: columns for name, columns in SEGMENT_TABLES.items() if name != "events"}
 
@@ -81,7 +80,7 @@ class RecordingWriter:
         self._symbols: list[SymbolRow] = []
         self._operations: tuple[str, ...] = ()
         self._closed = False
-        self._connection = duckdb.connect(config={"threads": 1})
+        self._parquet: ParquetWriter | None = None
 
     @classmethod
     def create(cls, path: Path, header: Mapping[str, Any]) -> "RecordingWriter":
@@ -226,7 +225,8 @@ class RecordingWriter:
         try:
             self.close_segment()
         finally:
-            self._connection.close()
+            if self._parquet is not None:
+                self._parquet.close()
         if self._symbols:
             write_symbols(self.path, self._symbols)
         # Slices are dropped once stacks are made of them: it is stacks that would be missing.
@@ -275,15 +275,7 @@ class RecordingWriter:
     def _write_segment(self, parts: list[Columns], number: int, first_seq: int) -> None:
         events = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         events["seq"] = np.arange(first_seq, first_seq + len(events["operation"]), dtype=np.int64)
-        names = [*EVENT_COLUMNS]
-        names[names.index("operation")] = "cast($operations as varchar[])[operation + 1] as operation"
-        self._connection.register("events", events)
-        try:
-            query = f"select {', '.join(names)} from events"  # noqa: S608 - our own column names
-            path = self.path / segment_name("events", number)
-            _copy(self._connection, path, query, {"operations": list(self._operations)})
-        finally:
-            self._connection.unregister("events")
+        self._files().write_events(self.path / segment_name("events", number), events, self._operations)
 
     def _write_small(self, table: str, columns: Mapping[str, str], number: int) -> None:
         """Write the rows of one table; what could not be written is tried again with the next segment."""
@@ -291,9 +283,21 @@ class RecordingWriter:
         if not rows:
             return
         with _for_nobody_else() if table == "slices" else contextlib.nullcontext():
-            _write_rows(self._connection, self.path / segment_name(table, number), columns, rows)
+            self._files().write_rows(self.path / segment_name(table, number), columns, rows)
         self._n_rows[table] += len(rows)
         self._rows[table] = []
+
+    def _files(self) -> "ParquetWriter":
+        if self._parquet is None:
+            self._parquet = _parquet_writer()
+        return self._parquet
+
+
+def _parquet_writer() -> "ParquetWriter":
+    # Imported when something is written: see there.
+    from gadgetops.recording.parquet import ParquetWriter  # noqa: PLC0415
+
+    return ParquetWriter()
 
 
 def append_stacks(path: Path, frames: Iterable[FrameRow], stacks: Iterable[StackRow]) -> None:
@@ -305,9 +309,9 @@ def append_stacks(path: Path, frames: Iterable[FrameRow], stacks: Iterable[Stack
     """
     known = filter(None, (parse_segment_name(each.name) for each in path.iterdir()))
     number = max((number for _, number in known), default=-1) + 1
-    with duckdb.connect(config={"threads": 1}) as connection:
-        _write_rows(connection, path / segment_name("frames", number), FRAME_COLUMNS, frames)
-        _write_rows(connection, path / segment_name("stacks", number), STACK_COLUMNS, stacks)
+    with _parquet_writer() as files:
+        files.write_rows(path / segment_name("frames", number), FRAME_COLUMNS, frames)
+        files.write_rows(path / segment_name("stacks", number), STACK_COLUMNS, stacks)
 
 
 def drop_slices(path: Path) -> None:
@@ -331,37 +335,8 @@ def write_symbols(path: Path, rows: Iterable[SymbolRow]) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
-    with duckdb.connect(config={"threads": 1}) as connection:
-        _write_rows(connection, path / SYMBOLS_NAME, SYMBOL_COLUMNS, rows)
-
-
-def _write_rows(
-    connection: duckdb.DuckDBPyConnection,
-    path: Path,
-    columns: Mapping[str, str],
-    rows: Iterable[tuple[Any, ...]],
-) -> None:
-    """Write *rows* column by column: as list parameters they are 50 times as fast as row by row."""
-    values = [*zip(*rows, strict=True)] or [()] * len(columns)
-    selected = [
-        f"unnest(cast(${column} as {sql_type}[])) as {column}" for column, sql_type in columns.items()
-    ]
-    texts = {key: [_plain(value) for value in column] for key, column in zip(columns, values, strict=True)}
-    _copy(connection, path, f"select {', '.join(selected)}", texts)
-
-
-def _copy(
-    connection: duckdb.DuckDBPyConnection, path: Path, query: str, parameters: Mapping[str, Any]
-) -> None:
-    """Write the result of *query* to the file *path*, whole and durable."""
-    with _whole(path) as temporary:
-        target = str(temporary).replace("'", "''")
-        try:
-            connection.execute(f"copy ({query}) to '{target}' {_COPY_OPTIONS}", parameters)
-        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-            raise RecordingError(path.parent, f"{path.name}: {_first_line(error)}") from error
-        except duckdb.Error as error:
-            raise StorageError(path, _reason(error)) from error
+    with _parquet_writer() as files:
+        files.write_rows(path / SYMBOLS_NAME, SYMBOL_COLUMNS, rows)
 
 
 def _signed(name: str, column: NDArray[Any]) -> NDArray[Any]:
@@ -374,21 +349,6 @@ def _signed(name: str, column: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64)
 
 
-def _plain(value: Any) -> Any:
-    """Return *value* as a column takes it: text that UTF-8 can hold, lists, addresses by their bits."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if value is None or isinstance(value, bytes):
-        return value
-    if not isinstance(value, int):
-        return [_bits(int(each)) for each in value]
-    return _bits(value)
-
-
-def _bits(value: int) -> int:
-    return value - (1 << 64) if 1 << 63 <= value < 1 << 64 else value
-
-
 def _header_text(path: Path, header: Mapping[str, Any]) -> str:
     try:
         return json.dumps(header, indent=2) + "\n"
@@ -397,7 +357,7 @@ def _header_text(path: Path, header: Mapping[str, Any]) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with _whole(path) as temporary:
+    with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -409,37 +369,3 @@ def _for_nobody_else() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; what is there at the end becomes *path*, durable."""
-    temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        raise StorageError(path, error.strerror or str(error)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: BaseException) -> str:
-    """Return why a file was not written, in the system's words where DuckDB passes on its number."""
-    number = _ERROR_NUMBER.search(str(error))
-    return os.strerror(int(number[1])) if number else _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]

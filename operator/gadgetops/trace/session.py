@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from gadgetops.bpf.contract import Contract, Parameter
 from gadgetops.bpf.object import Object
 from gadgetops.errors import TraceError, UsageError
-from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter, drop_slices
 from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.code_pages import CodePages
@@ -33,8 +32,6 @@ from gadgetops.trace.settler import Settler
 from gadgetops.trace.slice_stacks import SliceStacks
 from gadgetops.trace.slices import SLICE_MISSED, SliceAssembler, SliceLayout
 from gadgetops.trace.stacks import CALLER_ONLY, StackCollector, no_stacks
-from gadgetops.trace.symbolise import Finder, symbols_of
-from gadgetops.trace.unwinding import Unwinding
 
 _STACK_MAP: Final = "ig_ustack"
 _NAMESPACE_MAP: Final = "gadget_mntns_filter_map"
@@ -243,16 +240,29 @@ class Session:
         if self._slice_stacks is not None and self._options.symbolise:
             self._unwind(writer, tracker, is_hurried)
         if self._options.symbolise:
-            found = symbols_of(open_recording(writer.path), Finder(files=tracker.files))
-            symbols = [*takewhile(lambda _: not is_hurried(), found)]
-            writer.write_symbols(() if is_hurried() else symbols)
+            self._find_symbols(writer, tracker, is_hurried)
         facts = {} if self._settler is None else {"unwind": self._settler.stop()}
         writer.close(counters=self.counters(), end=end, facts=facts)
+
+    def _find_symbols(
+        self, writer: RecordingWriter, tracker: ModuleTracker, is_hurried: Callable[[], bool]
+    ) -> None:
+        # Imported here and below: what is needed when it ends does not keep it from beginning.
+        from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+        from gadgetops.trace.symbolise import Finder, symbols_of  # noqa: PLC0415
+
+        found = symbols_of(open_recording(writer.path), Finder(files=tracker.files))
+        symbols = [*takewhile(lambda _: not is_hurried(), found)]
+        writer.write_symbols(() if is_hurried() else symbols)
 
     def _unwind(
         self, writer: RecordingWriter, tracker: ModuleTracker, is_hurried: Callable[[], bool]
     ) -> None:
         """Make stacks of the slices; what is left when it is to hurry stays for later."""
+        from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+        from gadgetops.trace.symbolise import Finder  # noqa: PLC0415
+        from gadgetops.trace.unwinding import Unwinding  # noqa: PLC0415
+
         finder = Finder(files=tracker.files)
         unwinding = Unwinding(open_recording(writer.path), finder)
         for frames, stack in takewhile(lambda _: not is_hurried(), unwinding.rows()):

@@ -1,0 +1,108 @@
+"""
+Rows into Parquet files, by DuckDB.
+
+It takes a tenth of a second to import, for which no event has to wait: the writer comes here when there is a
+segment to write.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import duckdb
+from numpy.typing import NDArray
+
+from gadgetops.errors import RecordingError, StorageError
+from gadgetops.recording.schema import EVENT_COLUMNS
+from gadgetops.recording.whole_file import whole
+
+_OPTIONS: Final = "(format parquet, parquet_version v2, compression zstd, row_group_size 262144)"
+_ERROR_NUMBER: Final = re.compile(r'"errno":"(\d+)"')
+
+
+class ParquetWriter:
+    """
+    Writes files, each whole and durable. Use as a context manager, or close it.
+
+    Raises:
+        RecordingError: A value does not fit its column.
+        StorageError: A file cannot be written.
+    """
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect(config={"threads": 1})
+
+    def __enter__(self) -> "ParquetWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self._connection.close()
+
+    def write_events(self, path: Path, events: Mapping[str, NDArray[Any]], operations: Sequence[str]) -> None:
+        """Write *events*, columns as in `EVENT_COLUMNS`; `operation` has indices of *operations*."""
+        names = [*EVENT_COLUMNS]
+        names[names.index("operation")] = "cast($operations as varchar[])[operation + 1] as operation"
+        self._connection.register("events", dict(events))
+        try:
+            query = f"select {', '.join(names)} from events"  # noqa: S608 - our own column names
+            self._copy(path, query, {"operations": list(operations)})
+        finally:
+            self._connection.unregister("events")
+
+    def write_rows(self, path: Path, columns: Mapping[str, str], rows: Iterable[tuple[Any, ...]]) -> None:
+        """
+        Write *rows* of *columns*, name -> SQL type.
+
+        Column by column: as list parameters they are 50 times as fast as row by row.
+        """
+        values = [*zip(*rows, strict=True)] or [()] * len(columns)
+        selected = [
+            f"unnest(cast(${column} as {sql_type}[])) as {column}" for column, sql_type in columns.items()
+        ]
+        plain = {key: [*map(_plain, column)] for key, column in zip(columns, values, strict=True)}
+        self._copy(path, f"select {', '.join(selected)}", plain)
+
+    def _copy(self, path: Path, query: str, parameters: Mapping[str, Any]) -> None:
+        """Write the result of *query* to the file *path*, whole and durable."""
+        with whole(path) as temporary:
+            target = str(temporary).replace("'", "''")
+            try:
+                self._connection.execute(f"copy ({query}) to '{target}' {_OPTIONS}", parameters)
+            except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+                raise RecordingError(path.parent, f"{path.name}: {_first_line(error)}") from error
+            except duckdb.Error as error:
+                raise StorageError(path, _reason(error)) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* as a column takes it: text that UTF-8 can hold, lists, addresses by their bits."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bytes):
+        return value
+    if not isinstance(value, int):
+        return [_bits(int(each)) for each in value]
+    return _bits(value)
+
+
+def _bits(value: int) -> int:
+    return value - (1 << 64) if 1 << 63 <= value < 1 << 64 else value
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a file was not written, in the system's words where DuckDB passes on its number."""
+    number = _ERROR_NUMBER.search(str(error))
+    return os.strerror(int(number[1])) if number else _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
