@@ -8,6 +8,7 @@ Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
 
 import mmap
+import struct
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_HEADER: Final = struct.Struct("<I")
 _HEADER_BYTES: Final = 8
 _BUSY: Final = 1 << 31
 _DISCARDED: Final = 1 << 30
@@ -69,6 +71,7 @@ class RingBuffer:
         page = mmap.PAGESIZE
         self._mask = size_bytes - 1
         self._dtype = dtype
+        self._opaque = np.dtype((np.void, dtype.itemsize))
         self._event_bytes = event_bytes
         self._bytes_at_once = bytes_at_once
         self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
@@ -99,15 +102,16 @@ class RingBuffer:
         stop = min(end, start + self._bytes_at_once)
         ahead = _FIRST_LOOK
         while position < stop:
-            run = self._run(position, end, min(ahead, -(-(stop - position) // self._dtype.itemsize)))
-            ahead = ahead * _FURTHER_LOOKS if len(run) == ahead else _FIRST_LOOK
-            if len(run):
+            header = self._header(position)
+            if header == self._event_bytes:
+                run = self._run(position, end, min(ahead, -(-(stop - position) // self._dtype.itemsize)))
+                ahead = ahead * _FURTHER_LOOKS if len(run) == ahead else _FIRST_LOOK
                 runs.append(run)
                 position += run.nbytes
                 continue
-            header = self._header(position)
             if header & _BUSY:
                 break
+            ahead = _FIRST_LOOK
             length = header & ~_FLAGS
             if not header & _DISCARDED:
                 others.append(self._contents(position, length))
@@ -125,17 +129,21 @@ class RingBuffer:
         names = [name for name in self._dtype.names or () if name != "header"]
         if not runs:
             return {name: np.empty(0, self._dtype[name]) for name in names}
-        return {name: np.concatenate([run[name] for run in runs]) for name in names}
+        # Slices make many short runs: those are put together at once, not column by column.
+        events = runs[0] if len(runs) == 1 else np.concatenate(runs)
+        return {name: events.view(self._dtype)[name].copy() for name in names}
 
     def _run(self, position: int, end: int, at_most: int) -> NDArray[Any]:
-        """Return the events from *position* on up to the first other record."""
+        """Return the events from *position* on up to the first other record, as bytes that are alike."""
         count = min((end - position) // self._dtype.itemsize, at_most)
-        records = np.frombuffer(self._data_map, self._dtype, count, self._offset(position))
-        others = np.flatnonzero(records["header"] != self._event_bytes)
-        return records[: others[0]] if len(others) else records
+        records = np.frombuffer(self._data_map, self._opaque, count, self._offset(position))
+        is_event = records.view(self._dtype)["header"] == self._event_bytes
+        first_other = int(is_event.argmin())
+        return records if is_event[first_other] else records[:first_other]
 
     def _header(self, position: int) -> int:
-        return int(np.frombuffer(self._data_map, "<u4", 1, self._offset(position))[0])
+        header: int = _HEADER.unpack_from(self._data_map, self._offset(position))[0]
+        return header
 
     def _contents(self, position: int, length: int) -> bytes:
         start = self._offset(position) + _HEADER_BYTES
