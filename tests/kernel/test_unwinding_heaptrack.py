@@ -84,3 +84,56 @@ def test_leaks_have_the_call_paths_that_heaptrack_sees(
     del expected[()]
     both = sum((expected & recorded).values())
     assert both >= 0.95 * sum(expected.values()), (expected - recorded).most_common(5)
+
+
+GIT = "/usr/bin/git"
+
+
+def git_log(folder: Path) -> list[str]:
+    """A history of three commits, shown where nothing is placed at random: addresses can be compared."""
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], *[["commit", "-q", "--allow-empty", "-m", str(n)] for n in range(3)]):
+        subprocess.run([GIT, "-C", str(folder), *author, *arguments], check=True)
+    return ["setarch", "-R", GIT, "-C", str(folder), "log", "--stat"]
+
+
+def heaptrack_addresses(data: Path) -> Paths:
+    """Bytes leaked by the addresses in git, root first, which only heaptrack's own file has."""
+    text = subprocess.run(["zstdcat", str(data)], check=True, capture_output=True, text=True).stdout
+    rows: dict[str, list[list[str]]] = collections.defaultdict(list)
+    for line in filter(None, text.splitlines()):
+        kind, *fields = line.split()
+        rows[kind].append(fields)
+    modules = [" ".join(fields[1:]) for fields in rows["s"]]
+    places = [(int(fields[0], 16), modules[int(fields[1], 16) - 1]) for fields in rows["i"]]
+    traces: list[tuple[str, ...]] = [()]
+    for place, parent in ((int(a, 16), int(b, 16)) for a, b in rows["t"]):
+        address, module = places[place - 1]
+        traces.append((*traces[parent], f"{address:x}") if module == GIT else traces[parent])
+    live = collections.Counter(fields[0] for fields in rows["+"])
+    live.subtract(fields[0] for fields in rows["-"])
+    paths: Paths = collections.Counter()
+    for number, (size, trace) in enumerate(rows["a"]):
+        paths[traces[int(trace, 16)]] += int(size, 16) * live[f"{number:x}"]
+    return +paths
+
+
+def test_leaks_of_git_have_the_addresses_that_heaptrack_sees(gadget_object: Path, tmp_path: Path) -> None:
+    """Debian's git has no names to compare."""
+    command = git_log(tmp_path)
+    heaptrack = [*command[:2], "heaptrack", "-o", str(tmp_path / "ht"), *command[2:]]
+    subprocess.run(heaptrack, check=True, capture_output=True, timeout=120)
+    [data] = tmp_path.glob("ht*")
+    expected = heaptrack_addresses(data)
+    recording = tmp_path / "r.gadgetrec"
+    argv = ["record", "-q", "-o", str(recording), "--image", str(gadget_object), "--", *command]
+    subprocess.run([sys.executable, "-m", "gadgetops", *argv], check=True, stdout=subprocess.DEVNULL)
+    paths: Paths = collections.Counter()
+    for leak in leaks(open_recording(recording)).leaks:
+        # Where heaptrack has calls, we have where they return to.
+        addresses = [frame.address - 1 for frame in reversed(leak.stack) if frame.module == GIT]
+        paths[tuple(f"{address:x}" for address in addresses)] += leak.live_bytes
+    del expected[()]
+    both = sum((expected & paths).values())
+    assert len(expected) > 20
+    assert both >= 0.95 * sum(expected.values()), (expected - paths).most_common(5)
