@@ -269,6 +269,10 @@ def test_a_program_with_frame_pointers_is_not_copied(record: Record, tmp_path: P
     )
     assert recording.header["unwind"] == {"fp": 1}
     assert recording.counters["slices"] <= MAX_UNSETTLED
+    # However a stack came, it is the same frames: one call is one stack.
+    for operation in ("malloc", "free"):
+        frames = "select distinct frame_ids from events join stacks using (stack_id) where operation = "
+        assert len(rows(recording, f"{frames} '{operation}'")) == 1
 
 
 def test_slices_are_kept_only_until_stacks_are_made(record: Record, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ of mappings.
 """
 
 import contextlib
+import platform
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -237,17 +239,29 @@ class Session:
         tracker.read()
         writer.write_processes(tracker.take_processes())
         writer.close_segment()
+        ways = {} if self._settler is None else self._settler.stop()
+        self._walk(writer, [pid for pid, way in ways.items() if way == "fp"])
         if self._slice_stacks is not None and self._options.symbolise:
             self._unwind(writer, tracker, is_hurried)
         if self._options.symbolise:
             self._find_symbols(writer, tracker, is_hurried)
-        facts = {} if self._settler is None else {"unwind": self._settler.stop()}
+        facts = {} if self._settler is None else {"unwind": Counter(ways.values())}
         writer.close(counters=self.counters(), end=end, facts=facts)
+
+    def _walk(self, writer: RecordingWriter, pids: Sequence[int]) -> None:
+        """Make stacks of what processes sent before it was known that they need no slices."""
+        # Imported here and below: what is needed when it ends does not keep it from beginning.
+        from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+        from gadgetops.trace.slice_walk import walked  # noqa: PLC0415
+
+        if self._slice_stacks is not None and self._slice_stacks.counters["slices"] and pids:
+            for stack in walked(open_recording(writer.path), pids, platform.machine()):
+                self._stacks.write(*stack)
+            writer.close_segment()
 
     def _find_symbols(
         self, writer: RecordingWriter, tracker: ModuleTracker, is_hurried: Callable[[], bool]
     ) -> None:
-        # Imported here and below: what is needed when it ends does not keep it from beginning.
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
         from gadgetops.trace.symbolise import Finder, symbols_of  # noqa: PLC0415
 

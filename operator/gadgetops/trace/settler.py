@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import time
-from collections import Counter
 from typing import Final
 
 from gadgetops.trace.code_pages import CodePages
@@ -56,9 +55,9 @@ class Settler:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def stop(self) -> dict[str, int]:
+    def stop(self) -> dict[int, str]:
         """
-        End, and return how many processes have their stacks by which way, `fp` or `dwarf`.
+        End, and return by which way processes have their stacks, `fp` or `dwarf`, by pid.
 
         Empty if that is not known: the second time, and after it was killed.
         """
@@ -70,7 +69,7 @@ class Settler:
             text = answer.read()
         os.waitpid(self._pid, 0)
         self._pid = None
-        return dict(json.loads(text)) if text else {}
+        return {int(pid): way for pid, way in json.loads(text or "{}").items()}
 
     def _run(self, stop: int, answer: int) -> None:
         """Be the process. Never returns."""
@@ -81,7 +80,8 @@ class Settler:
                 signal.signal(number, signal.SIG_IGN)
             go_first(FIRST_OF_ALL)
             self._follow(stop)
-            os.write(answer, json.dumps(Counter(self._unwound.values())).encode())
+            with os.fdopen(answer, "w") as file:
+                json.dump(self._unwound, file)
         finally:
             os._exit(0)
 

@@ -87,6 +87,12 @@ class StackCollector:
             space.stack_numbers[kernel_id, caller] = number
         return number
 
+    def write(self, number: int, pid: int, timestamp_ns: int, found: list[int]) -> None:
+        """Write the addresses *found*, leaf first, of *pid* at that time as the stack *number*."""
+        space = self._tracker.space(pid)
+        frame_ids = [self._frame(space, address, timestamp_ns) for address in found]
+        self._writer.write_stacks([StackRow(number, frame_ids)])
+
     def new_number(self) -> int:
         """Return the number of a stack whose frames are found later."""
         self._n_stacks += 1
