@@ -7,7 +7,6 @@ suffixes of cloned functions, the hash at the end of Rust's. A frame without a f
 and the offset into it, which holds for one build of that module only.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -29,4 +28,7 @@ def frame_name(function: str | None, module: str | None, module_offset: int | No
 
 def fingerprint(names: Iterable[str]) -> str:
     """Return the fingerprint of a stack whose frames have these names, leaf first: hexadecimal digits."""
-    return hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:DIGITS]
+    # Imported here: `leaks`, when asked again, has no use for it.
+    from hashlib import sha256  # noqa: PLC0415
+
+    return sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:DIGITS]

@@ -1,15 +1,19 @@
 """The questions' SQL: one text a file in `sql/`, in the subset that DuckDB and Spark share."""
 
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+# importlib.resources would load for longer than an answer that is kept takes.
+_FOLDER: Final = Path(__file__).parent / "sql"
+
+
 def text(name: str) -> str:
     """Return the SQL of `sql/NAME.sql`."""
-    return (resources.files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def rows(connection: "DuckDBPyConnection", name: str, **parameters: Any) -> list[tuple[Any, ...]]:
