@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import MAX_WALKED_FRAMES
 from gadgetops.trace.stacks import with_caller
+from gadgetops.trace.unwind import STACK_POINTER
 
 _FRAME_POINTER: Final = {"x86_64": 6, "aarch64": 29}
-_STACK_POINTER: Final = {"x86_64": 7, "aarch64": 31}
 _LINK_REGISTER: Final = {"aarch64": 30}
 _FRAME: Final = struct.Struct("<QQ")
 """The caller's frame pointer, and where the call returns to."""
@@ -78,7 +78,7 @@ def walk(registers: Sequence[int], memory: bytes, machine: str) -> list[int]:
         memory: From the stack pointer upwards.
         machine: One that is known.
     """
-    found, start = [registers[-1]], registers[_STACK_POINTER[machine]]
+    found, start = [registers[-1]], registers[STACK_POINTER[machine]]
     frame = registers[_FRAME_POINTER[machine]]
     while len(found) < MAX_WALKED_FRAMES and 0 <= frame - start <= len(memory) - _FRAME.size:
         frame, returns = _FRAME.unpack_from(memory, frame - start)

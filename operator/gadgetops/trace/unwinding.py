@@ -20,11 +20,11 @@ from gadgetops.trace.symbolise import Finder
 from gadgetops.trace.unwind import STACK_POINTER
 from gadgetops.trace.unwinders import Job, MappedModule, unwound
 
-_SLICES: Final = """
+_TO_UNWIND: Final = "from slices where stack_id not in (select stack_id from stacks)"
+_SLICES: Final = f"""
     select module_ids, pid, stack_id, timestamp_ns, registers, memory
-    from slices
-    where stack_id not in (select stack_id from stacks)
-    order by module_ids, pid, {stack_pointer} desc, stack_id
+    {_TO_UNWIND}
+    order by module_ids, pid, {{stack_pointer}} desc, stack_id
 """
 _MODULES: Final = """
     select module_id, path, build_id, start_address, end_address, file_offset
@@ -52,9 +52,7 @@ class Unwinding:
 
     recording: Recording
     finder: Finder
-    ends: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("complete", "cut", "unknown", "joined"), 0)
-    )
+    ends: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ENDS, 0))
 
     def rows(self) -> Iterator[tuple[list[FrameRow], StackRow]]:
         """
@@ -66,7 +64,7 @@ class Unwinding:
         """
         with self.recording.connect() as connection:
             first = connection.execute("select coalesce(max(frame_id), -1) + 1 from stored_frames").fetchall()
-            [(n_slices,)] = connection.execute("select count(*) from slices").fetchall()
+            [(n_slices,)] = connection.execute(f"select count(*) {_TO_UNWIND}").fetchall()
             frames = _Frames(first[0][0])
             for done in unwound(self._jobs(connection), n_slices, self.finder, self._machine):
                 for stack_id, stack in done.stacks:
