@@ -201,9 +201,15 @@ def test_children_of_a_running_process_are_left_out_on_request(
 def test_a_child_that_is_gone_too_soon_is_named(
     record: Callable[..., Any], programs: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A static program that a shell starts has ended before it can be reached."""
-    with record("--", "sh", "-c", f"{programs['static']} 4500 1; true"):
-        pass
+    """A static program that a shell starts, and that ends while the recorder has no time to look."""
+    go, done = tmp_path / "go", tmp_path / "done"
+    script = f"until [ -e {go} ]; do sleep 0.01; done; {programs['static']} 4500 1; touch {done}; true"
+    with record("--", "sh", "-c", script) as recorder:
+        wait_until((tmp_path / "r.gadgetrec").exists)
+        recorder.send_signal(signal.SIGSTOP)
+        go.touch()
+        wait_until(done.exists)
+        recorder.send_signal(signal.SIGCONT)
     [missed] = header(tmp_path)["target"]["not_covered"]
     assert missed["maps"] == str(programs["static"])
     assert "not recorded: 1 process" in (tmp_path / "errors").read_text()

@@ -43,9 +43,11 @@ class Tracker:
 
 @pytest.fixture
 def process() -> Iterator["subprocess.Popen[bytes]"]:
-    """One that has begun: it has said so."""
-    started = subprocess.Popen(["sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    """One that has begun and executes nothing else: it says what it is told."""
+    started = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    assert started.stdin is not None
     assert started.stdout is not None
+    started.stdin.write(b"\n")
     started.stdout.readline()
     yield started
     started.kill()
