@@ -202,10 +202,11 @@ def test_a_child_that_is_gone_too_soon_is_named(
     record: Callable[..., Any], programs: dict[str, Path], tmp_path: Path
 ) -> None:
     """A static program that a shell starts, and that ends while the recorder has no time to look."""
-    go, done = tmp_path / "go", tmp_path / "done"
-    script = f"until [ -e {go} ]; do sleep 0.01; done; {programs['static']} 4500 1; touch {done}; true"
+    begun, go, done = (tmp_path / name for name in ("begun", "go", "done"))
+    child = f"{programs['static']} 4500 1"
+    script = f"touch {begun}; until [ -e {go} ]; do sleep 0.01; done; {child}; touch {done}; true"
     with record("--", "sh", "-c", script) as recorder:
-        wait_until((tmp_path / "r.gadgetrec").exists)
+        wait_until(begun.exists)
         recorder.send_signal(signal.SIGSTOP)
         go.touch()
         wait_until(done.exists)
