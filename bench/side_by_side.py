@@ -16,6 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 GADGETOPS = [sys.executable, "-m", "gadgetops"]
 CFLAGS = ["-g", "-O1", "-fno-builtin", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"]
+# As for everybody who installed it: what is imported was compiled before.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 OBJECT_OF_MACHINE = {"x86_64": "amd64.bpf.o", "aarch64": "arm64.bpf.o"}
 
 

@@ -1,7 +1,6 @@
 """Numbers as people write and read them: bytes, counts, durations."""
 
 import re
-from decimal import Decimal
 
 from gadgetops.errors import UsageError
 
@@ -48,6 +47,8 @@ def parse_duration(text: str) -> int:
         raise UsageError(
             f"not a time: {text!r}", hint="write seconds or a unit, such as 10, 250ms, 1.5s or 2min"
         )
+    from decimal import Decimal  # noqa: PLC0415 - takes longer than most verbs need it
+
     return round(Decimal(match[1]) * _UNIT_NS[match[2] or "s"])
 
 

@@ -6,8 +6,7 @@ question. For what is live, `Bounds` says it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gadgetops.analysis.texts import rows
 from gadgetops.units import plural
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 Word = Literal["certain", "possible", "inconclusive"]
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """
     What the events and pairs themselves say of what is missing.
 
@@ -36,8 +34,7 @@ class Seen:
     unseen_releases: int
 
 
-@dataclass(frozen=True)
-class Certainty:
+class Certainty(NamedTuple):
     """
     How sure an answer is.
 
@@ -67,8 +64,7 @@ class Certainty:
         }
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """
     Between what the truth lies; None where nobody can say.
 
@@ -86,7 +82,7 @@ class Bounds:
 
     def to_json(self) -> dict[str, Any]:
         """Return them as the documented JSON."""
-        return {**vars(self)}
+        return self._asdict()
 
 
 def certainty_of(recording: "Recording", connection: "DuckDBPyConnection") -> Certainty:

@@ -8,8 +8,7 @@ alternatives, different filters all have to hold.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from gadgetops.analysis.stacks_of import Frame
 
@@ -20,8 +19,7 @@ GROUPINGS: Final[tuple[GroupBy, ...]] = get_args(GroupBy)
 MAX_BIGINT: Final = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(NamedTuple):
     """
     Which allocations are asked for; by default all.
 

@@ -11,7 +11,7 @@ Recordings are paired one by one, and what is paired is kept beside each.
 import contextlib
 import glob
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -200,7 +200,7 @@ class _FleetQuestion(Question):
         members = _Members(self._fleet.members)
         by_stack = group_by in ("stack", "function", "module")
         # A filter by process or thread means the numbers that the recording has.
-        only_stacks = replace(self.filters, pids=(), tids=())
+        only_stacks = self.filters._replace(pids=(), tids=())
         found = group(
             self.connection,
             lambda: members.stacks,

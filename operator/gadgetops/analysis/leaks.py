@@ -10,9 +10,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gadgetops.analysis.certainty import Bounds, Certainty, Seen, bounds, certainty
 from gadgetops.analysis.filters import ALL, Filters
@@ -40,8 +40,7 @@ class Amount:
     count: int
 
 
-@dataclass(frozen=True)
-class Leak:
+class Leak(NamedTuple):
     """
     What one stack allocated and nobody released.
 
@@ -77,8 +76,7 @@ class Leak:
         }
 
 
-@dataclass(frozen=True)
-class Suppressed:
+class Suppressed(NamedTuple):
     """What one suppression took out of an answer."""
 
     suppression: Suppression
@@ -96,8 +94,7 @@ class Suppressed:
         }
 
 
-@dataclass(frozen=True)
-class Leaks:
+class Leaks(NamedTuple):
     """
     What the program never released, and how far that can be believed.
 
@@ -117,7 +114,7 @@ class Leaks:
     allocated: Amount
     live: Amount
     leaks: tuple[Leak, ...]
-    suppressed: tuple[Suppressed, ...] = field(default=())
+    suppressed: tuple[Suppressed, ...] = ()
 
     @property
     def released(self) -> Amount:
@@ -136,7 +133,7 @@ class Leaks:
         suppressed = tuple(
             Suppressed(suppression, _total(found), len(found)) for suppression, found in taken.items()
         )
-        return replace(self, leaks=tuple(left), suppressed=suppressed)
+        return self._replace(leaks=tuple(left), suppressed=suppressed)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as the documented JSON."""
@@ -330,11 +327,18 @@ def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
     document = {
         "version": _ANSWER_VERSION,
         "made_from": stamps,
-        **{name: asdict(getattr(found, name)) for name in ("certainty", "bounds", "allocated", "live")},
+        "certainty": found.certainty._asdict(),
+        "bounds": found.bounds._asdict(),
+        "allocated": vars(found.allocated),
+        "live": vars(found.live),
         "duration_ns": found.duration_ns,
-        "frames": [[*vars(frame).values()] for frame in frames],
+        "frames": [*frames],
         "leaks": [
-            {**vars(leak), "trend": vars(leak.trend), "stack": [frames[frame] for frame in leak.stack]}
+            {
+                **leak._asdict(),
+                "trend": leak.trend._asdict(),
+                "stack": [frames[frame] for frame in leak.stack],
+            }
             for leak in found.leaks
         ],
     }

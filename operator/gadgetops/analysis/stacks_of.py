@@ -6,10 +6,9 @@ program, as with a library that was loaded at two addresses.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gadgetops.analysis.fingerprint import fingerprint, frame_name
 from gadgetops.analysis.texts import rows
@@ -22,8 +21,7 @@ _NO_FRAMES: Final = {NO_STACK: "no stack was collected", FAILED_STACK: "its stac
 _NOT_RECORDED: Final = "its stack is not in the recording"
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """
     One function of a stack.
 
@@ -61,11 +59,10 @@ class Frame:
 
     def to_json(self) -> dict[str, Any]:
         """Return the frame as the documented JSON."""
-        return {**vars(self)}
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """
     A call's callers.
 

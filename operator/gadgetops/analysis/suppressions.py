@@ -8,10 +8,9 @@ beginning and `$` for the end.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gadgetops.analysis.stacks_of import Frame
 from gadgetops.errors import StorageError, UsageError
@@ -19,8 +18,7 @@ from gadgetops.errors import StorageError, UsageError
 _KIND: Final = "leak:"
 
 
-@dataclass(frozen=True)
-class Suppression:
+class Suppression(NamedTuple):
     """
     One line.
 
@@ -34,18 +32,20 @@ class Suppression:
 
     def matches(self, frames: Iterable[Frame]) -> bool:
         """Return whether a stack of *frames* is suppressed."""
+        expression = _expression(self.pattern)
         return any(
-            text is not None and self._expression.search(text)
+            text is not None and expression.search(text)
             for frame in frames
             for text in (frame.function, frame.file, frame.module)
         )
 
-    @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        begin, end = self.pattern.startswith("^"), self.pattern.endswith("$")
-        inner = self.pattern[begin : len(self.pattern) - end]
-        text = ".*".join(map(re.escape, inner.split("*")))
-        return re.compile(("^" if begin else "") + text + ("$" if end else ""), re.DOTALL)
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    begin, end = pattern.startswith("^"), pattern.endswith("$")
+    inner = pattern[begin : len(pattern) - end]
+    text = ".*".join(map(re.escape, inner.split("*")))
+    return re.compile(("^" if begin else "") + text + ("$" if end else ""), re.DOTALL)
 
 
 def parse_suppressions(text: str, name: str) -> tuple[Suppression, ...]:

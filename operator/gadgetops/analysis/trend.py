@@ -29,9 +29,8 @@ The rules, the first that holds:
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from gadgetops.units import format_bytes, format_duration, plural
 
@@ -52,8 +51,7 @@ _MEANING: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Trend:
+class Trend(NamedTuple):
     """
     What the course of a stack's live bytes suggests.
 
@@ -74,11 +72,10 @@ class Trend:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the documented JSON."""
-        return {**vars(self)}
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Course:
+class Course(NamedTuple):
     """
     What became of what one stack allocated, in slots of time of equal width.
 
@@ -115,8 +112,7 @@ class Course:
         return [*accumulate(self.changes.get(self.first_slot + slot, 0) for slot in range(self.n_slots))]
 
 
-@dataclass(frozen=True)
-class _Half:
+class _Half(NamedTuple):
     """The last half of a recording: live bytes before, after, and the most that there were before."""
 
     before: int
