@@ -15,7 +15,7 @@ import pytest
 
 from gadgetops.errors import ToolError
 from gadgetops.gadget.extra_info import extra_infos
-from gadgetops.gadget.pack import ARTIFACT_TYPE, MEDIA_TYPE_METADATA, MEDIA_TYPE_OBJECT
+from gadgetops.gadget.media_types import ARTIFACT_TYPE, MEDIA_TYPE_METADATA, MEDIA_TYPE_OBJECT
 from gadgetops.gadget.show import MODES, Mode, show, show_all
 from gadgetops.gadget.subject import host_architecture, open_subject
 from gadgetops.gadget.witness import ask, differences

@@ -32,8 +32,9 @@ RECORDERS = """
 import json, os, sys, tempfile
 from pathlib import Path
 from gadgetops.recording import writer
+from gadgetops.trace.loader import Loader, Options
 from gadgetops.trace.recorder import Limits, record
-from gadgetops.trace.session import Options, Session
+from gadgetops.trace.session import Session
 from gadgetops.trace.targets import CommandTarget
 
 class Listener:
@@ -53,7 +54,8 @@ for line in sys.stdin:
     if pid == 0:
         os.setpgid(0, 0)
         target = CommandTarget([program], with_children=True)
-        record(Session(elf, Options()), target, Path(folder), header, limits=Limits(), listener=Listener())
+        session = Session(Loader(elf, Options()))
+        record(session, target, Path(folder), header, limits=Limits(), listener=Listener())
         os._exit(0)
     os.setpgid(pid, 0)
     print(pid, flush=True)

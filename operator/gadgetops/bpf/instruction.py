@@ -26,6 +26,10 @@ _OPERATION_MASK: Final = 0xF0
 _OPERATION_CALL: Final = 0x80
 
 
+MAY_REFER: Final = frozenset({OPCODE_WIDE_LOAD, 0x85, 0x8D})
+"""Opcodes of what may refer to something without a relocation: 64-bit loads, and calls of both forms."""
+
+
 class Instruction(NamedTuple):
     """
     One instruction.

@@ -14,6 +14,7 @@ from typing import Final
 from gadgetops.bpf.btf import Btf, DataSection, Kind, Variable
 from gadgetops.bpf.elf import Binding, Symbol, SymbolType
 from gadgetops.bpf.instruction import (
+    MAY_REFER,
     SLOT_BYTES,
     SOURCE_FUNCTION,
     SOURCE_KFUNC,
@@ -150,7 +151,11 @@ class _Relocator:
     def instructions(self) -> list[Instruction]:
         """Return the section's instructions with references."""
         code = decode(self._part.section.data, self._layout.elf.byte_order, self._part.name)
-        return [self._referring(instruction) for instruction in code]
+        relocated = self._part.relocations
+        return [
+            self._referring(each) if each.opcode in MAY_REFER or each.position_bytes in relocated else each
+            for each in code
+        ]
 
     def _referring(self, instruction: Instruction) -> Instruction:
         symbol = self._part.relocations.get(instruction.position_bytes)

@@ -133,11 +133,9 @@ def command(
     Allocations are paired with their releases meanwhile, in the time that nobody wants, so that questions are
     answered at once; the rest of that is done after the recording is complete and this command has ended.
     """
-    # Imported here: numpy, DuckDB and the symboliser would cost every `--help` half a second.
-    from gadgetops.analysis.background import paired_beside  # noqa: PLC0415
+    # Imported here: numpy and all that reads and writes would cost every `--help` half a second.
+    from gadgetops.trace.loader import Loader, Options  # noqa: PLC0415
     from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
-    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
-    from gadgetops.trace.session import Options, Session  # noqa: PLC0415
 
     request = TargetRequest(command_line, **which)
     output = output or Path(f"{request.name}.gadgetrec")
@@ -146,7 +144,7 @@ def command(
     labels_of = _pairs("--label", labels)
     if keep_slices and (no_stacks or unwind == "fp"):
         raise UsageError("--keep-slices: with --no-stacks or --unwind fp nothing is copied")
-    limits = Limits(duration, max_events, None if max_bytes is None else parse_bytes(max_bytes))
+    most_bytes = None if max_bytes is None else parse_bytes(max_bytes)
     all_parameters = {**_pairs("--param", parameters), **request.filters()}
     if engine == "ig":
         if max_events is not None or max_bytes is not None:
@@ -176,8 +174,15 @@ def command(
     if request.host and not is_host_recorder():
         return record_host()
     subject = _gadget(image, store)
-    session = Session(subject.elf or b"", options)
-    target = request.target()
+    loader = Loader(subject.elf or b"", options)
+    if not request.restricts_gadget:
+        loader.begin()
+    # Imported here: while the kernel checks the gadget, there is time.
+    from gadgetops.analysis.background import paired_beside  # noqa: PLC0415
+    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
+    from gadgetops.trace.session import Session  # noqa: PLC0415
+
+    limits, session, target = Limits(duration, max_events, most_bytes), Session(loader), request.target()
     header = {**_header(subject, options), "labels": labels_of}
     with said_what_goes_on(target):
         with ProgressLine() as line, contextlib.nullcontext() if no_pairs else paired_beside(output):

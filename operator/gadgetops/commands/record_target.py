@@ -94,6 +94,11 @@ class TargetRequest:
             return f"pid-{self.pid}"
         return self.container or "host"
 
+    @property
+    def restricts_gadget(self) -> bool:
+        """Whether the gadget is told to let only the target pass, once it is known."""
+        return self.no_children or self.container is not None
+
     def filters(self) -> dict[str, str]:
         """Return the parameters of the gadget that filter as asked for."""
         given = {key: getattr(self, key) for key in _FILTERS}

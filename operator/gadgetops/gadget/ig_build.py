@@ -17,7 +17,8 @@ from gadgetops.gadget.build import Built, check_built, file_name
 from gadgetops.gadget.buildfile import BuildFile
 from gadgetops.gadget.compile import bounded
 from gadgetops.gadget.created import Created
-from gadgetops.gadget.pack import MEDIA_TYPE_OBJECT, Packed
+from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT
+from gadgetops.gadget.pack import Packed
 from gadgetops.gadget.toolchain import TARGETS
 from gadgetops.oci.archive import Archive
 from gadgetops.oci.content import Descriptor

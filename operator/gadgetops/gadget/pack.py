@@ -5,6 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gadgetops.gadget.created import Created
+from gadgetops.gadget.media_types import (
+    ARTIFACT_TYPE,
+    MEDIA_TYPE_METADATA,
+    MEDIA_TYPE_OBJECT,
+    MEDIA_TYPE_WASM,
+)
 from gadgetops.gadget.metadata import Metadata
 from gadgetops.oci.content import (
     ANNOTATION_CREATED,
@@ -17,11 +23,6 @@ from gadgetops.oci.content import (
     Manifest,
     Platform,
 )
-
-ARTIFACT_TYPE: Final = "application/vnd.gadget.v1+binary"
-MEDIA_TYPE_OBJECT: Final = "application/vnd.gadget.ebpf.program.v1+binary"
-MEDIA_TYPE_WASM: Final = "application/vnd.gadget.wasm.program.v1+binary"
-MEDIA_TYPE_METADATA: Final = "application/vnd.gadget.config.v1+yaml"
 
 ANNOTATION_BUILDER_VERSION: Final = "io.inspektor-gadget.builder.version"
 IG_VERSION: Final = "v0.48.0"

@@ -10,7 +10,7 @@ from typing import Final
 
 from gadgetops.bpf.object import Object
 from gadgetops.errors import ContentError, NotFound, ObjectError, StorageError, UsageError
-from gadgetops.gadget.pack import MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
+from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
 from gadgetops.oci.archive import Archive
 from gadgetops.oci.content import Descriptor, Manifest, digest_of, is_digest
 from gadgetops.oci.image import Image

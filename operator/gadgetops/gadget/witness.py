@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from gadgetops.errors import ToolError
 from gadgetops.gadget.extra_info import ExtraInfo
-from gadgetops.gadget.pack import ARTIFACT_TYPE, MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
+from gadgetops.gadget.media_types import ARTIFACT_TYPE, MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
 from gadgetops.gadget.subject import Picture, Subject, host_architecture
 from gadgetops.oci.content import (
     EMPTY_JSON,

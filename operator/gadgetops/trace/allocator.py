@@ -77,12 +77,14 @@ class Allocator:
         path: As the target sees it.
         probed: The file to put probes on: the same, a private copy, or the way to it through /proc.
         functions: Where each function is, by the name in `FUNCTIONS`; never empty.
+        executable: What is in the file.
         pid: The process to which probes are limited; None for all that map the file.
     """
 
     path: Path
     probed: Path
     functions: Mapping[str, tuple[Function, ...]] = field(hash=False)
+    executable: Executable = field(compare=False)
     pid: int | None = None
 
 
@@ -140,7 +142,7 @@ def _allocators(
 ) -> list[Allocator]:
     objects = [*_readable({m.path: m for m in mapped}.values(), library)]
     found = [
-        Allocator(each.path, each.probed, functions, pid)
+        Allocator(each.path, each.probed, functions, each.executable, pid)
         for each, functions in zip(objects, _resolved([o.executable for o in objects]), strict=True)
         if functions
     ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.errors import TraceError
 from gadgetops.trace.allocator import allocators_of_process
+from gadgetops.trace.loader import Loader
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.newcomers import Newcomers
 from gadgetops.trace.session import Session
@@ -67,9 +68,9 @@ class ContainerTarget(Target):
             "pid": self._pid,
         }
 
-    def restrict(self, session: Session) -> None:
+    def restrict(self, loader: Loader) -> None:
         """Let only the container's mount namespace pass."""
-        session.filter_mount_namespaces([self._namespace])
+        loader.filter_mount_namespaces([self._namespace])
 
     def container_of(self, pid: int) -> str | None:
         """Return the container's name if *pid* is in it."""

@@ -1,13 +1,16 @@
 """How an event lies in the ring buffer: read from the object's BTF, as a numpy type."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.bpf.contract import Contract, Datasource, Field
 from gadgetops.bpf.object import Object
 from gadgetops.errors import TraceError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 HEADER_BYTES: Final = 8
 """Bytes before each record in a ring buffer: length with two flags, and page offset."""
@@ -34,13 +37,13 @@ class EventLayout:
 
     Attributes:
         map: Name of the ring buffer map.
-        dtype: One record with its header; fields `header` and those of the recording's columns that exist.
+        fields: Of an event, by the recording's columns; those that exist.
         event_bytes: Length of a record without its header, before it is rounded up to 8.
         operations: Name of each operation, by its number; never empty.
     """
 
     map: str
-    dtype: np.dtype[Any]
+    fields: Mapping[str, Field]
     event_bytes: int
     operations: tuple[str, ...]
 
@@ -57,7 +60,22 @@ class EventLayout:
             raise TraceError(f"the object has no event stream {datasource!r}")
         fields = {column: _field(source, name, column) for column, name in _COLUMNS.items()}
         present = {column: field for column, field in fields.items() if field is not None}
-        return cls(source.map, _dtype(source, present), source.size_bytes, _operations(present["operation"]))
+        return cls(source.map, present, source.size_bytes, _operations(present["operation"]))
+
+    @cached_property
+    def dtype(self) -> "np.dtype[Any]":
+        """One record with its header: `header`, and the fields by the names of their columns."""
+        # Imported here: a gadget begins to load before numpy is there.
+        import numpy as np  # noqa: PLC0415
+
+        return np.dtype(
+            {
+                "names": ["header", *self.fields],
+                "formats": ["<u4", *(f"<u{field.size_bytes}" for field in self.fields.values())],
+                "offsets": [0, *(HEADER_BYTES + field.offset_bytes for field in self.fields.values())],
+                "itemsize": HEADER_BYTES + -(-self.event_bytes // 8) * 8,
+            }
+        )
 
 
 def _field(source: Datasource, name: str, column: str) -> Field | None:
@@ -65,18 +83,6 @@ def _field(source: Datasource, name: str, column: str) -> Field | None:
     if field is None and column not in _OPTIONAL:
         raise TraceError(f"event stream {source.name!r} has no field {name}")
     return field
-
-
-def _dtype(source: Datasource, fields: dict[str, Field]) -> np.dtype[Any]:
-    stride = HEADER_BYTES + -(-source.size_bytes // 8) * 8
-    return np.dtype(
-        {
-            "names": ["header", *fields],
-            "formats": ["<u4", *(f"<u{field.size_bytes}" for field in fields.values())],
-            "offsets": [0, *(HEADER_BYTES + field.offset_bytes for field in fields.values())],
-            "itemsize": stride,
-        }
-    )
 
 
 def _operations(field: Field) -> tuple[str, ...]:

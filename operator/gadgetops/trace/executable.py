@@ -7,7 +7,7 @@ what was read once is kept.
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
 from gadgetops.errors import StorageError, TraceError
@@ -93,9 +94,11 @@ class Executable:
                 raise TraceError(f"{path}: only 64-bit programs can be traced")
             self.machine = str(elf["e_machine"])
             self._segments = [*_segments(elf)]
-            self._exported = _symbols(elf, ".dynsym")
-            self._all = _symbols(elf, ".symtab")
-            self._linkage = [*_linkage(elf)]
+            # Once: each pass makes all sections anew.
+            sections = [*elf.iter_sections()]
+            self._exported = _symbols(sections, ".dynsym")
+            self._all = _symbols(sections, ".symtab")
+            self._linkage = [*_linkage(sections)]
         self.is_dynamic = self._exported is not None
 
     def functions(self, name: str, *, exported_only: bool) -> list[Function]:
@@ -135,13 +138,13 @@ class Executable:
     @functools.cached_property
     def _beginnings(self) -> NDArray[np.int64]:
         tables = [symbols.table["value"] for symbols in (self._exported, self._all) if symbols]
-        return np.unique(np.concatenate([np.empty(0, np.uint64), *tables])).astype(np.int64)
+        return np.concatenate([np.empty(0, np.uint64), *tables]).astype(np.int64)
 
     @functools.cached_property
     def _targets(self) -> NDArray[np.int64]:
         read = {"EM_X86_64": _targets_on_x86, "EM_AARCH64": _targets_on_arm64}.get(self.machine)
         targets = [read(segment.data, segment.address) for segment in self._segments] if read else []
-        return np.unique(np.concatenate([np.empty(0, np.int64), *targets]))
+        return np.concatenate([np.empty(0, np.int64), *targets])
 
     def _function(self, name: str, address: int, size_bytes: int) -> Function:
         segment = self._segment(address)
@@ -192,19 +195,19 @@ def _segments(elf: ELFFile) -> Iterator[_Segment]:
             yield _Segment(segment["p_vaddr"], segment["p_offset"], np.frombuffer(data, np.uint8))
 
 
-def _linkage(elf: ELFFile) -> Iterator[tuple[int, int]]:
-    for section in elf.iter_sections():
+def _linkage(sections: Sequence[Section]) -> Iterator[tuple[int, int]]:
+    for section in sections:
         if section.name.startswith((".plt", ".iplt")):
             yield section["sh_addr"], section["sh_addr"] + section["sh_size"]
 
 
-def _symbols(elf: ELFFile, section_name: str) -> _Symbols | None:
-    section = elf.get_section_by_name(section_name)
+def _symbols(sections: Sequence[Section], section_name: str) -> _Symbols | None:
+    section = next((section for section in sections if section.name == section_name), None)
     if section is None or section["sh_type"] == "SHT_NOBITS":
         return None
     table = np.frombuffer(section.data(), _SYMBOL)
     is_defined = (table["info"] & 15 == _FUNCTION) & (table["section"] != 0) & (table["value"] != 0)
-    return _Symbols(table[is_defined], elf.get_section(section["sh_link"]).data())
+    return _Symbols(table[is_defined], sections[section["sh_link"]].data())
 
 
 def _targets_on_x86(data: NDArray[np.uint8], address: int) -> NDArray[np.int64]:

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from gadgetops.trace.allocator import Allocator
-from gadgetops.trace.executable import Function, read_executable
+from gadgetops.trace.executable import Function
 from gadgetops.trace.libbpf import LoadedObject
+from gadgetops.trace.loader import AT_SYMBOL
 from gadgetops.trace.prologue import Place, place_in
-
-AT_PROLOGUE, AT_SYMBOL = "prologue", "symbol"
-PROBE_AT: Final = (AT_PROLOGUE, AT_SYMBOL)
-"""Where in a function probes can go: where they cost least, or to its first instruction."""
 
 
 @dataclass
@@ -61,7 +58,7 @@ class Probes:
     Args:
         bpf: The loaded object.
         attached: Learns what was attached.
-        probe_at: One of `PROBE_AT`.
+        probe_at: One of `loader.PROBE_AT`.
     """
 
     def __init__(self, bpf: LoadedObject, attached: Attached, probe_at: str) -> None:
@@ -75,13 +72,19 @@ class Probes:
         """How many places have a program."""
         return len(self._known)
 
+    def find_places(self, allocator: Allocator) -> None:
+        """Find out where in *allocator*'s functions probes go; `attach` then knows."""
+        for name, functions in allocator.functions.items():
+            for function in functions:
+                self._place(allocator, function, name)
+
     def attach(self, program: str, function: str, allocator: Allocator, *, at_return: bool) -> None:
         """
         Attach *program* wherever *allocator* has *function*, as far as that is not done already.
 
         Raises:
             TraceError: The kernel refuses.
-            StorageError: The file is gone.
+            FileNotFoundError: The file is gone.
         """
         places = self._new_places(program, function, allocator)
         if places:
@@ -100,11 +103,14 @@ class Probes:
         functions = allocator.functions.get(function, ())
         if not functions:
             return []
-        executable, file = read_executable(allocator.probed), allocator.probed.stat()
+        file = allocator.probed.stat()
         keys = {f: (program, f.address, allocator.pid, file.st_dev, file.st_ino) for f in functions}
         new = [each for each, key in keys.items() if key not in self._known]
         self._known.update(keys.values())
-        return [(each, place_in(executable, each, function, at_symbol=self._at_symbol)) for each in new]
+        return [(each, self._place(allocator, each, function)) for each in new]
+
+    def _place(self, allocator: Allocator, function: Function, name: str) -> Place:
+        return place_in(allocator.executable, function, name, at_symbol=self._at_symbol)
 
 
 def _entry(allocator: Allocator, function: Function, place: Place) -> dict[str, Any]:

@@ -103,7 +103,9 @@ def record(
     for sentence in mount_file_systems():
         listener.say(sentence)
     with stop_signals() as stopped, target.opened():
-        target.restrict(session)
+        target.restrict(session.loader)
+        session.loader.begin()
+        session.find_places(target.allocators)
         with session.loaded(), ModuleTracker(target.container_of) as tracker:
             target.attach(session, tracker)
             target.description["attached"] = session.attached.programs
@@ -143,6 +145,7 @@ class _Run:
         try:
             self._target.start()
             with going_first():
+                self._session.drain()
                 end = self._follow()
                 self._drain()
             self._close(end)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.allocator import allocators_of_command, allocators_of_process
+from gadgetops.trace.allocator import Allocator, allocators_of_command, allocators_of_process
+from gadgetops.trace.loader import Loader
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.newcomers import Newcomers
 from gadgetops.trace.session import Session
@@ -21,16 +22,18 @@ class Target:
 
     Attributes:
         description: `target` of the recording's header; what is added while it runs is written at the end.
+        allocators: As far as they are known before it is attached to.
     """
 
     description: dict[str, Any]
+    allocators: Sequence[Allocator] = ()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Return a context in which the target is there, and, if it is ours to start, has not begun."""
         yield
 
-    def restrict(self, session: Session) -> None:
+    def restrict(self, loader: Loader) -> None:
         """Set the gadget's filters that keep others out, before it is loaded."""
 
     def container_of(self, pid: int) -> str | None:
@@ -72,7 +75,7 @@ class CommandTarget(Target):
         self.description: dict[str, Any] = {"command": list(argv), "children": with_children}
         self._argv = argv
         self._with_children = with_children
-        self._allocators = allocators_of_command(find_program(argv[0]), library)
+        self.allocators = allocators_of_command(find_program(argv[0]), library)
         self._newcomers = Newcomers(by_process=False, library=library)
         self._copies: Mapping[Path, Path]
         self._child: Command
@@ -81,21 +84,21 @@ class CommandTarget(Target):
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Have the command ready to run, under private copies of the files that hold its allocator."""
-        with private_copies([allocator.path for allocator in self._allocators]) as self._copies:
+        with private_copies([allocator.path for allocator in self.allocators]) as self._copies:
             self._child = Command(self._argv, copies=self._copies)
             self.description["pid"] = self._child.pid
             yield
 
-    def restrict(self, session: Session) -> None:
+    def restrict(self, loader: Loader) -> None:
         """Filter by process if what the command starts is not wanted."""
         if not self._with_children:
-            session.restrict({"pid": str(self._child.pid)})
+            loader.restrict({"pid": str(self._child.pid)})
 
     def attach(self, session: Session, tracker: ModuleTracker) -> None:
         """Put the probes into the private copies."""
         self._newcomers.watch(tracker)
         tracker.follow(self._child.pid)
-        for allocator in self._allocators:
+        for allocator in self.allocators:
             self._newcomers.add(session, replace(allocator, probed=self._copies[allocator.path]))
 
     def start(self) -> None:
@@ -141,7 +144,7 @@ class ProcessTarget(Target):
     ) -> None:
         self._pids = [*dict.fromkeys(pids)]
         self._with_children = with_children
-        self._allocators = [found for pid in self._pids for found in allocators_of_process(pid, library)]
+        self.allocators = [found for pid in self._pids for found in allocators_of_process(pid, library)]
         self._newcomers = Newcomers(by_process=True, library=library)
         processes = [{"pid": pid, "comm": _name(pid)} for pid in self._pids]
         self.description: dict[str, Any] = {"processes": processes, "children": with_children}
@@ -150,7 +153,7 @@ class ProcessTarget(Target):
         """Put the probes into these processes alone."""
         if self._with_children:
             self._newcomers.watch(tracker)
-        for allocator in self._allocators:
+        for allocator in self.allocators:
             if allocator.pid is not None:
                 tracker.follow(allocator.pid)
             try:
@@ -180,7 +183,7 @@ class HostTarget(Target):
 
     def __init__(self, root: Path, library: Path | None = None) -> None:
         own = allocators_of_process(os.getpid(), library)
-        self._allocators = [replace(a, probed=root / a.path.relative_to("/"), pid=None) for a in own]
+        self.allocators = [replace(a, probed=root / a.path.relative_to("/"), pid=None) for a in own]
         self.library = next(a.path for a in own if "malloc" in a.functions)
         self.description: dict[str, Any] = {"host": True, "library": str(self.library)}
 
@@ -189,7 +192,7 @@ class HostTarget(Target):
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 tracker.follow(int(entry.name))
-        for allocator in self._allocators:
+        for allocator in self.allocators:
             session.attach(allocator)
 
 

@@ -10,7 +10,12 @@ from gadgetops.errors import ContentError, InvalidReference, NotFound, ObjectErr
 from gadgetops.gadget import subject
 from gadgetops.gadget.extra_info import extra_infos
 from gadgetops.gadget.inspect import facts
-from gadgetops.gadget.pack import ARTIFACT_TYPE, MEDIA_TYPE_METADATA, MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
+from gadgetops.gadget.media_types import (
+    ARTIFACT_TYPE,
+    MEDIA_TYPE_METADATA,
+    MEDIA_TYPE_OBJECT,
+    MEDIA_TYPE_WASM,
+)
 from gadgetops.gadget.subject import host_architecture, open_subject
 from gadgetops.oci.archive import export_archive
 from gadgetops.oci.image import Blob, PlatformContent, write_image
