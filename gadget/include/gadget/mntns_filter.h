@@ -9,6 +9,7 @@
 
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
+#include <gadget/mntns.h>
 #include <gadget/types.h>
 
 const volatile bool gadget_filter_by_mntns = false;
@@ -20,11 +21,15 @@ struct {
 	__type(value, __u32);
 } gadget_mntns_filter_map SEC(".maps");
 
-/* Whether `id` is not among the mount namespaces that were asked for. */
-static __always_inline bool gadget_should_discard_mntns_id(gadget_mntns_id id)
+/* Whether the current mount namespace is not among those asked for, if any. */
+static __always_inline bool gadget_should_discard_mntns_current(void)
 {
-	return gadget_filter_by_mntns &&
-	       !bpf_map_lookup_elem(&gadget_mntns_filter_map, &id);
+	gadget_mntns_id id;
+
+	if (!gadget_filter_by_mntns)
+		return false;
+	id = gadget_get_current_mntns_id();
+	return !bpf_map_lookup_elem(&gadget_mntns_filter_map, &id);
 }
 
 #endif /* __GADGET_MNTNS_FILTER_H */

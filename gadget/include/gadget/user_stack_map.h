@@ -6,6 +6,7 @@
 #include <vmlinux.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include <gadget/common.h>
 #include <gadget/macros.h>
 #include <gadget/types.h>
 
@@ -52,7 +53,8 @@ static __always_inline void gadget_read_mtime(struct inode *inode,
 		ustack->mtime_sec = BPF_CORE_READ(split, i_mtime_sec);
 		ustack->mtime_nsec = BPF_CORE_READ(split, i_mtime_nsec);
 	} else if (bpf_core_field_exists(underscored->__i_mtime)) {
-		ustack->mtime_sec = BPF_CORE_READ(underscored, __i_mtime.tv_sec);
+		ustack->mtime_sec =
+			BPF_CORE_READ(underscored, __i_mtime.tv_sec);
 		ustack->mtime_nsec =
 			BPF_CORE_READ(underscored, __i_mtime.tv_nsec);
 	} else {
@@ -121,6 +123,16 @@ static __always_inline void gadget_read_pids(struct task_struct *task,
 	ustack->pidns_level1 = BPF_CORE_READ(upid, ns, ns.inum);
 }
 
+/* Fill `ustack` with what stands for no stack, as far as it is read. */
+static __always_inline void
+gadget_no_user_stack(struct gadget_user_stack *ustack)
+{
+	if (gadget_reader_knows_processes)
+		ustack->stack_id = 0;
+	else
+		__builtin_memset(ustack, 0, sizeof(*ustack));
+}
+
 /*
  * Fill `ustack` with the current user stack, or with zeros where none is
  * collected. Ids are never reused: two stacks that fall into one bucket are a
@@ -131,11 +143,13 @@ gadget_get_user_stack(void *ctx, struct gadget_user_stack *ustack)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 
-	__builtin_memset(ustack, 0, sizeof(*ustack));
+	gadget_no_user_stack(ustack);
 	if (!collect_ustack)
 		return;
-	gadget_read_exe(task, ustack);
-	gadget_read_pids(task, ustack);
+	if (!gadget_reader_knows_processes) {
+		gadget_read_exe(task, ustack);
+		gadget_read_pids(task, ustack);
+	}
 	ustack->stack_id = bpf_get_stackid(
 		ctx, &ig_ustack, BPF_F_FAST_STACK_CMP | BPF_F_USER_STACK);
 }
