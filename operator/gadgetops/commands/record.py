@@ -24,13 +24,13 @@ from gadgetops.commands.record_target import (
 )
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import AlreadyExists, NotFound, UsageError
+from gadgetops.recording.schema import SLICE_PART_BYTES
 from gadgetops.units import format_bytes, parse_bytes, plural
 
 if TYPE_CHECKING:
     from gadgetops.gadget.subject import Subject
 
 DEFAULT_IMAGE = "trace_malloc"
-SLICE_PART_BYTES = 4096
 MAX_SLICE_BYTES = 1 << 20
 
 

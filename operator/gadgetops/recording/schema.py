@@ -5,6 +5,7 @@ Integers are signed, because Spark reads unsigned Parquet columns as decimals. N
 """
 
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +28,9 @@ FAILED_STACK: Final = -2
 
 MAX_WALKED_FRAMES: Final = 127
 """How many addresses the kernel's walk gives at most: the default of kernel.perf_event_max_stack."""
+
+SLICE_PART_BYTES: Final = 4096
+"""The memory of a slice that was cut is a multiple of this long; that of others ends where the stack does."""
 
 EVENT_COLUMNS: Final = {
     "seq": "bigint",
@@ -225,6 +229,11 @@ class ProcessRow(NamedTuple):
     parent_pid: int | None
     comm: str | None
     container: str | None
+
+
+def registers_of(packed: bytes) -> tuple[int, ...]:
+    """Return the numbers in `SliceRow.registers`."""
+    return struct.unpack(f"<{len(packed) // 8}Q", packed)
 
 
 def check_path(path: Path) -> None:

@@ -44,7 +44,7 @@ class Options:
         unwind: How stacks are made. `fp`: the kernel walks by frame pointers; `dwarf`: from slices; `auto`:
             from slices for processes that map code without frame pointers.
         keep_slices: Do not drop slices when stacks have been made of them.
-        slice_bytes: How deep into a stack slices reach; a multiple of 4096.
+        slice_bytes: How deep into a stack slices reach; a multiple of `SLICE_PART_BYTES`.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)

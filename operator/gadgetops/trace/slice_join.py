@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-PART_BYTES: Final = 4096
-"""A slice that was cut is a multiple of this long; others end where the stack does."""
+from gadgetops.recording.schema import SLICE_PART_BYTES
+
 _COMPARED_BYTES: Final = 2048
 """So much is compared, directly below where the one slice ends."""
 _MOST_BYTES: Final = 1 << 20
@@ -64,7 +64,7 @@ class Joiner:
         if pid != self._pid:
             self._pid = pid
             self._kept.clear()
-        above = b"" if len(memory) % PART_BYTES else self._above(start, timestamp_ns, memory)
+        above = b"" if len(memory) % SLICE_PART_BYTES else self._above(start, timestamp_ns, memory)
         self.n_joined += bool(above)
         self._kept.append(_Kept(start, timestamp_ns, (memory + above)[:_MOST_BYTES]))
         return self._kept[-1].memory

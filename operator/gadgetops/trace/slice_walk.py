@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from gadgetops.recording.reader import Recording
-from gadgetops.recording.schema import MAX_WALKED_FRAMES
+from gadgetops.recording.schema import MAX_WALKED_FRAMES, registers_of
 from gadgetops.trace.stacks import with_caller
 from gadgetops.trace.unwind import STACK_POINTER
 
@@ -63,7 +63,7 @@ def walked(recording: Recording, pids: Sequence[int], machine: str) -> Iterator[
     with recording.connect() as connection:
         rows = connection.execute(_SLICES, {"pids": [*pids]}).fetchall()
     for number, pid, timestamp_ns, packed, memory, is_at_entry in rows:
-        registers = struct.unpack(f"<{len(packed) // 8}Q", packed)
+        registers = registers_of(packed)
         found = walk(registers, memory, machine)
         caller = _caller(registers, memory, machine) if is_at_entry else registers[-1]
         yield Walked(number, pid, timestamp_ns, with_caller(found, caller))

@@ -7,13 +7,13 @@ Where there are few slices, this process does it.
 import contextlib
 import multiprocessing
 import os
-import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple
 
+from gadgetops.recording.schema import registers_of
 from gadgetops.trace.symbolise import Finder
 from gadgetops.trace.unwind import MappedFile, Unwinder, Unwound
 
@@ -119,7 +119,7 @@ class _Worker:
         self._opened.close()
 
     def _unwound(self, registers: bytes, memory: bytes) -> Unwound:
-        return self._unwinder.unwind(struct.unpack(f"<{len(registers) // 8}Q", registers), memory)
+        return self._unwinder.unwind(registers_of(registers), memory)
 
     def _file(self, module: MappedModule) -> MappedFile:
         identity = (module.number, module.path, module.build_id)

@@ -5,11 +5,12 @@ import struct
 import numpy as np
 import pytest
 
-from gadgetops.trace.slice_join import PART_BYTES, Joiner, code_in
+from gadgetops.recording.schema import SLICE_PART_BYTES
+from gadgetops.trace.slice_join import Joiner, code_in
 
 CODE = range(0x400000, 0x500000)
 TOP = 0x7FFF_0000_0000
-N_WORDS = PART_BYTES // 8
+N_WORDS = SLICE_PART_BYTES // 8
 
 
 def joiner() -> Joiner:
@@ -27,7 +28,7 @@ def start_of(memory: bytes) -> int:
 
 
 def cut(memory: bytes) -> bytes:
-    return memory[:PART_BYTES]
+    return memory[:SLICE_PART_BYTES]
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_data_may_differ(deep: bytes) -> None:
     words = np.frombuffer(outer, "<u8")
     words[words < CODE.start] += 1
     found.whole(1, start_of(bytes(outer)), 0, bytes(outer))
-    assert found.whole(1, start_of(deep), 1, cut(deep)) == cut(deep) + outer[PART_BYTES // 2 :]
+    assert found.whole(1, start_of(deep), 1, cut(deep)) == cut(deep) + outer[SLICE_PART_BYTES // 2 :]
 
 
 def test_another_stack_at_the_same_place_is_not_joined(deep: bytes) -> None:
@@ -65,9 +66,9 @@ def test_another_stack_at_the_same_place_is_not_joined(deep: bytes) -> None:
 
 def test_without_return_addresses_to_compare_nothing_is_joined() -> None:
     """Two copies of zeros agree about nothing."""
-    found, outer = joiner(), bytes(3 * PART_BYTES)
+    found, outer = joiner(), bytes(3 * SLICE_PART_BYTES)
     found.whole(1, TOP, 0, outer)
-    assert found.whole(1, TOP - 8, 1, bytes(PART_BYTES)) == bytes(PART_BYTES)
+    assert found.whole(1, TOP - 8, 1, bytes(SLICE_PART_BYTES)) == bytes(SLICE_PART_BYTES)
 
 
 def test_of_several_that_agree_the_nearest_in_time_counts(deep: bytes) -> None:
