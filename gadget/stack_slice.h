@@ -248,7 +248,7 @@ static __always_inline bool send_part(struct pt_regs *registers,
 				      struct slicing *slicing, __u64 address)
 {
 	struct slice_part *part;
-	__u64 pid_tgid, size_bytes = slicing->end - address;
+	__u64 pid_tgid, is_whole, size_bytes = slicing->end - address;
 
 	part = bpf_ringbuf_reserve(&events, sizeof(*part), 0);
 	if (!part)
@@ -262,14 +262,18 @@ static __always_inline bool send_part(struct pt_regs *registers,
 	part->total_bytes = slicing->end - slicing->start;
 	part->is_settled = slicing->is_settled;
 	copy_registers(part->registers, registers);
-	/* What is compared is what is used, or the verifier does not see it. */
-	barrier_var(size_bytes);
-	if (size_bytes > SLICE_PART_BYTES)
-		size_bytes = SLICE_PART_BYTES;
+	/*
+	 * At most a part; without a branch, as the flags below: the verifier
+	 * would walk all that follows twice, for each part.
+	 */
+	is_whole = (__s64)(SLICE_PART_BYTES - size_bytes) >> 63;
+	barrier_var(is_whole);
+	size_bytes =
+		(((size_bytes - 1) | is_whole) & (SLICE_PART_BYTES - 1)) + 1;
 	part->size_bytes = size_bytes;
 	bpf_probe_read_user(part->memory, size_bytes, (void *)address);
-	bpf_ringbuf_submit(part, slicing->wakes_reader ? BPF_RB_FORCE_WAKEUP
-						       : BPF_RB_NO_WAKEUP);
+	_Static_assert(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP << 1, "flags");
+	bpf_ringbuf_submit(part, BPF_RB_NO_WAKEUP << slicing->wakes_reader);
 	return true;
 }
 

@@ -199,7 +199,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, int]]] = {
     "temporary": ("allocations", {"others": 1}),
     "timeline": ("allocations", {"start_ns": 0, "width_ns": 3000, "last": 9}),
     "sizes": ("allocations", {}),
-    "lifetimes": ("allocations", {}),
+    "lifetimes": ("allocations", {"is_together": 0}),
     "faults": ("faulty_calls", {}),
     "allocated": ("allocations", {}),
     "leak_slots": ("allocations", {}),

@@ -76,12 +76,13 @@ def lifetimes(
     """
     with asked(recording, filters, group_by) as question:
         counts = {group_id: count for group_id, _, count, *_ in question.rows("by_group")}
-        found = {group_id: row for group_id, *row in question.rows("lifetimes")}
+        found = {group_id: row for group_id, *row in question.rows("lifetimes", is_together=0)}
+        together = next((row for _, *row in question.rows("lifetimes", is_together=1)), None)
     named = question.groups
     rows = [_lifetimes(named[group_id], count, found.get(group_id)) for group_id, count in counts.items()]
     return LifetimesAnswer(
         question.certainty,
-        _lifetimes(EVERYTHING, sum(counts.values()), found.get(None)),
+        _lifetimes(EVERYTHING, sum(counts.values()), together),
         tuple(sorted(rows, key=lambda row: (-row.released_count, -row.other_count, row.group.name))),
     )
 

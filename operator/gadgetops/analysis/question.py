@@ -81,7 +81,8 @@ class Question:
         Group what is asked about, which is all that *calls* has: `allocations`, or what the text *calls*
         selects.
 
-        Creates `bounds`, `grouped` (all allocations), `chosen` (those the filters chose) and `changes`.
+        Creates `bounds`, `grouped` (all allocations), `chosen` (those the filters chose), and of the latter
+        `changes` and `lived`.
         """
         if calls != "allocations":
             self._create("table", calls, text(calls))
@@ -93,6 +94,7 @@ class Question:
         self._create("view", "grouped", text("grouped"))
         self._create("view", "chosen", "from grouped where is_chosen")
         self._create("view", "changes", text("changes"))
+        self._create("view", "lived", text("lived"))
 
     def grouped(self, group_by: GroupBy | None) -> Groups:
         """Return the groups of what the view `calls` has."""
