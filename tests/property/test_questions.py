@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gadgetops.analysis import high_water
 from gadgetops.analysis.faults import KINDS, faults
 from gadgetops.analysis.filters import ALL, GROUPINGS, Filters
 from gadgetops.analysis.lifetimes import lifetimes
@@ -229,7 +231,12 @@ def by_key(pairs: list[Pair], group_by: str) -> list[list[Pair]]:
     return [*found.values()]
 
 
+OVER_ITSELF = [Event("mmap", address, 1, 1, 1, 1, 0) for address in (3 * PAGE, 2 * PAGE, 3 * PAGE)]
+"""Three mappings by one thread, the last over the first."""
+
+
 @given(EVENTS, FILTERS | st.just(ALL), st.booleans(), st.sampled_from(GROUPINGS))
+@example(events=OVER_ITSELF, filters=ALL, exits=False, group_by="stack")
 @settings(max_examples=8, deadline=None)
 def test_each_answer_is_its_models(events: list[Event], filters: Filters, exits: bool, group_by: Any) -> None:
     """Totals, peak, temporary allocations, sizes and lifetimes of any events, filters and groups."""
@@ -322,6 +329,19 @@ def test_peak_is_not_below_what_is_live_at_any_moment(
     for bucket in [bucket for group in histogram.groups for bucket in group.buckets]:
         inside = [pair for pair in model.chosen if bucket.min_bytes <= pair.size <= bucket.max_bytes]
         assert (bucket.allocated, bucket.live) == (amount(inside), live(model, inside))
+
+
+@given(EVENTS, FILTERS | st.just(ALL), st.booleans(), st.integers(1, 5), st.integers(2, 5))
+@settings(max_examples=8, deadline=None)
+def test_peak_is_the_same_in_small_parts(
+    events: list[Event], filters: Filters, exits: bool, most_changes: int, n_slots: int
+) -> None:
+    """However little is looked at at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = written(folder, events, exits)
+        whole = peak(recording, filters, "stack")
+        with mock.patch.multiple(high_water, _MOST_CHANGES=most_changes, _N_SLOTS=n_slots):
+            assert peak(recording, filters, "stack") == whole
 
 
 @given(EVENTS, st.booleans(), st.sampled_from(["bytes", "live", "temporary", "peak"]))

@@ -6,6 +6,7 @@ from typing import Any
 from gadgetops.analysis.certainty import Certainty
 from gadgetops.analysis.filters import ALL, Filters, GroupBy
 from gadgetops.analysis.groups import Group
+from gadgetops.analysis.high_water import high_water, live_at
 from gadgetops.analysis.question import NOTHING, Amount, asked, of_what_is_readable
 from gadgetops.recording.reader import Recording
 
@@ -69,11 +70,12 @@ def peak(recording: Recording, filters: Filters = ALL, group_by: GroupBy | None 
         RecordingError: The question could not be answered.
     """
     with asked(recording, filters, group_by) as question:
-        found = question.rows("peak")
-    rows = [PeakRow(question.groups[group_id], Amount(*live)) for group_id, _, _, *live in found]
+        moment = high_water(question)
+        found = {} if moment is None else live_at(question, moment)
+    rows = [PeakRow(question.groups[group_id], live) for group_id, live in found.items()]
     return Peak(
         question.certainty,
-        int(found[0][1]) - question.span.first_ns if found else None,
+        moment.timestamp_ns - question.span.first_ns if moment is not None and rows else None,
         sum((row.live for row in rows), NOTHING),
         tuple(sorted(rows, key=lambda row: (-row.live.size_bytes, -row.live.count, row.group.name))),
     )

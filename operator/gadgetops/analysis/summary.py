@@ -6,6 +6,7 @@ from typing import Any
 
 from gadgetops.analysis.certainty import Certainty
 from gadgetops.analysis.filters import ALL, Filters
+from gadgetops.analysis.high_water import high_water, live_at
 from gadgetops.analysis.question import NOTHING, Amount, Question, asked, of_what_is_readable
 from gadgetops.analysis.temporary import OTHERS, share
 from gadgetops.recording.reader import Recording
@@ -110,9 +111,11 @@ def summary(recording: Recording, filters: Filters = ALL) -> Summary:
 
 
 def _peak(question: Question) -> tuple[Amount, int | None]:
-    for _, timestamp_ns, _, *live in question.rows("peak"):
-        return Amount(*live), int(timestamp_ns) - question.span.first_ns
-    return NOTHING, None
+    moment = high_water(question)
+    found = {} if moment is None else live_at(question, moment)
+    if moment is None or not found:
+        return NOTHING, None
+    return sum(found.values(), NOTHING), moment.timestamp_ns - question.span.first_ns
 
 
 def _operations(rows: Sequence[tuple[Any, ...]]) -> dict[str, Amount]:

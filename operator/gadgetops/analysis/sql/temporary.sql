@@ -1,6 +1,6 @@
 -- The chosen allocations that the allocating thread released again with at most $others other allocations of its
--- own in between: an allocation released before its thread made another $others + 1. All allocations count as
--- others, chosen or not.
+-- own in between: an allocation released before its thread made another $others + 1, or by the last of these, as a
+-- mapping is that is mapped over. All allocations count as others, chosen or not.
 select
     group_id,
     cast(sum(size_bytes) as decimal(38, 0)) as allocated_bytes,
@@ -15,7 +15,7 @@ from (
         released_seq is not null
             and released_operation <> 'lost'
             and released_tid = tid
-            and released_seq < coalesce(
+            and released_seq <= coalesce(
                 lead(seq, $others + 1) over (partition by pid, tid order by seq),
                 cast(9223372036854775807 as bigint)
             ) as is_temporary
