@@ -149,7 +149,7 @@ class Model:
     """Walks the events and keeps what is where; independent of all SQL."""
 
     def __init__(self, events: Sequence[Event], processes: Sequence[Process]) -> None:
-        self.events = events
+        self.events, self.processes = events, processes
         self.blocks: dict[int, dict[int, int]] = {}
         self.pages: dict[int, dict[int, int]] = {}
         self.inherited_blocks: dict[int, set[int]] = {}
@@ -240,6 +240,10 @@ class Model:
                 return later.operation == "realloc" and later.address == 0 and later.size > 0
         return False
 
+    def is_reborn(self, pid: int, after: int, until: int) -> bool:
+        """Whether a process of that number began anew between two events."""
+        return any(process.pid == pid and after < process.index <= until for process in self.processes)
+
     def is_inner(self, seq: int) -> bool:
         """Whether an allocation is reported again by the function that called it."""
         event = self.events[seq]
@@ -248,8 +252,10 @@ class Model:
         for index, later in enumerate(self.events[seq + 1 :], seq + 1):
             same = (later.pid, later.address) == (event.pid, event.address)
             if same and later.operation not in ("mmap", "munmap") and not self.is_void(index):
-                is_allocation = later.operation not in RELEASES
-                return is_allocation and later.tid == event.tid and later.operation != event.operation
+                is_same_thread = later.tid == event.tid and not self.is_reborn(event.pid, seq, index)
+                return (
+                    is_same_thread and later.operation not in RELEASES and later.operation != event.operation
+                )
         return False
 
     @property
