@@ -53,7 +53,7 @@ def slowdowns(folder: Path, gadget: Path) -> None:
     ways = {}
     for stacks in ("--no-stacks", ""):
         for place in ("prologue", "symbol"):
-            options = f"{stacks} --symbols late --probe-at {place}"
+            options = f"{stacks} --symbols late --no-pairs --probe-at {place}"
             ways[place, stacks] = _recorded(folder, gadget, program, options)
     for stacks, title in (("--no-stacks", "stacks off"), ("", "frame pointers")):
         at_prologue, at_symbol = ways["prologue", stacks], ways["symbol", stacks]
@@ -93,9 +93,14 @@ def instructions(folder: Path, gadget: Path) -> None:
         for number in range(len(INSTRUCTIONS)):
             (function,) = executable.functions(f"f{number}", exported_only=False)
             bpf.attach_uprobe("trace_uprobe_free", program, [function.offset_bytes], at_return=False)
-        for number, name in enumerate(INSTRUCTIONS):
-            taken = min(_hit_seconds(program, number) for _ in range(TIMES))
-            print(f"  {name:<44} {taken * 1e6 / N_HITS:>14,.3f} us")
+        taken_us = {
+            name: min(_hit_seconds(program, number) for _ in range(TIMES)) * 1e6 / N_HITS
+            for number, name in enumerate(INSTRUCTIONS)
+        }
+    for name, each_us in taken_us.items():
+        print(f"  {name:<44} {each_us:>14,.3f} us")
+    prologue, symbol = ((name, taken_us[name]) for name in ("push %rbp", "test %rdi,%rdi"))
+    show("time of one hit of glibc's free(), at its prologue and its symbol", "us", prologue, symbol)
 
 
 def _instruction_program(folder: Path) -> Path:
