@@ -76,6 +76,7 @@ class Loader:
         self.options = options
         self.bpf = LoadedObject(data, "gadgetops")
         self._mount_namespaces: tuple[int, ...] = ()
+        self._thread = ThreadPoolExecutor(max_workers=1)
         self._loading: Future[None] | None = None
 
     def filter_mount_namespaces(self, inodes: Sequence[int]) -> None:
@@ -95,9 +96,7 @@ class Loader:
         """
         if self._loading is None:
             self._configure()
-            thread = ThreadPoolExecutor(max_workers=1)
-            self._loading = thread.submit(self.bpf.load)
-            thread.shutdown(wait=False)
+            self._loading = self._thread.submit(self.bpf.load)
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[None]:
@@ -110,6 +109,8 @@ class Loader:
         """
         with self.bpf:
             self.begin()
+            # To its end: what is forked from now on is forked by the only thread.
+            self._thread.shutdown()
             if self._loading is not None:
                 self._loading.result()
             for namespace in self._mount_namespaces:
