@@ -39,6 +39,9 @@ GADGET_PARAM(sample_every);
 const volatile __u64 min_size = 0;
 GADGET_PARAM(min_size);
 
+/* A reader with no other use for callers: reading one takes as long as a map. */
+const volatile bool callers_for_walks_only = false;
+
 /* The names and numbers are part of the interface: append only. */
 enum memop {
 	malloc = 0,
@@ -131,6 +134,25 @@ static __always_inline void count_lost(__u64 events_count)
 }
 
 /*
+ * All filters that need no map. The one that does is asked at the return,
+ * where it stands in the diagrams.
+ */
+static __always_inline bool is_filtered_at_entry(void)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 uid_gid = bpf_get_current_uid_gid();
+	gadget_comm comm[16] = {};
+
+	if (gadget_should_discard_pid(pid_tgid >> 32) ||
+	    gadget_should_discard_tid((__u32)pid_tgid) ||
+	    gadget_should_discard_uid((__u32)uid_gid) ||
+	    gadget_should_discard_gid(uid_gid >> 32))
+		return true;
+	bpf_get_current_comm(comm, sizeof(comm));
+	return gadget_should_discard_comm(comm);
+}
+
+/*
  * Whether the block at `addr` is among those kept. A multiplicative hash of
  * the address decides, so that the release decides alike without any state.
  */
@@ -182,10 +204,10 @@ static __always_inline __u64 caller_of(struct pt_regs *ctx,
 #endif
 }
 
-/* A reader that asked for no stacks has no use for it; a slice has it. */
+/* Without stacks there may be no use for it; a slice has it. */
 static __always_inline bool needs_caller(__u64 slice)
 {
-	return !gadget_reader_knows_processes ||
+	return !callers_for_walks_only ||
 	       (collect_ustack && slice <= SLICE_MISSED);
 }
 
@@ -202,7 +224,7 @@ static __always_inline void send_event(void *ctx, enum memop operation,
 	}
 	gadget_process_populate(&event->proc);
 	if (slice)
-		gadget_no_user_stack(&event->ustack);
+		__builtin_memset(&event->ustack, 0, sizeof(event->ustack));
 	else
 		gadget_get_user_stack(ctx, &event->ustack);
 	count_failed_stack(event);
@@ -220,18 +242,14 @@ static __always_inline void send_event(void *ctx, enum memop operation,
 		count_lost(1);
 }
 
-/*
- * Entry of an allocating call: the outermost one of the thread gets the slot.
- * The filter that needs a map is asked at the return, where it stands in the
- * diagrams.
- */
+/* Entry of an allocating call: the outermost one of the thread gets the slot. */
 static __always_inline int enter(enum memop operation, __u64 size)
 {
 	struct call call = { .size = size, .operation = operation };
 	__u32 tid = current_tid();
 	long error;
 
-	if (gadget_should_discard_task_current())
+	if (is_filtered_at_entry())
 		return 0;
 	error = bpf_map_update_elem(&sizes, &tid, &call, BPF_NOEXIST);
 	if (error && error != -EEXIST)
@@ -404,7 +422,7 @@ int BPF_UPROBE(trace_uprobe_posix_memalign, void **memptr, size_t alignment,
 	__u64 memptr_addr = (__u64)memptr;
 	__u32 tid = current_tid();
 
-	if (gadget_should_discard_task_current())
+	if (is_filtered_at_entry())
 		return 0;
 	if (bpf_map_update_elem(&memptrs, &tid, &memptr_addr, BPF_ANY)) {
 		count_lost(1);

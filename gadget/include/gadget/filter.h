@@ -36,25 +36,22 @@ static __always_inline bool gadget_should_discard_tid(gadget_tid tid)
 	return targ_tid != 0 && targ_tid != tid;
 }
 
-static __always_inline bool gadget_should_discard_user_current(void)
+static __always_inline bool gadget_should_discard_uid(gadget_uid uid)
 {
-	__u64 uid_gid;
+	return targ_uid != GADGET_NO_ID && targ_uid != uid;
+}
 
-	if (targ_uid == GADGET_NO_ID && targ_gid == GADGET_NO_ID)
-		return false;
-	uid_gid = bpf_get_current_uid_gid();
-	return (targ_uid != GADGET_NO_ID && targ_uid != (__u32)uid_gid) ||
-	       (targ_gid != GADGET_NO_ID && targ_gid != uid_gid >> 32);
+static __always_inline bool gadget_should_discard_gid(gadget_gid gid)
+{
+	return targ_gid != GADGET_NO_ID && targ_gid != gid;
 }
 
 /* What follows the terminating NUL does not count. */
-static __always_inline bool gadget_should_discard_comm_current(void)
+static __always_inline bool
+gadget_should_discard_comm(gadget_comm comm[GADGET_COMM_LEN])
 {
-	gadget_comm comm[GADGET_COMM_LEN] = {};
-
 	if (targ_comm[0] == '\0')
 		return false;
-	bpf_get_current_comm(comm, sizeof(comm));
 	for (int i = 0; i < GADGET_COMM_LEN; i++) {
 		if (comm[i] != targ_comm[i])
 			return true;
@@ -64,25 +61,23 @@ static __always_inline bool gadget_should_discard_comm_current(void)
 	return false;
 }
 
-/*
- * Whether the current task is none of those asked for by number or name: what
- * can be asked without a map.
- */
-static __always_inline bool gadget_should_discard_task_current(void)
-{
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
-
-	return gadget_should_discard_pid(pid_tgid >> 32) ||
-	       gadget_should_discard_tid((__u32)pid_tgid) ||
-	       gadget_should_discard_user_current() ||
-	       gadget_should_discard_comm_current();
-}
-
 /* Whether the current task is not among what was asked for. */
 static __always_inline bool gadget_should_discard_data_current(void)
 {
-	return gadget_should_discard_mntns_current() ||
-	       gadget_should_discard_task_current();
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 uid_gid = bpf_get_current_uid_gid();
+	gadget_comm comm[GADGET_COMM_LEN] = {};
+
+	if (gadget_should_discard_mntns_current() ||
+	    gadget_should_discard_pid(pid_tgid >> 32) ||
+	    gadget_should_discard_tid((__u32)pid_tgid) ||
+	    gadget_should_discard_uid((__u32)uid_gid) ||
+	    gadget_should_discard_gid(uid_gid >> 32))
+		return true;
+	if (targ_comm[0] == '\0')
+		return false;
+	bpf_get_current_comm(comm, sizeof(comm));
+	return gadget_should_discard_comm(comm);
 }
 
 #endif /* __GADGET_FILTER_H */

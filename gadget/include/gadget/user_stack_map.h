@@ -123,16 +123,6 @@ static __always_inline void gadget_read_pids(struct task_struct *task,
 	ustack->pidns_level1 = BPF_CORE_READ(upid, ns, ns.inum);
 }
 
-/* Fill `ustack` with what stands for no stack, as far as it is read. */
-static __always_inline void
-gadget_no_user_stack(struct gadget_user_stack *ustack)
-{
-	if (gadget_reader_knows_processes)
-		ustack->stack_id = 0;
-	else
-		__builtin_memset(ustack, 0, sizeof(*ustack));
-}
-
 /*
  * Fill `ustack` with the current user stack, or with zeros where none is
  * collected. Ids are never reused: two stacks that fall into one bucket are a
@@ -143,7 +133,10 @@ gadget_get_user_stack(void *ctx, struct gadget_user_stack *ustack)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 
-	gadget_no_user_stack(ustack);
+	if (gadget_reader_knows_processes)
+		ustack->stack_id = 0;
+	else
+		__builtin_memset(ustack, 0, sizeof(*ustack));
 	if (!collect_ustack)
 		return;
 	if (!gadget_reader_knows_processes) {

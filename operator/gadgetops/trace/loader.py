@@ -146,6 +146,7 @@ class Loader:
         self._set("slice_bytes", self.options.slice_bytes.to_bytes(4, "little"))
         self._set_flag("gadget_buffer_is_polled", True)
         self._set_flag("gadget_reader_knows_processes", True)
+        self._set_flag("callers_for_walks_only", True)
         self._set_flag("gadget_filter_by_mntns", bool(self._mount_namespaces))
         self.bpf.resize(self.layout.map, self.options.buffer_bytes)
         if self.object.map(STACK_MAP) is not None:
