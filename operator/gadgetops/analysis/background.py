@@ -65,8 +65,8 @@ def follow(path: Path, recorder: int) -> None:
     """
     Pair the recording in the folder *path*, segment by segment, until *recorder* is closed at its other end.
 
-    Raises:
-        GadgetOpsError: It cannot be read, or the pairs cannot be kept.
+    What cannot be paired now, as while the recorder removes files, is paired with the next segment, or at
+    the end.
     """
     n_segments, pause_s = 0, _PAUSE_S
     while not select.select([recorder], [], [], pause_s)[0]:
@@ -74,7 +74,8 @@ def follow(path: Path, recorder: int) -> None:
         if n_found == n_segments:
             continue
         n_segments, start_s = n_found, time.process_time()
-        _extend(path)
+        with contextlib.suppress(GadgetOpsError, OSError):
+            _extend(path)
         pause_s = max(_PAUSE_S, _SHARE * (time.process_time() - start_s))
 
 

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gadgetops.analysis import background, pairing
 from gadgetops.analysis.background import follow, paired_beside
 from gadgetops.analysis.leaks import leaks_in
+from gadgetops.analysis.pairing_store import stamp
+from gadgetops.errors import StorageError
 from gadgetops.recording.schema import FrameRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter
 
@@ -107,6 +110,25 @@ def test_segments_are_paired_while_the_next_are_recorded(path: Path, followed: i
     writer.close(counters={"lost": 0}, end="complete")
 
 
+def test_a_step_that_fails_is_made_up_for(path: Path, followed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that removes a file meanwhile is no reason to leave off."""
+    failures = [StorageError(path, "vanished")]
+
+    def extend(where: Path) -> None:
+        if failures:
+            raise failures.pop()
+        pairing.extend(where)
+
+    monkeypatch.setattr(background, "_extend", extend)
+    writer = started(path)
+    write_segment(writer, 0)
+    until(lambda: not failures)
+    write_segment(writer, 2 * N_PAIRS)
+    until(lambda: n_paired(path) == 2)
+    os.close(followed)
+    writer.close(counters={"lost": 0}, end="complete")
+
+
 def test_leaks_are_answered_before_anyone_asks(path: Path) -> None:
     """As soon as the recording is complete; what is kept is what would be found."""
     with paired_beside(path):
@@ -115,11 +137,11 @@ def test_leaks_are_answered_before_anyone_asks(path: Path) -> None:
         write_segment(writer, 2 * N_PAIRS)
         writer.close(counters={"lost": 0}, end="complete")
     until((path / "pairs/leaks.json").exists)
-    kept = (path / "pairs/leaks.json").stat()
+    kept = stamp(path / "pairs/leaks.json")
     found = leaks_in(path)
     assert (n_paired(path), found.certainty.word) == (2, "certain")
     assert 0 < found.live.count < found.allocated.count
-    assert (path / "pairs/leaks.json").stat() == kept
+    assert stamp(path / "pairs/leaks.json") == kept
     shutil.rmtree(path / "pairs")
     assert leaks_in(path) == found
 
