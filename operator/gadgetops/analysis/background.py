@@ -65,8 +65,7 @@ def follow(path: Path, recorder: int) -> None:
     """
     Pair the recording in the folder *path*, segment by segment, until *recorder* is closed at its other end.
 
-    What cannot be paired now, as while the recorder removes files, is paired with the next segment, or at
-    the end.
+    What cannot be paired now is paired with the next segment, or at the end.
     """
     n_segments, pause_s = 0, _PAUSE_S
     while not select.select([recorder], [], [], pause_s)[0]:

@@ -94,7 +94,11 @@ class Recording:
         with tempfile.TemporaryDirectory(prefix="gadgetops-") as scratch, _connection(scratch) as connection:
             try:
                 for table, columns in _TABLES.items():
-                    _create_view(connection, _VIEW_NAMES.get(table, table), columns, self.tables[table])
+                    files = self.tables[table]
+                    if table == "slices":
+                        # The recorder drops them when it ends, whoever reads meanwhile.
+                        files = tuple(path for path in files if path.exists())
+                    _create_view(connection, _VIEW_NAMES.get(table, table), columns, files)
                 connection.execute(_FRAMES_VIEW)
                 yield connection
             except duckdb.Error as error:

@@ -111,7 +111,7 @@ def test_segments_are_paired_while_the_next_are_recorded(path: Path, followed: i
 
 
 def test_a_step_that_fails_is_made_up_for(path: Path, followed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recorder that removes a file meanwhile is no reason to leave off."""
+    """A file that cannot be read just now is no reason to leave off."""
     failures = [StorageError(path, "vanished")]
 
     def extend(where: Path) -> None:

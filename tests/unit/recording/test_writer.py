@@ -23,7 +23,7 @@ from gadgetops.recording.schema import (
     SliceRow,
     StackRow,
 )
-from gadgetops.recording.writer import RecordingWriter
+from gadgetops.recording.writer import RecordingWriter, drop_slices
 
 END: dict[str, Any] = {"counters": {}, "end": "complete"}
 MAX = 2**63 - 1
@@ -88,6 +88,21 @@ def test_slices_are_for_nobody_else_and_are_read_as_written(writer: RecordingWri
     with open_recording(writer.path).connect() as connection:
         read = connection.execute("select * from slices").fetchall()
     assert read == [tuple(row)]
+
+
+def test_slices_may_be_dropped_while_somebody_reads(writer: RecordingWriter) -> None:
+    """Who opened the recording before still has all the rest of it."""
+    writer.write_slices([SliceRow(0, 1, 2, b"\xff" * 136, b"\0" * 100, [7])])
+    writer.write_events(events(3), ["malloc"])
+    writer.close_segment()
+    recording = open_recording(writer.path)
+    drop_slices(writer.path)
+    with recording.connect() as connection:
+        counts = [
+            connection.execute(f"select count(*) from {table}").fetchall()[0][0]
+            for table in ("slices", "events")
+        ]
+    assert counts == [0, 3]
 
 
 def test_only_the_files_of_the_format_are_in_the_folder(write_recording: Callable[..., Path]) -> None:
