@@ -18,15 +18,8 @@ _MOST_CHANGES: Final = 8_000_000
 """So many are put in order at once; they take about half of DuckDB's memory limit."""
 
 
-class Moment(NamedTuple):
-    """
-    A moment.
-
-    Args:
-        live_bytes: What was live.
-        timestamp_ns: When.
-        seq: After this event, of those of that time.
-    """
+class _Moment(NamedTuple):
+    """A time, and after which event of that time; and what is live then."""
 
     live_bytes: int
     timestamp_ns: int
@@ -59,19 +52,22 @@ class _Slot(NamedTuple):
         return self.n_changes > _MOST_CHANGES and self.end_ns - self.start_ns > 1
 
 
-def high_water(question: Question) -> Moment | None:
-    """Return the first moment when the chosen allocations had most bytes live; None if there are none."""
+def high_water(question: Question) -> tuple[int | None, dict[int, Amount]]:
+    """
+    Return when the chosen allocations first had most bytes live, and what each group had live then.
+
+    The time is since the first event, in ns; None if there never was anything. Groups without are left out.
+    """
     span = question.span
-    return _highest(question, _Slot(span.first_ns, span.last_ns + 1, 0, 0, 0, 0), None)
+    moment = _highest(question, _Slot(span.first_ns, span.last_ns + 1, 0, 0, 0, 0), None)
+    if moment is None:
+        return None, {}
+    rows = question.rows("peak", timestamp_ns=moment.timestamp_ns, seq=moment.seq)
+    live = {group_id: Amount(*amount) for group_id, *amount in rows}
+    return moment.timestamp_ns - span.first_ns if live else None, live
 
 
-def live_at(question: Question, moment: Moment) -> dict[int, Amount]:
-    """Return what each group had live at *moment*; only groups with something live."""
-    found = question.rows("peak", timestamp_ns=moment.timestamp_ns, seq=moment.seq)
-    return {group_id: Amount(*live) for group_id, *live in found}
-
-
-def _highest(question: Question, whole: _Slot, best: Moment | None) -> Moment | None:
+def _highest(question: Question, whole: _Slot, best: _Moment | None) -> _Moment | None:
     """Return the highest moment of *whole*, or *best* if that is as high."""
     parts = [*_parts(question, whole)]
     reached = max((part.after_bytes for part in parts), default=0)
@@ -83,9 +79,9 @@ def _highest(question: Question, whole: _Slot, best: Moment | None) -> Moment | 
     return best
 
 
-def _moment(question: Question, slot: _Slot) -> Moment | None:
+def _moment(question: Question, slot: _Slot) -> _Moment | None:
     rows = question.rows("peak_moment", start_ns=slot.start_ns, end_ns=slot.end_ns)
-    return next((Moment(slot.before_bytes + added, time_ns, seq) for time_ns, seq, added in rows), None)
+    return next((_Moment(slot.before_bytes + added, time_ns, seq) for time_ns, seq, added in rows), None)
 
 
 def _parts(question: Question, whole: _Slot) -> Iterator[_Slot]:

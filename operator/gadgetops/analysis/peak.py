@@ -6,7 +6,7 @@ from typing import Any
 from gadgetops.analysis.certainty import Certainty
 from gadgetops.analysis.filters import ALL, Filters, GroupBy
 from gadgetops.analysis.groups import Group
-from gadgetops.analysis.high_water import high_water, live_at
+from gadgetops.analysis.high_water import high_water
 from gadgetops.analysis.question import NOTHING, Amount, asked, of_what_is_readable
 from gadgetops.recording.reader import Recording
 
@@ -70,12 +70,11 @@ def peak(recording: Recording, filters: Filters = ALL, group_by: GroupBy | None 
         RecordingError: The question could not be answered.
     """
     with asked(recording, filters, group_by) as question:
-        moment = high_water(question)
-        found = {} if moment is None else live_at(question, moment)
+        at_ns, found = high_water(question)
     rows = [PeakRow(question.groups[group_id], live) for group_id, live in found.items()]
     return Peak(
         question.certainty,
-        moment.timestamp_ns - question.span.first_ns if moment is not None and rows else None,
+        at_ns,
         sum((row.live for row in rows), NOTHING),
         tuple(sorted(rows, key=lambda row: (-row.live.size_bytes, -row.live.count, row.group.name))),
     )

@@ -6,8 +6,8 @@ from typing import Any
 
 from gadgetops.analysis.certainty import Certainty
 from gadgetops.analysis.filters import ALL, Filters
-from gadgetops.analysis.high_water import high_water, live_at
-from gadgetops.analysis.question import NOTHING, Amount, Question, asked, of_what_is_readable
+from gadgetops.analysis.high_water import high_water
+from gadgetops.analysis.question import NOTHING, Amount, asked, of_what_is_readable
 from gadgetops.analysis.temporary import OTHERS, share
 from gadgetops.recording.reader import Recording
 
@@ -93,7 +93,7 @@ def summary(recording: Recording, filters: Filters = ALL) -> Summary:
     """
     with asked(recording, filters, None) as question:
         rows = question.rows("summary")
-        peak, peak_at_ns = _peak(question)
+        peak_at_ns, peak = high_water(question)
         temporary = [Amount(*row[3:]) for row in question.rows("temporary", others=OTHERS)]
     return Summary(
         certainty=question.certainty,
@@ -101,21 +101,13 @@ def summary(recording: Recording, filters: Filters = ALL) -> Summary:
         event_count=recording.n_events,
         allocated=_sum(row[3:5] for row in rows),
         live=_sum(row[5:7] for row in rows),
-        peak=peak,
+        peak=sum(peak.values(), NOTHING),
         peak_at_ns=peak_at_ns,
         temporary=sum(temporary, NOTHING),
         operations=_operations(rows),
         thread_count=len({row[:2] for row in rows}),
         process_count=len({row[0] for row in rows}),
     )
-
-
-def _peak(question: Question) -> tuple[Amount, int | None]:
-    moment = high_water(question)
-    found = {} if moment is None else live_at(question, moment)
-    if moment is None or not found:
-        return NOTHING, None
-    return sum(found.values(), NOTHING), moment.timestamp_ns - question.span.first_ns
 
 
 def _operations(rows: Sequence[tuple[Any, ...]]) -> dict[str, Amount]:

@@ -94,9 +94,13 @@ class Loader:
         Raises:
             UsageError: The gadget has no such parameter, or none of such a value.
         """
+        self._begun()
+
+    def _begun(self) -> "Future[None]":
         if self._loading is None:
             self._configure()
             self._loading = self._thread.submit(self.bpf.load)
+        return self._loading
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[None]:
@@ -108,11 +112,10 @@ class Loader:
             TraceError: The kernel refuses it.
         """
         with self.bpf:
-            self.begin()
+            loading = self._begun()
             # To its end: what is forked from now on is forked by the only thread.
             self._thread.shutdown()
-            if self._loading is not None:
-                self._loading.result()
+            loading.result()
             for namespace in self._mount_namespaces:
                 self.bpf.update(_NAMESPACE_MAP, struct.pack("<Q", namespace), struct.pack("<I", 0))
             yield

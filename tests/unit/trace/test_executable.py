@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from gadgetops.errors import StorageError, TraceError
 from gadgetops.trace.executable import read_executable
@@ -91,6 +92,20 @@ def test_what_is_no_program_is_a_typed_error(tmp_path: Path, content: bytes) -> 
     file.write_bytes(content)
     with pytest.raises(TraceError, match="file: not an ELF file"):
         read_executable(file)
+
+
+def test_symbols_whose_names_are_in_no_section_are_a_typed_error(tmp_path: Path) -> None:
+    """The number of that section is one of the file's own, and may be anything."""
+    file = built(tmp_path, function("f", "ret"), "-shared")
+    data = bytearray(file.read_bytes())
+    with file.open("rb") as stream:
+        elf = ELFFile(stream)
+        header = elf["e_shoff"] + elf.get_section_index(".dynsym") * elf["e_shentsize"]
+    struct.pack_into("<I", data, header + 40, 60000)
+    damaged = tmp_path / "damaged.so"
+    damaged.write_bytes(data)
+    with pytest.raises(TraceError, match=r"damaged\.so: not an ELF file"):
+        read_executable(damaged)
 
 
 def test_a_32_bit_program_is_refused(tmp_path: Path) -> None:

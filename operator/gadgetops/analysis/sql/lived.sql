@@ -1,4 +1,4 @@
--- How long each of the chosen allocations lived that the program released; and the same rounded down, to between four
+-- How long each of the chosen allocations lived that the program released; and the same rounded down, to between five
 -- and eight binary digits. Those that ended with their process, or whose release was not seen, have no lifetime.
 select
     group_id,
