@@ -23,6 +23,7 @@
 #define SLICE_PART_BYTES 4096
 #define SLICE_CHUNK_WORDS 32
 #define SLICE_CHUNK_BYTES (SLICE_CHUNK_WORDS * 8)
+#define SLICE_PART_CHUNKS (SLICE_PART_BYTES / SLICE_CHUNK_BYTES)
 
 /* No stack is larger; the address found as its end is another thing then. */
 #define STACK_MAX_BYTES (64 << 20)
@@ -34,6 +35,7 @@
 #define CODE_PAGE_BITS 20
 #define SEEN_SLICE_BITS 18
 #define KNOWN_PROCESSES 4096
+#define SCRATCHES 256
 
 /* So many unsettled slices are sent; then the reader has to catch up. */
 #define MAX_UNSETTLED 8192
@@ -86,6 +88,19 @@ struct known_process {
 /* 1 for each page of code of any process, by the hash of its number. */
 __u8 code_pages[1 << CODE_PAGE_BITS] = {};
 struct known_process known_processes[KNOWN_PROCESSES] = {};
+
+/*
+ * Room for a part of the stack while it is hashed: a read takes 0.14 us, of
+ * whatever size, and the program's own stack is small. Threads share one by
+ * their number. Who finds another user reads in chunks; a program may be
+ * preempted, so that one for each CPU would not do.
+ */
+struct scratch {
+	__u64 users;
+	__u64 words[SLICE_PART_BYTES / 8];
+};
+
+struct scratch scratches[SCRATCHES] = {};
 
 /* By the low bits of a slice's hash, its high ones. */
 __u32 seen_slices[1 << SEEN_SLICE_BITS] = {};
@@ -201,33 +216,84 @@ static __always_inline __u64 stack_size_bytes(struct task_struct *task,
 }
 
 /*
- * The hash of the code addresses in one chunk of stack, on from `hash`: a
- * polynomial, without a branch for a word. What cannot be read counts as 0.
- * Not static: the verifier then looks at it once, not at every call.
+ * At most a part, of what is left. Without a branch, as the flags in
+ * send_part(): the verifier would walk all that follows twice.
  */
-__noinline __u64 hash_chunk(__u64 address, __u64 hash)
+static __always_inline __u64 part_bytes(__u64 left_bytes)
 {
-	__u64 words[SLICE_CHUNK_WORDS];
+	__u64 is_whole = (__s64)(SLICE_PART_BYTES - left_bytes) >> 63;
 
-	bpf_probe_read_user(words, sizeof(words), (void *)address);
+	barrier_var(is_whole);
+	return (((left_bytes - 1) | is_whole) & (SLICE_PART_BYTES - 1)) + 1;
+}
+
+/*
+ * The hash of the code addresses in one chunk of stack, on from `hash`: a
+ * polynomial, without a branch for a word.
+ */
+static __always_inline __u64 hash_words(__u64 *words, __u64 hash)
+{
 #pragma unroll
 	for (int i = 0; i < SLICE_CHUNK_WORDS; i++) {
-		hash = (hash + words[i] * is_code(words[i])) * HASH_FACTOR;
+		__u64 word = words[i];
+
+		hash = (hash + word * is_code(word)) * HASH_FACTOR;
 		/* One after the other: else all are spilled at once. */
 		barrier_var(hash);
 	}
 	return hash;
 }
 
-/* The same for a part of the stack; not static for the same reason. */
+/*
+ * The same, of the chunk at `address`; what cannot be read counts as 0. These
+ * are not static: the verifier then looks at them once, not at every call.
+ */
+__noinline __u64 hash_chunk(__u64 address, __u64 hash)
+{
+	__u64 words[SLICE_CHUNK_WORDS];
+
+	bpf_probe_read_user(words, sizeof(words), (void *)address);
+	return hash_words(words, hash);
+}
+
+/* The same, of a chunk that lies in the scratch of thread `tid`. */
+__noinline __u64 hash_scratch(__u32 tid, __u32 chunk, __u64 hash)
+{
+	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	__u32 first = chunk % SLICE_PART_CHUNKS * SLICE_CHUNK_WORDS;
+
+	return hash_words(&scratch->words[first], hash);
+}
+
+/*
+ * The same for a part of the stack, in whole chunks. Who sees itself as the
+ * only user of the scratch was the first, and whoever comes before it has left
+ * sees two.
+ */
 __noinline __u64 hash_part(__u64 address, __u64 end, __u64 hash)
 {
-	for (int i = 0; i < SLICE_PART_BYTES / SLICE_CHUNK_BYTES; i++) {
-		if (address >= end)
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	__u64 n_chunks = (part_bytes(end - address) + SLICE_CHUNK_BYTES - 1) /
+			 SLICE_CHUNK_BYTES;
+	__u64 leaving = -1;
+	bool is_read;
+
+	barrier_var(leaving);
+	__sync_fetch_and_add(&scratch->users, 1);
+	is_read = *(volatile __u64 *)&scratch->users == 1 &&
+		  !bpf_probe_read_user(scratch->words,
+				       n_chunks * SLICE_CHUNK_BYTES,
+				       (void *)address);
+	for (__u32 i = 0; i < SLICE_PART_CHUNKS; i++) {
+		if (i >= n_chunks)
 			break;
-		hash = hash_chunk(address, hash);
+		hash = is_read ? hash_scratch(tid, i, hash) :
+				 hash_chunk(address, hash);
 		address += SLICE_CHUNK_BYTES;
 	}
+	/* -1, but after the hash is known: else arm64 may leave, then read. */
+	__sync_fetch_and_add(&scratch->users, leaving | hash);
 	return hash;
 }
 
@@ -248,7 +314,7 @@ static __always_inline bool send_part(struct pt_regs *registers,
 				      struct slicing *slicing, __u64 address)
 {
 	struct slice_part *part;
-	__u64 pid_tgid, is_whole, size_bytes = slicing->end - address;
+	__u64 pid_tgid, size_bytes;
 
 	part = bpf_ringbuf_reserve(&events, sizeof(*part), 0);
 	if (!part)
@@ -262,14 +328,7 @@ static __always_inline bool send_part(struct pt_regs *registers,
 	part->total_bytes = slicing->end - slicing->start;
 	part->is_settled = slicing->is_settled;
 	copy_registers(part->registers, registers);
-	/*
-	 * At most a part; without a branch, as the flags below: the verifier
-	 * would walk all that follows twice, for each part.
-	 */
-	is_whole = (__s64)(SLICE_PART_BYTES - size_bytes) >> 63;
-	barrier_var(is_whole);
-	size_bytes =
-		(((size_bytes - 1) | is_whole) & (SLICE_PART_BYTES - 1)) + 1;
+	size_bytes = part_bytes(slicing->end - address);
 	part->size_bytes = size_bytes;
 	bpf_probe_read_user(part->memory, size_bytes, (void *)address);
 	_Static_assert(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP << 1, "flags");

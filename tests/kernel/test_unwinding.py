@@ -6,14 +6,20 @@ import pwd
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from gadgetops.bpf.object import Object
+from gadgetops.commands import main
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.trace import unwinders, unwinding
+from gadgetops.trace.session import Session
 from gadgetops.trace.symbolise import Finder
 from gadgetops.trace.unwinding import Unwinding
 
@@ -23,6 +29,7 @@ WORKLOADS = Path(__file__).parents[1] / "workloads"
 SIZES = range(10001, 10006)
 MAX_UNSETTLED = 8192
 """So many stacks the gadget sends without knowing whether it should (`gadget/stack_slice.h`)."""
+N_SCRATCHES = 256
 STARTS = {"_start", "clone", "clone3", "__clone", "__clone3"}
 GDB_SCRIPT = """
 import gdb, json
@@ -349,6 +356,40 @@ def test_children_that_execute_other_programs_are_unwound_as_themselves(
     # munmap() inside malloc(): the kernel has put an address of its own in place of malloc()'s caller.
     [(n_nested,)] = rows(recording, "select count(*) from events where operation = 'munmap'")
     assert recording.counters["unwound_complete"] >= recording.counters["slices"] - n_nested
+
+
+def test_a_stack_is_the_same_in_whatever_pieces_it_is_read(
+    gadget_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, or in chunks while another thread has the room for that, which is claimed now and then here."""
+    (scratches,) = [v for v in Object.from_bytes(gadget_object.read_bytes()).variables if v.name == "scratches"]
+    is_over = threading.Event()
+
+    def claim(users: NDArray[np.uint64]) -> None:
+        while not is_over.wait(0.001):
+            users[:] = 1 - users[0]
+
+    def drain(session: Session) -> None:
+        began(session)
+        bss = session.loader.bpf.data(scratches.section)
+        room = np.frombuffer(bss, np.uint64, scratches.size_bytes // 8, scratches.offset_bytes)
+        threading.Thread(target=claim, args=[room[:: len(room) // N_SCRATCHES]]).start()
+
+    began = Session.drain
+    monkeypatch.setattr(Session, "drain", drain)
+    program = compiled(tmp_path / "program", source="timed_blocks.c")
+    options = ["--unwind", "dwarf", "--symbols", "late", "--image", gadget_object]
+    arguments = ["record", "-q", "-o", tmp_path / "r", *options, "--", program, 200_000]
+    try:
+        assert main([*map(str, arguments)]) == 0
+    finally:
+        is_over.set()
+    query = """
+        select count(distinct stack_id)
+        from events
+        where operation = 'malloc' and size_bytes < 128 and seq > (select max(seq) / 2 from events)
+    """
+    assert rows(open_recording(tmp_path / "r"), query) == [(1,)]
 
 
 def test_frame_pointers_can_be_asked_for(record: Record, tmp_path: Path) -> None:
