@@ -361,8 +361,9 @@ def test_children_that_execute_other_programs_are_unwound_as_themselves(
 def test_a_stack_is_the_same_in_whatever_pieces_it_is_read(
     gadget_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, or in chunks while another thread has the room for that, which is claimed now and then here."""
-    (scratches,) = [v for v in Object.from_bytes(gadget_object.read_bytes()).variables if v.name == "scratches"]
+    """At once, or in chunks while another thread has the room for that; it is claimed now and then here."""
+    scratches = Object.from_bytes(gadget_object.read_bytes()).variable("scratches")
+    assert scratches is not None
     is_over = threading.Event()
 
     def claim(users: NDArray[np.uint64]) -> None:

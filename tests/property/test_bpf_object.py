@@ -52,6 +52,16 @@ def outcome(data: bytes) -> Object | None:
     return obj
 
 
+@pytest.mark.parametrize("name", OBJECTS)
+def test_without_its_code_an_object_is_the_same(name: str) -> None:
+    """Maps, variables and types; programs by name and section, and nothing of what they do."""
+    whole, outline = (Object.from_bytes(OBJECTS[name], with_code=each) for each in (True, False))
+    assert (outline.maps, outline.variables) == (whole.maps, whole.variables)
+    assert (outline.btf and outline.btf.types) == (whole.btf and whole.btf.types)
+    assert [(p.name, p.section) for p in outline.programs] == [(p.name, p.section) for p in whole.programs]
+    assert not any(program.instructions for program in outline.programs)
+
+
 class TestDamage:
     """Any bytes give a value or an `ObjectError`."""
 

@@ -108,6 +108,15 @@ def read_functions(layout: Layout, externals: Externals) -> dict[str, Function]:
     return functions
 
 
+def name_functions(layout: Layout) -> dict[str, Function]:
+    """Return the functions of all program sections by name, in file order, without instructions."""
+    return {
+        symbol.name: Function(symbol.name, part.name, ())
+        for part in layout.of_role(Role.PROGRAM)
+        for _, symbol in sorted(part.symbols.items())
+    }
+
+
 def link(function: Function, functions: Mapping[str, Function]) -> Iterator[Function]:
     """
     Yield *function* and then every function it needs, directly or not, once each.

@@ -17,7 +17,14 @@ from gadgetops.bpf.btf_ext import Extension
 from gadgetops.bpf.elf import ByteOrder, Elf, Section
 from gadgetops.bpf.instruction import Instruction
 from gadgetops.bpf.layout import Layout
-from gadgetops.bpf.linker import LINKED_LIMIT_INSTRUCTIONS, Externals, Function, link, read_functions
+from gadgetops.bpf.linker import (
+    LINKED_LIMIT_INSTRUCTIONS,
+    Externals,
+    Function,
+    link,
+    name_functions,
+    read_functions,
+)
 from gadgetops.bpf.maps import Map, MapType, read_maps
 from gadgetops.bpf.variables import Variable, read_variables
 from gadgetops.errors import ObjectError
@@ -75,9 +82,13 @@ class Object:
     extension: Extension = field(repr=False)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Object":
+    def from_bytes(cls, data: bytes, *, with_code: bool = True) -> "Object":
         """
         Return the object that *data* holds.
+
+        Args:
+            data: The ELF file.
+            with_code: Read instructions, their lines and relocations; who loads it leaves that to the kernel.
 
         Raises:
             ObjectError: It is no BPF ELF, is damaged, or could not be loaded.
@@ -85,7 +96,7 @@ class Object:
         elf = Elf.from_bytes(data)
         layout = Layout.from_elf(elf)
         btf = _btf(elf)
-        functions = read_functions(layout, Externals.from_btf(btf))
+        functions = read_functions(layout, Externals.from_btf(btf)) if with_code else name_functions(layout)
         return cls(
             programs=_programs(functions),
             maps=_by_name(read_maps(layout, btf)),
@@ -94,7 +105,7 @@ class Object:
             license=_license(elf),
             byte_order=elf.byte_order,
             btf=btf,
-            extension=_extension(elf, btf),
+            extension=_extension(elf, btf) if with_code else btf_ext.NOTHING,
         )
 
     def program(self, name: str) -> Program | None:

@@ -11,7 +11,6 @@ import errno
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from ctypes import (
     POINTER,
     Structure,
@@ -236,6 +235,9 @@ class LoadedObject:
 
     def detach(self) -> None:
         """Detach all programs."""
+        # Imported here: it is needed at the end alone, and brings much along.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
         # The kernel waits for each until no processor runs it any more: together, links wait once.
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             list(pool.map(self._lib.bpf_link__destroy, self._links))

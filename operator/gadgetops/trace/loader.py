@@ -7,8 +7,8 @@ for the latter is imported here.
 
 import contextlib
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -71,13 +71,13 @@ class Loader:
     """
 
     def __init__(self, data: bytes, options: Options) -> None:
-        self.object = Object.from_bytes(data)
+        self.object = Object.from_bytes(data, with_code=False)
         self.layout = EventLayout.from_object(self.object)
         self.options = options
         self.bpf = LoadedObject(data, "gadgetops")
         self._mount_namespaces: tuple[int, ...] = ()
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._loading: Future[None] | None = None
+        self._loading: threading.Thread | None = None
+        self._error: Exception | None = None
 
     def filter_mount_namespaces(self, inodes: Sequence[int]) -> None:
         """Let only processes in these mount namespaces give events; to be called before `begin`."""
@@ -96,11 +96,18 @@ class Loader:
         """
         self._begun()
 
-    def _begun(self) -> "Future[None]":
+    def _begun(self) -> threading.Thread:
         if self._loading is None:
             self._configure()
-            self._loading = self._thread.submit(self.bpf.load)
+            self._loading = threading.Thread(target=self._load, name="load")
+            self._loading.start()
         return self._loading
+
+    def _load(self) -> None:
+        try:
+            self.bpf.load()
+        except Exception as error:
+            self._error = error
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[None]:
@@ -112,10 +119,10 @@ class Loader:
             TraceError: The kernel refuses it.
         """
         with self.bpf:
-            loading = self._begun()
             # To its end: what is forked from now on is forked by the only thread.
-            self._thread.shutdown()
-            loading.result()
+            self._begun().join()
+            if self._error is not None:
+                raise self._error
             for namespace in self._mount_namespaces:
                 self.bpf.update(_NAMESPACE_MAP, struct.pack("<Q", namespace), struct.pack("<I", 0))
             yield

@@ -2,8 +2,8 @@
 A BPF ring buffer, mapped and read in bulk.
 
 The events of one stream have one size, so what lies between consumer and producer is nearly an array: no loop
-and no callback, one copy per column. Records of other sizes are taken out one by one. The kernel maps the data
-twice in a row, so an array that wraps around is contiguous.
+and no callback, one copy per column. Records of other sizes are taken out one by one. The kernel maps the
+data twice in a row, so an array that wraps around is contiguous.
 Kernel documentation: Documentation/bpf/ringbuf.rst.
 """
 
