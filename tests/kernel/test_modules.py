@@ -81,6 +81,21 @@ def test_records_that_the_kernel_drops_are_counted_and_nobody_lives_for_ever(
     assert all(life[-1] == "exit" for life in lives(rows, without=os.getpid()).values())
 
 
+def test_a_process_that_is_gone_is_known_until_its_events_were_taken() -> None:
+    """However often is read meanwhile."""
+    with ModuleTracker() as tracker:
+        tracker.follow(os.getpid())
+        with subprocess.Popen(["true"]) as child:
+            child.wait()
+        for _ in range(1000):
+            tracker.read()
+        ended_ns = next(row.timestamp_ns for row in tracker.take_processes() if row.event == "exit")
+        tracker.forget_gone(ended_ns + 1_000_000_000)
+        known = tracker.space(child.pid).comm
+        tracker.forget_gone(ended_ns + 3600_000_000_000)
+        assert (known, tracker.space(child.pid).comm) == ("true", None)
+
+
 def test_a_process_that_nobody_announced_is_followed_when_it_is_asked_for() -> None:
     """As with events of the whole machine; one that is gone has no mappings."""
     with subprocess.Popen(["sleep", "30"]) as sleeper, ModuleTracker() as tracker:

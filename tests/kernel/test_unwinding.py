@@ -19,6 +19,7 @@ from gadgetops.bpf.object import Object
 from gadgetops.commands import main
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.trace import unwinders, unwinding
+from gadgetops.trace.drain import Drain
 from gadgetops.trace.session import Session
 from gadgetops.trace.symbolise import Finder
 from gadgetops.trace.unwinding import Unwinding
@@ -391,6 +392,25 @@ def test_a_stack_is_the_same_in_whatever_pieces_it_is_read(
         where operation = 'malloc' and size_bytes < 128 and seq > (select max(seq) / 2 from events)
     """
     assert rows(open_recording(tmp_path / "r"), query) == [(1,)]
+
+
+def test_stacks_that_are_read_long_after_the_process_ended(
+    gadget_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a program that makes more than can be read while it runs; nothing is read until it ends here."""
+    take = Drain.take
+    monkeypatch.setattr(Drain, "take", lambda drain: take(drain) if drain.is_stopping else None)
+    program = compiled(tmp_path / "program", source="timed_blocks.c")
+    options = ["--unwind", "dwarf", "--image", gadget_object]
+    arguments = ["record", "-q", "-o", tmp_path / "r", *options, "--", program, 300_000]
+    assert main([*map(str, arguments)]) == 0
+    recording = open_recording(tmp_path / "r")
+    assert recording.counters["events"] > 600_000
+    # The buffer of its standard output comes last, and is the largest.
+    [(size,)] = rows(recording, "select max(size_bytes) from events where operation = 'malloc'")
+    stack = functions(recording, size)
+    assert "main" in stack
+    assert stack[-1] == "_start"
 
 
 def test_frame_pointers_can_be_asked_for(record: Record, tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ class Drain:
         self._is_stopping.set()
         self._thread.join()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to."""
+        return self._is_stopping.is_set()
+
     def take(self) -> Batch | None:
         """
         Return the oldest batch that was read; None if there is none now.

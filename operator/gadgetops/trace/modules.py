@@ -38,8 +38,8 @@ _MISC_EXEC: Final = 1 << 13
 _MISC_BUILD_ID: Final = 1 << 14
 _REMEMBERED_REPLACED: Final = 256
 """How many replaced mappings of a process are remembered, for events from just before."""
-_READS_OF_THE_GONE: Final = 64
-"""For how many more reads a process that has ended is remembered: its last events may come late."""
+_GONE_NS: Final = 5_000_000_000
+"""How long after its end a process is forgotten, on the clock of the events that were taken."""
 _ANONYMOUS: Final = "//anon"
 
 
@@ -215,7 +215,6 @@ class ModuleTracker:
         self._kept = Files()
         self._processes: list[ProcessRow] = []
         self._gone: dict[int, tuple[int, AddressSpace]] = {}
-        self._n_reads = 0
         self._held_back: list[_Record] = []
         self._fds: list[int] = []
         self._buffers: list[mmap.mmap] = []
@@ -255,10 +254,6 @@ class ModuleTracker:
     def read(self) -> None:
         """Take in what happened up to this call."""
         until_ns = _now_ns()
-        self._n_reads += 1
-        self._gone = {
-            pid: gone for pid, gone in self._gone.items() if gone[0] + _READS_OF_THE_GONE > self._n_reads
-        }
         records = [*self._held_back, *(record for buffer in self._buffers for record in _records(buffer))]
         records.sort(key=lambda record: record.timestamp_ns)
         # A CPU that is read first may lack what happened before a record of one that is read last.
@@ -266,6 +261,16 @@ class ModuleTracker:
         self._held_back = records[end:]
         for record in records[:end]:
             self._take(record)
+
+    def forget_gone(self, taken_ns: int) -> None:
+        """
+        Forget the processes that nobody will ask for any more.
+
+        Args:
+            taken_ns: About up to when events were taken: their stacks may be asked for long after the end of
+                their process, where there are more than are taken at once.
+        """
+        self._gone = {pid: gone for pid, gone in self._gone.items() if gone[0] + _GONE_NS > taken_ns}
 
     def module(self, mapping: Mapping) -> ModuleRow:
         """Return the row of a mapping that has its number, and keep its file at hand."""
@@ -330,7 +335,7 @@ class ModuleTracker:
     def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
         self.on_exit(pid, space)
         self._note(timestamp_ns, pid, "exit", space)
-        self._gone[pid] = (self._n_reads, self.spaces.pop(pid))
+        self._gone[pid] = (timestamp_ns, self.spaces.pop(pid))
 
     def _named(self, record: _Record, pid: int, tid: int, space: AddressSpace) -> None:
         name = record.body[8:].split(b"\0", 1)[0].decode(errors="replace")

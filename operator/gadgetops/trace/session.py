@@ -7,6 +7,7 @@ of mappings.
 
 import contextlib
 import platform
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
@@ -139,6 +140,7 @@ class Session:
         self._tracker.read()
         if batch is not None:
             self._take(batch, writer, at_most)
+        self._tracker.forget_gone(_taken_ns(batch))
         writer.write_processes(self._tracker.take_processes())
         writer.tick()
         return batch is not None
@@ -260,6 +262,14 @@ class Session:
         if self._slice_stacks is not None:
             numbers[is_sliced] = self._slice_stacks.number(slices[is_sliced])
         return numbers
+
+
+def _taken_ns(batch: Batch | None) -> int:
+    """Return about up to when everything was taken, on the clock of the events."""
+    if batch is None:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    times_ns = batch.columns["timestamp_ns"]
+    return int(times_ns[-1]) if len(times_ns) else 0
 
 
 def _none_needs_none(_pid: int, _paths: frozenset[str]) -> bool:
