@@ -22,7 +22,9 @@ from gadgetops.trace import unwinders, unwinding
 from gadgetops.trace.drain import Drain
 from gadgetops.trace.session import Session
 from gadgetops.trace.symbolise import Finder
+from gadgetops.trace.unwind import Unwinder
 from gadgetops.trace.unwinding import Unwinding
+from gadgetops.trace.unwound_before import UnwoundBefore
 
 pytestmark = pytest.mark.kernel
 
@@ -392,6 +394,25 @@ def test_a_stack_is_the_same_in_whatever_pieces_it_is_read(
         where operation = 'malloc' and size_bytes < 128 and seq > (select max(seq) / 2 from events)
     """
     assert rows(open_recording(tmp_path / "r"), query) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "command", [["git", "log", "-3", "--stat"], ["perl", "-e", "my @kept = map { { a => [$_] } } 1 .. 300"]]
+)
+def test_stacks_known_from_others_are_as_if_unwound(
+    record: Record, monkeypatch: pytest.MonkeyPatch, command: list[object]
+) -> None:
+    """Of programs of the distribution."""
+    recording = record(command, "--unwind", "dwarf", "--symbols", "late")
+    monkeypatch.setattr(unwinders, "_WORTH_A_PROCESS", sys.maxsize)
+    unwound: list[object] = []
+    unwind = Unwinder.unwind
+    monkeypatch.setattr(Unwinder, "unwind", lambda *args: unwound.append(args) or unwind(*args))
+    stacks = [*Unwinding(recording, Finder()).rows()]
+    n_unwound = len(unwound)
+    monkeypatch.setattr(UnwoundBefore, "find", lambda *_: None)
+    assert [*Unwinding(recording, Finder()).rows()] == stacks
+    assert n_unwound < len(stacks)
 
 
 def test_stacks_that_are_read_long_after_the_process_ended(

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 
 from gadgetops.recording.schema import registers_of
 from gadgetops.trace.symbolise import Finder
-from gadgetops.trace.unwind import MappedFile, Unwinder, Unwound
+from gadgetops.trace.unwind import STACK_POINTER, MappedFile, Unwinder, Unwound
+from gadgetops.trace.unwound_before import UnwoundBefore
 
 _WORTH_A_PROCESS: Final = 1000
 """So many slices take longer than a process takes to begin."""
@@ -105,6 +106,7 @@ class _Worker:
         self._machine = machine
         self._mapped: tuple[MappedModule, ...] | None = None
         self._unwinder: Unwinder
+        self._before: UnwoundBefore
         self._opened = contextlib.ExitStack()
 
     def do(self, job: Job) -> Done:
@@ -112,6 +114,8 @@ class _Worker:
             self._opened.close()
             files = [self._file(module) for module in job.mapped]
             self._unwinder = self._opened.enter_context(Unwinder(files, self._machine))
+            code = [(module.start, module.end) for module in job.mapped]
+            self._before = UnwoundBefore(code, STACK_POINTER[self._machine])
             self._mapped = job.mapped
         return Done(job.mapped, [(number, self._unwound(*rest)) for number, *rest in job.slices])
 
@@ -119,7 +123,14 @@ class _Worker:
         self._opened.close()
 
     def _unwound(self, registers: bytes, memory: bytes) -> Unwound:
-        return self._unwinder.unwind(registers_of(registers), memory)
+        values = registers_of(registers)
+        known = self._before.find(values, memory)
+        if known is not None:
+            return Unwound(known, "complete")
+        stack = self._unwinder.unwind(values, memory)
+        if stack.end == "complete":
+            self._before.keep(values, memory, self._unwinder.reads, stack.addresses)
+        return stack
 
     def _file(self, module: MappedModule) -> MappedFile:
         identity = (module.number, module.path, module.build_id)

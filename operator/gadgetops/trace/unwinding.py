@@ -129,14 +129,21 @@ class _Frames:
     def __init__(self, first: int) -> None:
         self._next = first
         self._known: dict[tuple[int | None, int], int] = {}
+        self._mapped: Sequence[MappedModule] = ()
+        self._in_mapped: dict[int, int] = {}
+        """Of the stacks that saw `_mapped`, which come together, by address alone."""
 
     def rows_of(
         self, stack_id: int, mapped: Sequence[MappedModule], addresses: Sequence[int]
     ) -> tuple[list[FrameRow], StackRow]:
         """Return the new frames of a stack, and the stack."""
+        if self._mapped != mapped:
+            self._mapped, self._in_mapped = mapped, {}
         new: list[FrameRow] = []
-        numbers = [self._number(mapped, address, new) for address in addresses]
-        return new, StackRow(stack_id, numbers)
+        for address in addresses:
+            if address not in self._in_mapped:
+                self._in_mapped[address] = self._number(mapped, address, new)
+        return new, StackRow(stack_id, [self._in_mapped[address] for address in addresses])
 
     def _number(self, mapped: Sequence[MappedModule], address: int, new: list[FrameRow]) -> int:
         module = next((each for each in mapped if each.start <= address < each.end), None)
