@@ -52,7 +52,7 @@ class UnwoundBefore:
         # Addresses are signed, as recordings have them.
         self._code = sorted(address & _ADDRESS for mapped in code for address in mapped)
         self._stack_pointer = stack_pointer
-        self._first: dict[_Meanings, _Frame] = {}
+        self._first: dict[_Meanings, _Frame | list[int]] = {}
         self._n_frames = 0
 
     def find(self, registers: Sequence[int], memory: bytes) -> list[int] | None:
@@ -65,7 +65,7 @@ class UnwoundBefore:
         """
         meanings = self._meanings(registers, memory)
         words = _words(memory)
-        found: _Frame | list[int] | None = self._first.get(_root(registers, meanings))
+        found = self._first.get(_root(registers, meanings))
         while isinstance(found, _Frame):
             if found.last >= len(words):
                 return None
@@ -84,20 +84,22 @@ class UnwoundBefore:
             reads: For each frame where in *memory* its words were read, in bytes.
             addresses: The stack, leaf first.
         """
-        if any(offset % _WORD_BYTES for frame in reads for offset in frame):
-            return
-        if self._n_frames + len(reads) > _MOST_KNOWN:
+        if self._n_frames > _MOST_KNOWN:
             self._first, self._n_frames = {}, 0
-        self._n_frames += len(reads)
         meanings = self._meanings(registers, memory)
         words = _words(memory)
-        first, *others = (_Frame([offset // _WORD_BYTES for offset in frame]) for frame in reads)
-        frame = self._first.setdefault(_root(registers, meanings), first)
-        for other in others:
-            following = frame.callers.setdefault(meanings(frame.words(words)), other)
-            assert isinstance(following, _Frame)  # noqa: S101 - what is read next follows from what was read
-            frame = following
-        frame.callers[meanings(frame.words(words))] = addresses
+        siblings: dict[_Meanings, _Frame | list[int]] = self._first
+        key = _root(registers, meanings)
+        for offsets_bytes in reads:
+            frame = siblings.get(key)
+            if frame is None:
+                if any(offset % _WORD_BYTES for offset in offsets_bytes):
+                    return
+                frame = siblings[key] = _Frame([offset // _WORD_BYTES for offset in offsets_bytes])
+                self._n_frames += 1
+            assert isinstance(frame, _Frame)  # noqa: S101 - what is read next follows from what was read
+            siblings, key = frame.callers, meanings(frame.words(words))
+        siblings[key] = addresses
 
     def _meanings(self, registers: Sequence[int], memory: bytes) -> Callable[[Sequence[int]], _Meanings]:
         """Return what tells what words mean: an address of code, a place in the slice (below 0), or data."""

@@ -95,7 +95,7 @@ def test_words_that_are_not_aligned_are_not_compared(before: UnwoundBefore) -> N
 def test_when_there_are_too_many_all_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gadgetops.trace.unwound_before._MOST_KNOWN", 10)
     before = UnwoundBefore([CODE], stack_pointer=0)
-    for pc in range(CODE[0], CODE[0] + 4):
+    pcs = range(CODE[0], CODE[0] + 5)
+    for pc in pcs:
         before.keep(registers(pc=pc), memory(), READS, [pc])
-    known = [before.find(registers(pc=pc), memory()) for pc in range(CODE[0], CODE[0] + 4)]
-    assert known == [None, None, None, [CODE[0] + 3]]
+    assert [before.find(registers(pc=pc), memory()) for pc in pcs] == [None] * 4 + [[pcs[-1]]]
