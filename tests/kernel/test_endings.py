@@ -240,7 +240,7 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(gadget_object: Path, tm
 def test_progress_is_shown_on_a_terminal_unless_quiet(
     argv: list[str], tmp_path: Path, options: tuple[str, ...], is_shown: bool
 ) -> None:
-    """Events, their rate, what lives, what is lost; rewritten in place and gone at the end."""
+    """Events, their rate, what lives, what is lost, then what is done; in place, and gone at the end."""
     ours, theirs = pty.openpty()
     rest = (*options, "--duration", "1.5", "--", "sleep", "2")
     with started(argv, *rest, stderr=theirs, stdout=subprocess.PIPE) as recorder:
@@ -248,7 +248,8 @@ def test_progress_is_shown_on_a_terminal_unless_quiet(
         shown = b"".join(iter(lambda: _read(ours), b"")).decode()
         assert recorder.stdout is not None
         assert recorder.stdout.read() == ""
-    assert (" live, 0 lost, target alive" in shown) == is_shown
+    for part in (" live, 0 lost, target alive", "unwinding stacks, 0 of ", "finding functions and lines"):
+        assert (part in shown) == is_shown
     assert ("\x1b[K" in shown) == is_shown
     assert ("recorded" in shown.rpartition("\x1b[K")[2]) == is_shown
 

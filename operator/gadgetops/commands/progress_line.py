@@ -37,8 +37,14 @@ class ProgressLine:
 
     def progress(self, progress: "Progress") -> None:
         """Write how it goes over how it went."""
+        self.stage(_line(progress))
+
+    def stage(self, what: str) -> None:
+        """Write what is done over what was, on a terminal."""
+        if not self.wants_progress:
+            return
         width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(_ERASE_LINE + _line(progress)[:width])
+        sys.stderr.write(_ERASE_LINE + what[:width])
         sys.stderr.flush()
         self._is_shown = True
 

@@ -74,8 +74,8 @@ class Drain:
     def _run(self) -> None:
         go_first()
         try:
-            while self._has_read() or not self._is_stopping.is_set():
-                if self._ring.size_bytes < _NEARLY_EMPTY_BYTES and not self._is_stopping.is_set():
+            while self._has_read() or not self.is_stopping:
+                if self._ring.size_bytes < _NEARLY_EMPTY_BYTES and not self.is_stopping:
                     time.sleep(_IDLE_SLEEP_S)
         except BaseException as error:
             # Raised again by `take`, where it can be handled.

@@ -54,7 +54,7 @@ class Listener(Protocol):
     Who is told what happens.
 
     Attributes:
-        wants_progress: Whether `progress` is of any use; it costs some time.
+        wants_progress: Whether `progress` and `stage` are of any use; they cost some time.
     """
 
     wants_progress: bool
@@ -64,6 +64,9 @@ class Listener(Protocol):
 
     def progress(self, progress: Progress) -> None:
         """Take how it goes, now and then."""
+
+    def stage(self, what: str) -> None:
+        """Take what is done when nothing is recorded any more, now and then."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,13 @@ class _Run:
             self._close("failed")
 
     def _close(self, end: str) -> None:
-        self._session.close(self._writer, self._tracker, end=end, is_hurried=lambda: self._ends.is_hurried)
+        self._session.close(
+            self._writer,
+            self._tracker,
+            end=end,
+            is_hurried=lambda: self._ends.is_hurried,
+            on_stage=self._listener.stage,
+        )
 
     def _follow(self) -> str:
         """Read events until there is a reason to stop, and return it."""

@@ -31,6 +31,8 @@ from gadgetops.trace.slice_stacks import SliceStacks
 from gadgetops.trace.slices import SLICE_MISSED, SliceAssembler
 from gadgetops.trace.stacks import CALLER_ONLY, StackCollector, no_stacks
 
+_SAID_EVERY: Final = 500
+"""After how many stacks it is said how many are unwound."""
 _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
 
 
@@ -190,11 +192,13 @@ class Session:
         *,
         end: str,
         is_hurried: Callable[[], bool] = lambda: False,
+        on_stage: Callable[[str], None] = lambda _what: None,
     ) -> None:
         """
         Take in what befell processes meanwhile, symbolise what was collected and close the recording.
 
-        As soon as *is_hurried* says so, without symbols: the rest is there, and they can be found later.
+        As soon as *is_hurried* says so, without symbols: the rest is there, and they can be found later. What
+        takes its time is said to *on_stage*.
         """
         tracker.read()
         writer.write_processes(tracker.take_processes())
@@ -202,8 +206,9 @@ class Session:
         ways = {} if self._settler is None else self._settler.stop()
         self._walk(writer, [pid for pid, way in ways.items() if way == "fp"])
         if self._slice_stacks is not None and self.loader.options.symbolise:
-            self._unwind(writer, tracker, is_hurried)
+            self._unwind(writer, tracker, is_hurried, on_stage)
         if self.loader.options.symbolise:
+            on_stage("finding functions and lines")
             self._find_symbols(writer, tracker, is_hurried)
         facts = {} if self._settler is None else {"unwind": Counter(ways.values())}
         writer.close(counters=self.counters(), end=end, facts=facts)
@@ -230,7 +235,11 @@ class Session:
         writer.write_symbols(() if is_hurried() else symbols)
 
     def _unwind(
-        self, writer: RecordingWriter, tracker: ModuleTracker, is_hurried: Callable[[], bool]
+        self,
+        writer: RecordingWriter,
+        tracker: ModuleTracker,
+        is_hurried: Callable[[], bool],
+        on_stage: Callable[[str], None],
     ) -> None:
         """Make stacks of the slices; what is left when it is to hurry stays for later."""
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
@@ -239,7 +248,11 @@ class Session:
 
         finder = Finder(files=tracker.files)
         unwinding = Unwinding(open_recording(writer.path), finder)
-        for frames, stack in takewhile(lambda _: not is_hurried(), unwinding.rows()):
+        n_slices = self.counters()["slices"]
+        rows = takewhile(lambda _: not is_hurried(), unwinding.rows())
+        for n_done, (frames, stack) in enumerate(rows):
+            if n_done % _SAID_EVERY == 0:
+                on_stage(f"unwinding stacks, {n_done:,} of {n_slices:,}")
             writer.write_frames(frames)
             writer.write_stacks([stack])
         writer.close_segment()
