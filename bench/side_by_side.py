@@ -29,11 +29,11 @@ def working_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def compiled(workload: str, folder: Path) -> str:
-    """Compile a program of tests/workloads."""
+def compiled(workload: str, folder: Path, *options: str) -> str:
+    """Compile a program of tests/workloads, in place of one that was compiled with other options."""
     program = folder / workload
     source = ROOT / "tests/workloads" / f"{workload}.c"
-    subprocess.run([shutil.which("gcc") or "clang", *CFLAGS, source, "-o", program], check=True)
+    subprocess.run([shutil.which("gcc") or "clang", *CFLAGS, *options, source, "-o", program], check=True)
     return str(program)
 
 

@@ -105,18 +105,16 @@ def _took_s(command: list[str], recording: Path | None = None) -> float:
 
 def _show_probes_alone(folder: Path, heaptrack_s: float) -> None:
     """Print what probes cost whose programs do nothing, of a program that has its allocator in itself."""
-    source = bench.ROOT / "tests/workloads/timed_blocks.c"
-    program, empty = folder / "static", folder / "empty.o"
-    bench.run(["gcc", *bench.CFLAGS, "-static", str(source), "-o", str(program)])
+    program, empty = bench.compiled("timed_blocks", folder, "-static"), folder / "empty.o"
     (folder / "empty.c").write_text(EMPTY)
     bench.run(["clang", "-target", "bpf", "-O2", "-c", str(folder / "empty.c"), "-o", str(empty)])
-    (allocator,) = allocators_of_command(program)
+    (allocator,) = allocators_of_command(Path(program))
     with LoadedObject(empty.read_bytes(), "bench") as bpf:
         bpf.load()
         probes = Probes(bpf, Attached(), "prologue")
         for name, (function, at_return) in PROBES.items():
             probes.attach(name, function, allocator, at_return=at_return)
-        took_s = _took_s([str(program), str(N_CALLS)])
+        took_s = _took_s([program, str(N_CALLS)])
     print(f"  probes alone     {took_s:>8.3f} s  ratio {took_s / heaptrack_s:>6.2f}")
 
 

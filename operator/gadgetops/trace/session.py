@@ -248,11 +248,10 @@ class Session:
 
         finder = Finder(files=tracker.files)
         unwinding = Unwinding(open_recording(writer.path), finder)
-        n_slices = self.counters()["slices"]
         rows = takewhile(lambda _: not is_hurried(), unwinding.rows())
         for n_done, (frames, stack) in enumerate(rows):
             if n_done % _SAID_EVERY == 0:
-                on_stage(f"unwinding stacks, {n_done:,} of {n_slices:,}")
+                on_stage(f"unwinding stacks, {n_done:,} of {unwinding.n_slices:,}")
             writer.write_frames(frames)
             writer.write_stacks([stack])
         writer.close_segment()

@@ -46,12 +46,14 @@ class Unwinding:
         finder: Has the files.
 
     Attributes:
+        n_slices: How many there are to unwind; known with the first stack.
         ends: How many stacks ended for which reason, see `unwind.End`; and how many were `joined` of several
             slices.
     """
 
     recording: Recording
     finder: Finder
+    n_slices: int = 0
     ends: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ENDS, 0))
 
     def rows(self) -> Iterator[tuple[list[FrameRow], StackRow]]:
@@ -64,9 +66,9 @@ class Unwinding:
         """
         with self.recording.connect() as connection:
             first = connection.execute("select coalesce(max(frame_id), -1) + 1 from stored_frames").fetchall()
-            [(n_slices,)] = connection.execute(f"select count(*) {_TO_UNWIND}").fetchall()
+            [(self.n_slices,)] = connection.execute(f"select count(*) {_TO_UNWIND}").fetchall()
             frames = _Frames(first[0][0])
-            for done in unwound(self._jobs(connection), n_slices, self.finder, self._machine):
+            for done in unwound(self._jobs(connection), self.n_slices, self.finder, self._machine):
                 for stack_id, stack in done.stacks:
                     self.ends[stack.end] += 1
                     addresses = _without_trampoline(stack.addresses, done.mapped)
