@@ -129,6 +129,8 @@ _WRITTEN: Final = {
     "survivors": "from survivors",
 }
 _FIRST_WIDTH_NS: Final = 1 << 20
+_NO_SEQ: Final = (1 << 63) - 1
+"""Beyond all events."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,9 @@ def _extent(connection: "DuckDBPyConnection", before: Extent) -> Extent:
     while (last_ns - (first_ns or 0)) // width_ns >= MAX_SLOTS:
         width_ns *= 2
     connection.execute(f"create temp table watermark as select cast({last_ns} as bigint) as timestamp_ns")
-    slots = f"select cast({width_ns} as bigint) as width_ns, cast({first_seq or 0} as bigint) as first_seq"
+    # A step without events has nothing new: what it carries was counted by the steps before.
+    new_seq = _NO_SEQ if first_seq is None else first_seq
+    slots = f"select cast({width_ns} as bigint) as width_ns, cast({new_seq} as bigint) as first_seq"
     connection.execute(f"create temp table slots as {slots}")
     return Extent(
         before.n_events + n_events,

@@ -45,6 +45,19 @@ def test_a_reader_of_recordings_ignores_them(write_recording: Write) -> None:
     assert open_recording(path).problems == ()
 
 
+def test_a_segment_without_events_adds_nothing(write_recording: Write) -> None:
+    """As the last one of a recording, which tells how its processes ended."""
+    path, empty = write_recording(EVENTS), write_recording([], name="empty.gadgetrec")
+    extend(path)
+    counted = "select sum(allocated_count), sum(allocated_bytes), sum(released_count) from stored_growth"
+    with paired(open_recording(path)) as connection:
+        before = connection.execute(counted).fetchall()
+    shutil.copy(empty / "events-00000.parquet", path / "events-00001.parquet")
+    extend(path)
+    with paired(open_recording(path)) as connection:
+        assert connection.execute(counted).fetchall() == before
+
+
 def test_another_content_of_a_segment_makes_them_anew(write_recording: Write) -> None:
     """An old answer is not given for a new recording."""
     path, other = write_recording(EVENTS), write_recording([*EVENTS, ("calloc", 64, 8)], name="other")
