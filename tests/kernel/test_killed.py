@@ -32,9 +32,9 @@ RECORDERS = """
 import json, os, sys, tempfile
 from pathlib import Path
 from gadgetops.recording import writer
+from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.loader import Loader, Options
 from gadgetops.trace.recorder import Limits, record
-from gadgetops.trace.session import Session
 from gadgetops.trace.targets import CommandTarget
 
 class Listener:
@@ -55,8 +55,8 @@ for line in sys.stdin:
     if pid == 0:
         os.setpgid(0, 0)
         target = CommandTarget([program], with_children=True)
-        session = Session(Loader(elf, Options()))
-        record(session, target, Path(folder), header, limits=Limits(), listener=Listener())
+        attachment = Attachment(Loader(elf, Options()))
+        record(attachment, target, Path(folder), header, limits=Limits(), listener=Listener())
         os._exit(0)
     os.setpgid(pid, 0)
     print(pid, flush=True)

@@ -19,8 +19,9 @@ from gadgetops.bpf.object import Object
 from gadgetops.commands import main
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.trace import unwinders, unwinding
+from gadgetops.trace.allocator import Allocator
+from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.drain import Drain
-from gadgetops.trace.session import Session
 from gadgetops.trace.symbolise import Finder
 from gadgetops.trace.unwind import Unwinder
 from gadgetops.trace.unwinding import Unwinding
@@ -373,14 +374,14 @@ def test_a_stack_is_the_same_in_whatever_pieces_it_is_read(
         while not is_over.wait(0.001):
             users[:] = 1 - users[0]
 
-    def drain(session: Session) -> None:
-        began(session)
-        bss = session.loader.bpf.data(scratches.section)
+    def attach(attachment: Attachment, allocator: Allocator) -> None:
+        attached(attachment, allocator)
+        bss = attachment.loader.bpf.data(scratches.section)
         room = np.frombuffer(bss, np.uint64, scratches.size_bytes // 8, scratches.offset_bytes)
         threading.Thread(target=claim, args=[room[:: len(room) // N_SCRATCHES]]).start()
 
-    began = Session.drain
-    monkeypatch.setattr(Session, "drain", drain)
+    attached = Attachment.attach
+    monkeypatch.setattr(Attachment, "attach", attach)
     program = compiled(tmp_path / "program", source="timed_blocks.c")
     options = ["--unwind", "dwarf", "--symbols", "late", "--image", gadget_object]
     arguments = ["record", "-q", "-o", tmp_path / "r", *options, "--", program, 200_000]

@@ -17,10 +17,10 @@ from gadgetops.bpf import mermaid
 from gadgetops.bpf.btf import Btf, Kind
 from gadgetops.bpf.contract import Contract
 from gadgetops.bpf.disassembly import Disassembly
-from gadgetops.bpf.elf import Elf
 from gadgetops.bpf.graph import Edge, Graph
 from gadgetops.bpf.instruction import decode
 from gadgetops.bpf.object import Object
+from gadgetops.elf import Elf
 from gadgetops.errors import ObjectError
 
 FOLDER = Path(__file__).parents[1] / "data" / "objects"

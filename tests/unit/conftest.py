@@ -1,11 +1,13 @@
-"""What unit tests of the event side share: recordings written from a few events."""
+"""What unit tests share: recordings written from a few events, and what makes ELF files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from services import elf_files
 
 from gadgetops.recording.schema import FrameRow, ModuleRow, ProcessRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter
@@ -64,3 +66,9 @@ def write_recording(tmp_path: Path) -> Callable[..., Path]:
         return writer.path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def elf() -> ModuleType:
+    """What makes ELF files: `elf.make([elf.FakeSection(…)], [elf.FakeSymbol(…)])`."""
+    return elf_files

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeVar
 
-from gadgetops.bpf.elf import ByteOrder
+from gadgetops.elf import ByteOrder
 from gadgetops.errors import ObjectError
 
 DEPTH_LIMIT: Final = 32

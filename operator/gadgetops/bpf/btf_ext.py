@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gadgetops.bpf.btf import EXTENSION_SECTION, Btf, Type
-from gadgetops.bpf.elf import ByteOrder
 from gadgetops.bpf.instruction import SLOT_BYTES
+from gadgetops.elf import ByteOrder
 from gadgetops.errors import ObjectError
 
 _MAGIC: Final = 0xEB9F

@@ -7,7 +7,7 @@ Decoding only; which map or function an instruction refers to is filled in by `o
 import struct
 from typing import Final, NamedTuple
 
-from gadgetops.bpf.elf import ByteOrder
+from gadgetops.elf import ByteOrder
 from gadgetops.errors import ObjectError
 
 SLOT_BYTES: Final = 8

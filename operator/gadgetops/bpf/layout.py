@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from gadgetops.bpf.elf import (
+from gadgetops.elf import (
     MACHINE_BPF,
     MACHINE_NONE,
     UNDEFINED_SECTION,

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Final
 
 from gadgetops.bpf.btf import Btf, DataSection, Kind, Variable
-from gadgetops.bpf.elf import Binding, Symbol, SymbolType
 from gadgetops.bpf.instruction import (
     MAY_REFER,
     SLOT_BYTES,
@@ -25,6 +24,7 @@ from gadgetops.bpf.instruction import (
     decode,
 )
 from gadgetops.bpf.layout import Layout, Part, Role
+from gadgetops.elf import Binding, Symbol, SymbolType
 from gadgetops.errors import ObjectError
 
 LINKED_LIMIT_INSTRUCTIONS: Final = 1 << 23

@@ -23,8 +23,8 @@ from gadgetops.bpf.btf import (
     Reference,
     Variable,
 )
-from gadgetops.bpf.elf import SectionType
 from gadgetops.bpf.layout import Layout, Part, Role
+from gadgetops.elf import SectionType
 from gadgetops.errors import ObjectError
 
 

@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 from gadgetops.bpf import btf_ext
 from gadgetops.bpf.btf import EXTENSION_SECTION, SECTION, Btf
 from gadgetops.bpf.btf_ext import Extension
-from gadgetops.bpf.elf import ByteOrder, Elf, Section
 from gadgetops.bpf.instruction import Instruction
 from gadgetops.bpf.layout import Layout
 from gadgetops.bpf.linker import (
@@ -27,6 +26,7 @@ from gadgetops.bpf.linker import (
 )
 from gadgetops.bpf.maps import Map, MapType, read_maps
 from gadgetops.bpf.variables import Variable, read_variables
+from gadgetops.elf import ByteOrder, Elf, Section
 from gadgetops.errors import ObjectError
 
 __all__ = ["Function", "Map", "MapType", "Object", "Program", "Section", "Variable"]

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gadgetops.bpf import btf as types
-from gadgetops.bpf.elf import Binding, Symbol, Visibility
 from gadgetops.bpf.layout import Layout, Part, Role
 from gadgetops.bpf.maps import is_map
+from gadgetops.elf import Binding, Symbol, Visibility
 from gadgetops.errors import ObjectError
 
 

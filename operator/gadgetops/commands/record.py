@@ -179,14 +179,14 @@ def command(
         loader.begin()
     # Imported here: while the kernel checks the gadget, there is time.
     from gadgetops.analysis.background import paired_beside  # noqa: PLC0415
+    from gadgetops.trace.attachment import Attachment  # noqa: PLC0415
     from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
-    from gadgetops.trace.session import Session  # noqa: PLC0415
 
-    limits, session, target = Limits(duration, max_events, most_bytes), Session(loader), request.target()
+    limits, target = Limits(duration, max_events, most_bytes), request.target()
     header = {**_header(subject, options), "labels": labels_of}
     with said_what_goes_on(target):
         with ProgressLine() as line, contextlib.nullcontext() if no_pairs else paired_beside(output):
-            counters = record(session, target, output, header, limits=limits, listener=line)
+            counters = record(Attachment(loader), target, output, header, limits=limits, listener=line)
         _say_result(counters, target.description, output)
     return exit_status(target)
 

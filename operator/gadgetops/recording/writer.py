@@ -13,13 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gadgetops import __version__
 from gadgetops.errors import AlreadyExists, RecordingError, StorageError
 from gadgetops.recording.schema import (
-    EVENT_COLUMNS,
     FORMAT_VERSION,
     FRAME_COLUMNS,
     HEADER_NAME,
@@ -40,6 +36,9 @@ from gadgetops.recording.schema import (
 from gadgetops.recording.whole_file import whole
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gadgetops.recording.event_columns import Columns
     from gadgetops.recording.parquet import ParquetWriter
 
 SEGMENT_EVENTS: Final = 1_000_000
@@ -51,10 +50,7 @@ SEGMENT_ROWS: Final = 250_000
 SEGMENT_SLICE_BYTES: Final = 64 << 20
 """How much memory of slices is kept at most."""
 
-_MAX: Final = np.uint64((1 << 63) - 1)
 _SMALL_TABLES: Final = {name: columns for name, columns in SEGMENT_TABLES.items() if name != "events"}
-
-Columns = dict[str, NDArray[Any]]
 
 
 class RecordingWriter:
@@ -149,7 +145,7 @@ class RecordingWriter:
         self._check_open()
         self._symbols.extend(rows)
 
-    def write_events(self, columns: Mapping[str, NDArray[Any]], operations: Sequence[str]) -> None:
+    def write_events(self, columns: "Mapping[str, NDArray[Any]]", operations: Sequence[str]) -> None:
         """
         Append events, in their order; a full segment is written at once, the rest kept in memory.
 
@@ -164,8 +160,11 @@ class RecordingWriter:
                 recording is closed.
             StorageError: A segment cannot be written.
         """
+        # Imported here: numpy is not needed before there are events, and takes its time.
+        from gadgetops.recording.event_columns import checked  # noqa: PLC0415
+
         self._check_open()
-        events = self._checked(columns, len(operations))
+        events = checked(self.path, columns, len(operations))
         if tuple(operations) != self._operations:
             if self._n_buffered:
                 self.close_segment()
@@ -203,7 +202,7 @@ class RecordingWriter:
             self._write_small(table, columns, number)
         self._slice_bytes = 0
         # Also without events: where numbers have no gap, nothing is missing.
-        self._write_segment(parts or [self._no_events()], number, first_seq)
+        self._write_segment(parts, number, first_seq)
 
     def close(
         self, *, counters: Mapping[str, int | None], end: str, facts: Mapping[str, Any] | None = None
@@ -244,19 +243,7 @@ class RecordingWriter:
         self._check_open()
         self._rows[table].extend(rows)
 
-    def _checked(self, columns: Mapping[str, NDArray[Any]], n_operations: int) -> Columns:
-        expected = [name for name in EVENT_COLUMNS if name != "seq"]
-        missing = [name for name in expected if name not in columns]
-        if missing:
-            raise RecordingError(self.path, f"events: columns missing: {', '.join(missing)}")
-        if len({len(columns[name]) for name in expected}) != 1:
-            raise RecordingError(self.path, "events: columns differ in length")
-        codes = np.asarray(columns["operation"])
-        if codes.size and not (int(codes.min()) >= 0 and int(codes.max()) < n_operations):
-            raise RecordingError(self.path, f"events: operation: a code is not below {n_operations}")
-        return {name: _signed(name, columns[name]) for name in expected}
-
-    def _append(self, events: Columns) -> None:
+    def _append(self, events: "Columns") -> None:
         n_events, start = len(events["operation"]), 0
         while start < n_events:
             end = min(n_events, start + SEGMENT_EVENTS - self._n_buffered)
@@ -269,12 +256,10 @@ class RecordingWriter:
                 self.close_segment()
         self.tick()
 
-    def _no_events(self) -> Columns:
-        return {name: _signed(name, np.empty(0)) for name in EVENT_COLUMNS if name != "seq"}
+    def _write_segment(self, parts: "list[Columns]", number: int, first_seq: int) -> None:
+        from gadgetops.recording.event_columns import joined  # noqa: PLC0415 - as above
 
-    def _write_segment(self, parts: list[Columns], number: int, first_seq: int) -> None:
-        events = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        events["seq"] = np.arange(first_seq, first_seq + len(events["operation"]), dtype=np.int64)
+        events = joined(parts, first_seq)
         self._files().write_events(self.path / segment_name("events", number), events, self._operations)
 
     def _write_small(self, table: str, columns: Mapping[str, str], number: int) -> None:
@@ -337,16 +322,6 @@ def write_symbols(path: Path, rows: Iterable[SymbolRow]) -> None:
     """
     with _parquet_writer() as files:
         files.write_rows(path / SYMBOLS_NAME, SYMBOL_COLUMNS, rows)
-
-
-def _signed(name: str, column: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy of *column* with the signed type of the event column *name*."""
-    values = np.asarray(column)
-    if EVENT_COLUMNS[name] != "bigint":
-        return values.astype(np.int32)
-    if values.dtype == np.uint64 and name != "address":
-        values = np.minimum(values, _MAX)
-    return values.astype(np.int64)
 
 
 def _header_text(path: Path, header: Mapping[str, Any]) -> str:

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
-
 from gadgetops import process
-from gadgetops.errors import GadgetOpsError, StorageError, TraceError
+from gadgetops.elf import Elf, SegmentType
+from gadgetops.errors import GadgetOpsError, ObjectError, StorageError, TraceError
 from gadgetops.trace.executable import Executable, Function, read_executable
 from gadgetops.trace.link_map import Mapped, mapped_objects
 from gadgetops.trace.prologue import is_forwarder
@@ -251,9 +248,8 @@ def _script_interpreter(executable: Path) -> Path | None:
 
 def _dynamic_linker(executable: Path) -> str | None:
     try:
-        with executable.open("rb") as stream:
-            headers = ELFFile(stream).iter_segments("PT_INTERP")
-            names = (header.get_interp_name() for header in headers if isinstance(header, InterpSegment))
-            return next(names, None)
-    except ELFError as error:
+        segments = Elf.from_file(executable).segments
+    except ObjectError as error:
         raise TraceError(f"{executable}: not a program: {error}") from error
+    names = (segment.data for segment in segments if segment.type == SegmentType.INTERPRETER)
+    return next((bytes(name).rstrip(b"\0").decode(errors="surrogateescape") for name in names), None)

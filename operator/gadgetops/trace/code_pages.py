@@ -8,20 +8,25 @@ when it is behind. Nothing is taken back: a word that is taken for code by mista
 
 import os
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gadgetops.bpf.object import Object
 
 _PAGE_BITS: Final = 12
-_HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
-_KNOWN: Final = np.dtype(
-    [("pid", "<u4"), ("has_frame_pointers", "<u4"), ("code_pages", "<u8"), ("unsettled", "<u8")]
-)
+_HASH_FACTOR: Final = 0x9E3779B97F4A7C15
+_HASH_BITS: Final = 64
+_KNOWN: Final = struct.Struct("@IIQQ")
+"""
+Process, whether it has frame pointers, its pages of code, and slices that were sent unsettled: each as the
+processor has it, and so written at once.
+"""
+_HAS_FRAME_POINTERS: Final = 4
+"""Where that is, in bytes."""
+_UNSETTLED: Final = 2
+"""Which of the words of 8 bytes that is."""
 _CODE_SIZE: Final = re.compile(r"^Vm(?:Exe|Lib):\s+(\d+) kB$", re.MULTILINE)
 _PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 _TRAMPOLINES: Final = "[uprobes]"
@@ -57,9 +62,11 @@ class CodePages:
         self, obj: Object, bss: memoryview, has_frame_pointers: Callable[[int, frozenset[str]], bool]
     ) -> None:
         self._has_frame_pointers = has_frame_pointers
-        self._pages: NDArray[np.uint8] = np.frombuffer(_table(obj, bss, "code_pages"), np.uint8)
-        self._known = np.frombuffer(_table(obj, bss, "known_processes"), _KNOWN)
-        self._shift = np.uint64(64 - (len(self._pages).bit_length() - 1))
+        self._pages = _table(obj, bss, "code_pages")
+        self._known = _table(obj, bss, "known_processes")
+        self._n_known = len(self._known) // _KNOWN.size
+        self._unsettled = self._known.cast("Q")[_UNSETTLED :: _KNOWN.size // 8]
+        self._shift = _HASH_BITS - (len(self._pages).bit_length() - 1)
 
     def update(self, pid: int) -> frozenset[str] | None:
         """
@@ -68,15 +75,14 @@ class CodePages:
         Returns:
             The files that hold it; None if the process is gone.
         """
-        index = pid % len(self._known)
         code = code_map(pid)
         if code is None:
-            self._known[index] = (0, 0, 0, 0)
+            _KNOWN.pack_into(self._known, self._place_of(pid), 0, 0, 0, 0)
             return None
         for start, end in code.ranges:
             self._add(start, end)
         # After the pages: from now on the gadget relies on them.
-        self._known[index] = (pid, False, code.n_pages, 0)
+        _KNOWN.pack_into(self._known, self._place_of(pid), pid, False, code.n_pages, 0)
         return code.paths
 
     def decide(self, pid: int, paths: frozenset[str]) -> bool:
@@ -85,20 +91,26 @@ class CodePages:
 
         New files are read for it: that takes longer than `update`.
         """
-        index = pid % len(self._known)
+        place = self._place_of(pid)
         has_frame_pointers = self._has_frame_pointers(pid, paths)
-        if has_frame_pointers and self._known["pid"][index] == pid:
-            self._known["has_frame_pointers"][index] = True
+        if has_frame_pointers and _KNOWN.unpack_from(self._known, place)[0] == pid:
+            struct.pack_into("@I", self._known, place + _HAS_FRAME_POINTERS, True)
         return has_frame_pointers
 
     def unsettled(self) -> list[int]:
         """Return the processes of which the gadget sent slices and did not know what is code."""
-        pids: list[int] = self._known["pid"][self._known["unsettled"] > 0].tolist()
-        return pids
+        counts = self._unsettled.tolist()
+        if not any(counts):
+            return []
+        places = [index * _KNOWN.size for index, count in enumerate(counts) if count]
+        return [_KNOWN.unpack_from(self._known, place)[0] for place in places]
+
+    def _place_of(self, pid: int) -> int:
+        return pid % self._n_known * _KNOWN.size
 
     def _add(self, start: int, end: int) -> None:
-        pages = np.arange(start >> _PAGE_BITS, -(-end >> _PAGE_BITS), dtype=np.uint64)
-        self._pages[pages * _HASH_FACTOR >> self._shift] = 1
+        for page in range(start >> _PAGE_BITS, -(-end >> _PAGE_BITS)):
+            self._pages[(page * _HASH_FACTOR & (1 << _HASH_BITS) - 1) >> self._shift] = 1
 
 
 def code_map(pid: int) -> CodeMap | None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.errors import TraceError
 from gadgetops.trace.allocator import allocators_of_process
+from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.loader import Loader
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.newcomers import Newcomers
-from gadgetops.trace.session import Session
 from gadgetops.trace.target import is_alive
 from gadgetops.trace.targets import Target
 
@@ -76,20 +76,20 @@ class ContainerTarget(Target):
         """Return the container's name if *pid* is in it."""
         return self.name if _mount_namespace(pid) == self._namespace else None
 
-    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the files that its processes have their allocators from."""
         self._newcomers.watch(tracker)
         for pid in _processes():
             if _mount_namespace(pid) == self._namespace:
                 tracker.follow(pid)
-        self._newcomers.update(session, tracker)
-        if not session.attached.programs:
+        self._newcomers.update(attachment, tracker)
+        if not attachment.attached.programs:
             for allocator in allocators_of_process(self._pid, self._library):
-                self._newcomers.add(session, allocator)
+                self._newcomers.add(attachment, allocator)
 
-    def update(self, session: Session, tracker: ModuleTracker) -> None:
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach processes that have another allocator than those before them."""
-        self._newcomers.update(session, tracker)
+        self._newcomers.update(attachment, tracker)
         self.description |= self._newcomers.description()
 
     def is_alive(self) -> bool:

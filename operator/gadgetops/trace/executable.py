@@ -6,27 +6,28 @@ what was read once is kept.
 """
 
 import functools
-import os
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import Section
-from numpy.typing import NDArray
-
-from gadgetops.errors import StorageError, TraceError
-
-_SYMBOL: Final = np.dtype(
-    [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+from gadgetops.elf import (
+    MACHINE_AARCH64,
+    MACHINE_X86_64,
+    SYMBOL,
+    Binding,
+    Elf,
+    SectionType,
+    SegmentType,
+    SymbolType,
 )
-_FUNCTION: Final = 2
-_LOCAL: Final = 0
-_EXECUTABLE: Final = 1
+from gadgetops.errors import ObjectError, StorageError, TraceError
+from gadgetops.trace.branches import branch_targets
+
+_SYMBOL: Final = struct.Struct(f"<{SYMBOL}")
 _KEPT_FILES: Final = 64
+_MACHINES: Final = {MACHINE_X86_64: "EM_X86_64", MACHINE_AARCH64: "EM_AARCH64"}
 
 
 @dataclass(frozen=True)
@@ -51,29 +52,54 @@ class Function:
 class _Segment:
     address: int
     offset_bytes: int
-    data: NDArray[np.uint8]
+    data: bytes
 
 
-@dataclass(frozen=True)
 class _Symbols:
-    table: NDArray[Any]
-    names: bytes
+    """
+    A table of symbols, which may have a million of them: only those that are asked for are unpacked.
+
+    Args:
+        table: Of `Elf64_Sym`.
+        names: Null-terminated; a name may be the end of another one.
+    """
+
+    def __init__(self, table: bytes, names: bytes) -> None:
+        self._table = table
+        self._names = names
+        self._name_offsets = frozenset(memoryview(table).cast("I")[:: _SYMBOL.size // 4])
 
     def find(self, name: str, *, exported_only: bool) -> Iterator[tuple[int, int]]:
         """Yield address and size of each function of that name."""
-        places = np.fromiter(_positions(self.names, name.encode() + b"\0"), np.uint32)
-        table = self.table[np.isin(self.table["name"], places)]
-        if exported_only:
-            table = table[table["info"] >> 4 != _LOCAL]
-        for row in table:
-            yield int(row["value"]), int(row["size"])
+        for name_offset in _positions(self._names, name.encode() + b"\0"):
+            if name_offset in self._name_offsets:
+                yield from self._named(name_offset, exported_only=exported_only)
+
+    def beginnings(self) -> Iterator[int]:
+        """Yield the address of each function."""
+        for _, info, _, section, address, _ in _SYMBOL.iter_unpack(self._table):
+            if _is_defined(info, section, address):
+                yield address
+
+    def _named(self, name_offset: int, *, exported_only: bool) -> Iterator[tuple[int, int]]:
+        for position in _positions(self._table, struct.pack("<I", name_offset)):
+            if position % _SYMBOL.size == 0:
+                _, info, _, section, address, size = _SYMBOL.unpack_from(self._table, position)
+                is_hidden = exported_only and info >> 4 == Binding.LOCAL
+                if _is_defined(info, section, address) and not is_hidden:
+                    yield address, size
 
 
-def _positions(names: bytes, name: bytes) -> Iterator[int]:
-    position = names.find(name)
+def _is_defined(info: int, section: int, address: int) -> bool:
+    """Return whether a symbol is a function that is in the file."""
+    return info & 15 == SymbolType.FUNC and section != 0 and address != 0
+
+
+def _positions(data: bytes, wanted: bytes) -> Iterator[int]:
+    position = data.find(wanted)
     while position >= 0:
         yield position
-        position = names.find(name, position + 1)
+        position = data.find(wanted, position + 1)
 
 
 class Executable:
@@ -82,23 +108,28 @@ class Executable:
 
     Attributes:
         path: Where it was read.
-        machine: Its processor, as ELF names it (`EM_X86_64`).
+        machine: Its processor, as ELF names it (`EM_X86_64`), where we know it.
         is_dynamic: Whether it says what it exports; else all of its functions count.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as stream:
-            elf = ELFFile(stream)
-            if elf.elfclass != 64 or not elf.little_endian:
-                raise TraceError(f"{path}: only 64-bit programs can be traced")
-            self.machine = str(elf["e_machine"])
-            self._segments = [*_segments(elf)]
-            # Once: each pass makes all sections anew.
-            sections = [*elf.iter_sections()]
-            self._exported = _symbols(sections, ".dynsym")
-            self._all = _symbols(sections, ".symtab")
-            self._linkage = [*_linkage(sections)]
+        elf = Elf.from_file(path)
+        if elf.byte_order != "little":
+            raise TraceError(f"{path}: only little-endian programs can be traced")
+        self.machine = _MACHINES.get(elf.machine, f"machine {elf.machine}")
+        self._segments = [
+            _Segment(segment.address, segment.offset_bytes, bytes(segment.data))
+            for segment in elf.segments
+            if segment.type == SegmentType.LOAD and segment.is_executable
+        ]
+        self._exported = _symbols(elf, ".dynsym")
+        self._all = _symbols(elf, ".symtab")
+        self._linkage = [
+            range(section.address, section.address + section.size_bytes)
+            for section in elf.sections
+            if section.name.startswith((".plt", ".iplt"))
+        ]
         self.is_dynamic = self._exported is not None
 
     def functions(self, name: str, *, exported_only: bool) -> list[Function]:
@@ -115,36 +146,28 @@ class Executable:
         if segment is None:
             return b""
         start = function.address - segment.address
-        return segment.data[start : start + function.size_bytes].tobytes()
+        return segment.data[start : start + function.size_bytes]
 
     def is_in_linkage(self, address: int) -> bool:
         """Return whether *address* is in the table through which functions of other files are called."""
-        return any(start <= address < end for start, end in self._linkage)
+        return any(address in each for each in self._linkage)
 
-    def entries(self, start: int, end: int) -> set[int]:
+    def entries(self, places: Set[int]) -> set[int]:
         """
-        Return addresses to which code may come otherwise than from the instruction before.
+        Return those of the addresses *places* to which code may come otherwise than from what is before them.
 
         Other functions' beginnings, and targets of long jumps anywhere in the file. Short jumps come from the
         function itself, and are for its reader.
-
-        Args:
-            start: The lowest address that counts.
-            end: The lowest that does not any more.
         """
-        known = np.concatenate([self._beginnings, self._targets])
-        return set(known[(known >= start) & (known < end)].tolist())
+        found = {*self._beginnings & places}
+        for segment in self._segments:
+            found |= branch_targets(self.machine, segment.data, segment.address, places)
+        return found
 
     @functools.cached_property
-    def _beginnings(self) -> NDArray[np.int64]:
-        tables = [symbols.table["value"] for symbols in (self._exported, self._all) if symbols]
-        return np.concatenate([np.empty(0, np.uint64), *tables]).astype(np.int64)
-
-    @functools.cached_property
-    def _targets(self) -> NDArray[np.int64]:
-        read = {"EM_X86_64": _targets_on_x86, "EM_AARCH64": _targets_on_arm64}.get(self.machine)
-        targets = [read(segment.data, segment.address) for segment in self._segments] if read else []
-        return np.concatenate([np.empty(0, np.int64), *targets])
+    def _beginnings(self) -> frozenset[int]:
+        tables = filter(None, (self._exported, self._all))
+        return frozenset(address for symbols in tables for address in symbols.beginnings())
 
     def _function(self, name: str, address: int, size_bytes: int) -> Function:
         segment = self._segment(address)
@@ -166,8 +189,8 @@ def read_executable(path: Path) -> Executable:
     try:
         status = path.stat()
         return _kept(_Version(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, path))
-    except (ELFError, UnicodeDecodeError, ValueError) as error:
-        raise TraceError(f"{path}: not an ELF file: {error}") from error
+    except ObjectError as error:
+        raise TraceError(str(error.named(str(path)))) from error
     except OSError as error:
         raise StorageError.from_os_error(error, path) from error
 
@@ -188,61 +211,9 @@ def _kept(version: _Version) -> Executable:
     return Executable(version.path)
 
 
-def _segments(elf: ELFFile) -> Iterator[_Segment]:
-    for segment in elf.iter_segments("PT_LOAD"):
-        if segment["p_flags"] & _EXECUTABLE:
-            data = os.pread(elf.stream.fileno(), segment["p_filesz"], segment["p_offset"])
-            yield _Segment(segment["p_vaddr"], segment["p_offset"], np.frombuffer(data, np.uint8))
-
-
-def _linkage(sections: Sequence[Section]) -> Iterator[tuple[int, int]]:
-    for section in sections:
-        if section.name.startswith((".plt", ".iplt")):
-            yield section["sh_addr"], section["sh_addr"] + section["sh_size"]
-
-
-def _symbols(sections: Sequence[Section], section_name: str) -> _Symbols | None:
-    section = next((section for section in sections if section.name == section_name), None)
-    if section is None or section["sh_type"] == "SHT_NOBITS":
+def _symbols(elf: Elf, section_name: str) -> _Symbols | None:
+    section = elf.section(section_name)
+    if section is None or section.type == SectionType.NOBITS:
         return None
-    table = np.frombuffer(section.data(), _SYMBOL)
-    is_defined = (table["info"] & 15 == _FUNCTION) & (table["section"] != 0) & (table["value"] != 0)
-    return _Symbols(table[is_defined], sections[section["sh_link"]].data())
-
-
-def _targets_on_x86(data: NDArray[np.uint8], address: int) -> NDArray[np.int64]:
-    """
-    Return where jumps and calls with a distance of 32 bits lead.
-
-    Every byte is taken for the beginning of one: that finds all of them, and few places more.
-    """
-    near = np.flatnonzero((data == 0xE8) | (data == 0xE9)) + 1
-    conditional = np.flatnonzero((data[:-1] == 0x0F) & (data[1:] >> 4 == 8)) + 2
-    starts = np.concatenate([near, conditional])
-    starts = starts[starts + 4 <= len(data)]
-    distances = sum(data[starts + byte].astype(np.int64) << 8 * byte for byte in range(4))
-    return address + starts + 4 + _signed(np.asarray(distances), 32)
-
-
-def _targets_on_arm64(data: NDArray[np.uint8], address: int) -> NDArray[np.int64]:
-    """Return where all direct branches lead; instructions are words."""
-    words = data[: len(data) // 4 * 4].view("<u4").astype(np.int64)
-    forms = (
-        (0x7C000000, 0x14000000, 0, 26),
-        (0xFF000010, 0x54000000, 5, 19),
-        (0x7E000000, 0x34000000, 5, 19),
-        (0x7E000000, 0x36000000, 5, 14),
-    )
-    return np.concatenate([_branches(words, address, *form) for form in forms])
-
-
-def _branches(
-    words: NDArray[np.int64], address: int, mask: int, value: int, shift: int, n_bits: int
-) -> NDArray[np.int64]:
-    indices = np.flatnonzero(words & mask == value)
-    distances = _signed(words[indices] >> shift & (1 << n_bits) - 1, n_bits)
-    return address + 4 * (indices + distances)
-
-
-def _signed(values: NDArray[np.int64], n_bits: int) -> NDArray[np.int64]:
-    return np.where(values >> n_bits - 1 & 1, values - (1 << n_bits), values)
+    n_symbols = len(section.data) // _SYMBOL.size
+    return _Symbols(bytes(section.data[: n_symbols * _SYMBOL.size]), bytes(elf.linked_strings(section)))

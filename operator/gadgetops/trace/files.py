@@ -14,8 +14,9 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import NoteSegment
+
+from gadgetops.elf import NOTE_GNU_BUILD_ID, Elf
+from gadgetops.errors import ObjectError
 
 _SHARE_OF_DESCRIPTORS: Final = 2
 DAMAGED: Final = (OSError, ELFError, ValueError, KeyError, struct.error, AssertionError, OverflowError)
@@ -88,14 +89,7 @@ class Files:
 def build_id_of(path: Path) -> str | None:
     """Return the GNU build id of the ELF file *path*, in hex; None if it has none or is none."""
     try:
-        with path.open("rb") as stream:
-            segments = ELFFile(stream).iter_segments("PT_NOTE")
-            notes = (
-                note
-                for segment in segments
-                if isinstance(segment, NoteSegment)
-                for note in segment.iter_notes()
-            )
-            return next((str(note["n_desc"]) for note in notes if note["n_type"] == "NT_GNU_BUILD_ID"), None)
-    except DAMAGED:
+        found = next(Elf.from_file(path).notes(b"GNU", NOTE_GNU_BUILD_ID), None)
+    except (OSError, ObjectError):
         return None
+    return None if found is None else found.hex()

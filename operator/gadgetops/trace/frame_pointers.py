@@ -13,9 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from elftools.elf.elffile import ELFFile
-
-from gadgetops.trace.files import DAMAGED
+from gadgetops.elf import Elf
+from gadgetops.errors import ObjectError
 
 _BY_FRAME_POINTER: Final = b"\x0d\x06"
 """On x86-64, where the frame pointer is register 6, rbp."""
@@ -88,14 +87,13 @@ def has_frame_pointers(path: Path, identity: tuple[int, ...]) -> bool:
 
 def _measured(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
-            elf = ELFFile(stream)
-            section = elf.get_section_by_name(".eh_frame")
-            rules = [*islice(_rules(section.data()), _ENOUGH)] if section is not None else []
-            if not rules:
-                return elf.get_section_by_name(_OF_GO) is not None
-    except DAMAGED:
+        elf = Elf.from_file(path)
+    except (OSError, ObjectError):
         return False
+    section = elf.section(".eh_frame")
+    rules = [*islice(_rules(bytes(section.data)), _ENOUGH)] if section is not None else []
+    if not rules:
+        return elf.section(_OF_GO) is not None
     return sum(_BY_FRAME_POINTER in each for each in rules) >= _SHARE * len(rules)
 
 

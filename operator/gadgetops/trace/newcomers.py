@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from gadgetops.errors import GadgetOpsError
 from gadgetops.trace.allocator import Allocator, allocators_of_process
+from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.modules import AddressSpace, ModuleTracker
-from gadgetops.trace.session import Session
 
 _KEPT_IN_DETAIL: Final = 100
 _FIRST_RETRY_S: Final = 0.002
@@ -62,13 +62,13 @@ class Newcomers:
         self._n_late = 0
         self._looked_at = time.monotonic()
 
-    def add(self, session: Session, allocator: Allocator) -> None:
+    def add(self, attachment: Attachment, allocator: Allocator) -> None:
         """Attach to *allocator* unless that is done already."""
         pid = allocator.pid if self._by_process else None
         file = allocator.probed.stat()
         key = pid, file.st_dev, file.st_ino, frozenset(allocator.functions)
         if key not in self._attached:
-            session.attach(allocator)
+            attachment.attach(allocator)
             self._attached.add(key)
             self._attached_paths.add((pid, str(allocator.path)))
 
@@ -76,16 +76,16 @@ class Newcomers:
         """Learn from *tracker* of processes that end before `update` has seen them."""
         tracker.on_exit = self._note_end
 
-    def update(self, session: Session, tracker: ModuleTracker) -> None:
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach each process that maps other files than when it was last looked at."""
         before, self._looked_at = self._looked_at, time.monotonic()
         for pid, space in [*tracker.spaces.items()]:
             if self._seen.get(pid) != space.n_changes:
                 self._seen[pid] = space.n_changes
                 self._retries.pop(pid, None)
-                self._reach(session, pid, space.paths(), before)
+                self._reach(attachment, pid, space.paths(), before)
             elif pid in self._retries and self._retries[pid].is_due(self._looked_at):
-                self._reach(session, pid, space.paths(), self._retries[pid].since)
+                self._reach(attachment, pid, space.paths(), self._retries[pid].since)
 
     def description(self) -> dict[str, Any]:
         """Return what the header says: who was reached late, who was not, the first hundred in detail."""
@@ -97,11 +97,11 @@ class Newcomers:
             "not_covered": unreached[:_KEPT_IN_DETAIL],
         }
 
-    def _reach(self, session: Session, pid: int, paths: frozenset[str], since: float) -> None:
+    def _reach(self, attachment: Attachment, pid: int, paths: frozenset[str], since: float) -> None:
         try:
             world = Path(f"/proc/{pid}/ns/mnt").stat().st_ino, paths
             for allocator in self._allocators_of(world, pid):
-                self._reach_file(session, allocator, pid, since)
+                self._reach_file(attachment, allocator, pid, since)
             self._unreached.pop(pid, None)
             self._retries.pop(pid, None)
         except FileNotFoundError:
@@ -110,11 +110,11 @@ class Newcomers:
             self._note_unreached(pid, paths, str(error).splitlines()[0])
             self._retries.setdefault(pid, _Retry(since)).postpone()
 
-    def _reach_file(self, session: Session, allocator: Allocator, pid: int, since: float) -> None:
+    def _reach_file(self, attachment: Attachment, allocator: Allocator, pid: int, since: float) -> None:
         path = Path(f"/proc/{pid}/root") / allocator.path.relative_to("/")
         limited = pid if self._by_process else None
         n_before = len(self._attached)
-        self.add(session, replace(allocator, probed=path, pid=limited))
+        self.add(attachment, replace(allocator, probed=path, pid=limited))
         if len(self._attached) == n_before:
             return
         self._n_late += 1

@@ -8,7 +8,7 @@ from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.executable import Function
 from gadgetops.trace.libbpf import LoadedObject
 from gadgetops.trace.loader import AT_SYMBOL
-from gadgetops.trace.prologue import Place, place_in
+from gadgetops.trace.prologue import Place, places_in
 
 
 @dataclass
@@ -74,9 +74,7 @@ class Probes:
 
     def find_places(self, allocator: Allocator) -> None:
         """Find out where in *allocator*'s functions probes go; `attach` then knows."""
-        for name, functions in allocator.functions.items():
-            for function in functions:
-                self._place(allocator, function, name)
+        self._places(allocator)
 
     def attach(self, program: str, function: str, allocator: Allocator, *, at_return: bool) -> None:
         """
@@ -107,10 +105,12 @@ class Probes:
         keys = {f: (program, f.address, allocator.pid, file.st_dev, file.st_ino) for f in functions}
         new = [each for each, key in keys.items() if key not in self._known]
         self._known.update(keys.values())
-        return [(each, self._place(allocator, each, function)) for each in new]
+        places = self._places(allocator)
+        return [(each, places[each]) for each in new]
 
-    def _place(self, allocator: Allocator, function: Function, name: str) -> Place:
-        return place_in(allocator.executable, function, name, at_symbol=self._at_symbol)
+    def _places(self, allocator: Allocator) -> Mapping[Function, Place]:
+        wanted = ((each, name) for name, functions in allocator.functions.items() for each in functions)
+        return places_in(allocator.executable, (*wanted,), at_symbol=self._at_symbol)
 
 
 def _entry(allocator: Allocator, function: Function, place: Place) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from capstone import (
 
 from gadgetops.trace.executable import Executable, Function
 
-LONGEST_WALK_BYTES: Final = 96
+_LONGEST_WALK_BYTES: Final = 96
 """How far from a function's beginning a probe may lie."""
 _ALL_ARGUMENTS: Final = 8
 _SHORTEST_RELEASE_BYTES: Final = 64
@@ -127,7 +127,7 @@ def choose(
         entries: Addresses to which other code, or the function itself, may jump.
     """
     walk = _Walk(machine, function, entries)
-    found, stopped_by = walk.run(code[:LONGEST_WALK_BYTES], address)
+    found, stopped_by = walk.run(code[:_LONGEST_WALK_BYTES], address)
     if found is None:
         return Place(0, walk.first, f"the symbol: nothing that the kernel emulates before {stopped_by}")
     return Place(found.address - address, _text(found), walk.reason(found, address))
@@ -247,25 +247,45 @@ def jumps(code: bytes, address: int, machine: Machine) -> Iterator[tuple[str, in
             yield mnemonic, int(last, 16)
 
 
-@functools.lru_cache(4096)
-def place_in(executable: Executable, function: Function, name: str, *, at_symbol: bool = False) -> Place:
+Wanted = tuple[tuple[Function, str], ...]
+"""Functions of a file, each with the C function that it does the same as, and has the arguments of."""
+
+
+@functools.lru_cache(1024)
+def places_in(executable: Executable, wanted: Wanted, *, at_symbol: bool = False) -> Mapping[Function, Place]:
     """
-    Return where to probe *function* of *executable*, which does what the C library's *name* does.
+    Return where to probe each of the functions *wanted* of *executable*.
 
     Args:
-        executable: The file.
-        function: The function.
-        name: The C function whose arguments it has.
+        executable: The file. Its code is looked through once for all of them.
+        wanted: The functions.
         at_symbol: Take the first instruction, whatever it costs.
     """
+    known = {function: _place(executable, function, name, at_symbol=at_symbol) for function, name in wanted}
+    # Only what lies between the first instruction and the one to probe matters.
+    passed = {f: range(f.address + 1, f.address + place.offset_bytes + 1) for f, place in known.items()}
+    entries = executable.entries({address for each in passed.values() for address in each})
+    for function, name in wanted:
+        if not entries.isdisjoint(passed[function]):
+            known[function] = _place(executable, function, name, entries)
+    return known
+
+
+def _place(
+    executable: Executable,
+    function: Function,
+    name: str,
+    entries: Collection[int] = (),
+    *,
+    at_symbol: bool = False,
+) -> Place:
+    """Return where to probe *function*, if one may come to *entries* and wherever it jumps to itself."""
     machine = MACHINES.get(executable.machine)
     code = executable.code(function)
     if at_symbol or machine is None or not code:
         return _first(code, function.address, machine, as_asked=at_symbol)
-    start = function.address + 1
     within = {target for _, target in jumps(code, function.address, machine)}
-    entries = executable.entries(start, start + LONGEST_WALK_BYTES) | within
-    return choose(code, function.address, machine, name, entries)
+    return choose(code, function.address, machine, name, within.union(entries))
 
 
 def is_forwarder(executable: Executable, function: Function, known: Collection[int]) -> bool:

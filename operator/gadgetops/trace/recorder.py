@@ -6,20 +6,22 @@ What happens is told to a `Listener`; nothing is printed here, and no target is 
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gadgetops.errors import GadgetOpsError, StorageError
 from gadgetops.recording.writer import RecordingWriter
-from gadgetops.trace.live_estimate import LiveEstimate
+from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.machine import mount_file_systems
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.priority import going_first
-from gadgetops.trace.session import Session
 from gadgetops.trace.signals import stop_signals
 from gadgetops.trace.targets import Target
+
+if TYPE_CHECKING:
+    from gadgetops.trace.session import Session
 
 _IDLE_SLEEP_S: Final = 0.005
 """How long it sleeps when nothing was read."""
@@ -86,7 +88,7 @@ class Limits:
 
 
 def record(
-    session: Session,
+    attachment: Attachment,
     target: Target,
     output: Path,
     header: Mapping[str, Any],
@@ -106,37 +108,43 @@ def record(
     for sentence in mount_file_systems():
         listener.say(sentence)
     with stop_signals() as stopped, target.opened():
-        target.restrict(session.loader)
-        session.loader.begin()
-        session.find_places(target.allocators)
-        with session.loaded(), ModuleTracker(target.container_of) as tracker:
-            target.attach(session, tracker)
-            target.description["attached"] = session.attached.programs
-            target.description["missing"] = session.attached.missing
+        target.restrict(attachment.loader)
+        attachment.loader.begin()
+        attachment.find_places(target.allocators)
+        with attachment.loaded(), ModuleTracker(target.container_of) as tracker:
+            target.attach(attachment, tracker)
+            target.description["attached"] = attachment.attached.programs
+            target.description["missing"] = attachment.attached.missing
             full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
             writer = RecordingWriter.create(output, full)
-            session.begin(writer, tracker)
-            run = _Run(session, target, tracker, writer, _Ends(limits, stopped, output), listener)
-            run.to_its_end()
-            return session.counters()
+            ends = _Ends(limits, stopped, output)
+            with _reading(attachment, target, tracker, writer) as session:
+                _Run(session, target, ends, listener).to_its_end()
+                return session.counters()
+
+
+@contextlib.contextmanager
+def _reading(
+    attachment: Attachment, target: Target, tracker: ModuleTracker, writer: RecordingWriter
+) -> Iterator["Session"]:
+    """Let *target* begin, and have its events read for the length of the block."""
+    with contextlib.ExitStack() as stack:
+        with going_first():
+            target.start()
+            # Imported here, while it runs: numpy takes its time, and the ring buffer has room for that.
+            from gadgetops.trace.session import Session  # noqa: PLC0415
+
+            session = stack.enter_context(Session(attachment, tracker, writer))
+        yield session
 
 
 class _Run:
     """The part of a recording in which events come."""
 
-    def __init__(
-        self,
-        session: Session,
-        target: Target,
-        tracker: ModuleTracker,
-        writer: RecordingWriter,
-        ends: "_Ends",
-        listener: Listener,
-    ) -> None:
+    def __init__(self, session: "Session", target: Target, ends: "_Ends", listener: Listener) -> None:
         self._session = session
+        self._writer = session.writer
         self._target = target
-        self._tracker = tracker
-        self._writer = writer
         self._ends = ends
         self._listener = listener
         self._meter = _Meter(session, target)
@@ -144,11 +152,9 @@ class _Run:
             session.on_events = self._meter.estimate.add
 
     def to_its_end(self) -> None:
-        """Let the target begin, follow it, and close the recording, whatever happens."""
+        """Follow the target, and close the recording, whatever happens."""
         try:
-            self._target.start()
             with going_first():
-                self._session.drain()
                 end = self._follow()
                 self._drain()
             self._close(end)
@@ -166,20 +172,14 @@ class _Run:
             self._close("failed")
 
     def _close(self, end: str) -> None:
-        self._session.close(
-            self._writer,
-            self._tracker,
-            end=end,
-            is_hurried=lambda: self._ends.is_hurried,
-            on_stage=self._listener.stage,
-        )
+        self._session.close(end=end, is_hurried=lambda: self._ends.is_hurried, on_stage=self._listener.stage)
 
     def _follow(self) -> str:
         """Read events until there is a reason to stop, and return it."""
         while True:
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
             has_read = self._read()
-            self._target.update(self._session, self._tracker)
+            self._target.update(self._session.attachment, self._session.tracker)
             if end is not None:
                 return end
             if self._listener.wants_progress and self._meter.is_due():
@@ -188,7 +188,7 @@ class _Run:
                 time.sleep(_IDLE_SLEEP_S)
 
     def _read(self) -> bool:
-        return self._session.read(self._writer, self._ends.room(self._session.n_events))
+        return self._session.read(self._ends.room(self._session.n_events))
 
     def _drain(self) -> None:
         """Detach, and take in everything that was still in the ring buffer."""
@@ -247,7 +247,10 @@ def size_bytes(folder: Path) -> int:
 class _Meter:
     """Measures the progress of a session."""
 
-    def __init__(self, session: Session, target: Target) -> None:
+    def __init__(self, session: "Session", target: Target) -> None:
+        # Imported here: numpy, as above.
+        from gadgetops.trace.live_estimate import LiveEstimate  # noqa: PLC0415
+
         self.estimate = LiveEstimate()
         self._target = target
         self._session = session

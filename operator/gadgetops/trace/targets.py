@@ -9,10 +9,10 @@ from typing import Any
 
 from gadgetops.errors import TraceError
 from gadgetops.trace.allocator import Allocator, allocators_of_command, allocators_of_process
+from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.loader import Loader
 from gadgetops.trace.modules import ModuleTracker
 from gadgetops.trace.newcomers import Newcomers
-from gadgetops.trace.session import Session
 from gadgetops.trace.target import Command, find_program, is_alive, private_copies
 
 
@@ -40,14 +40,14 @@ class Target:
         """Return the name of the container that process *pid* is in, as far as it is known."""
         return None
 
-    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes in, and follow the mappings."""
         raise NotImplementedError
 
     def start(self) -> None:
         """Let it begin, if it is ours to start."""
 
-    def update(self, session: Session, tracker: ModuleTracker) -> None:
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach what has begun since the last time, as far as it is not reached already."""
 
     def end(self) -> str | None:
@@ -94,21 +94,21 @@ class CommandTarget(Target):
         if not self._with_children:
             loader.restrict({"pid": str(self._child.pid)})
 
-    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the private copies."""
         self._newcomers.watch(tracker)
         tracker.follow(self._child.pid)
         for allocator in self.allocators:
-            self._newcomers.add(session, replace(allocator, probed=self._copies[allocator.path]))
+            self._newcomers.add(attachment, replace(allocator, probed=self._copies[allocator.path]))
 
     def start(self) -> None:
         """Let the command run."""
         self.has_begun = True
         self._child.start()
 
-    def update(self, session: Session, tracker: ModuleTracker) -> None:
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach descendants that have another allocator than the command."""
-        self._newcomers.update(session, tracker)
+        self._newcomers.update(attachment, tracker)
         self.description |= self._newcomers.description()
 
     def is_alive(self) -> bool:
@@ -149,7 +149,7 @@ class ProcessTarget(Target):
         processes = [{"pid": pid, "comm": _name(pid)} for pid in self._pids]
         self.description: dict[str, Any] = {"processes": processes, "children": with_children}
 
-    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into these processes alone."""
         if self._with_children:
             self._newcomers.watch(tracker)
@@ -157,14 +157,14 @@ class ProcessTarget(Target):
             if allocator.pid is not None:
                 tracker.follow(allocator.pid)
             try:
-                self._newcomers.add(session, allocator)
+                self._newcomers.add(attachment, allocator)
             except FileNotFoundError as error:
                 raise TraceError(f"process {allocator.pid} has ended") from error
 
-    def update(self, session: Session, tracker: ModuleTracker) -> None:
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach what they have started."""
         if self._with_children:
-            self._newcomers.update(session, tracker)
+            self._newcomers.update(attachment, tracker)
             self.description |= self._newcomers.description()
 
     def is_alive(self) -> bool:
@@ -187,13 +187,13 @@ class HostTarget(Target):
         self.library = next(a.path for a in own if "malloc" in a.functions)
         self.description: dict[str, Any] = {"host": True, "library": str(self.library)}
 
-    def attach(self, session: Session, tracker: ModuleTracker) -> None:
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the library, for all."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 tracker.follow(int(entry.name))
         for allocator in self.allocators:
-            session.attach(allocator)
+            attachment.attach(allocator)
 
 
 def _name(pid: int) -> str:

@@ -65,7 +65,7 @@ def test_long_jumps_and_other_functions_are_entries(tmp_path: Path) -> None:
     executable = read_executable(built(tmp_path, text, "-shared"))
     (f,) = executable.functions("f", exported_only=True)
     (g,) = executable.functions("g", exported_only=True)
-    assert executable.entries(f.address + 1, g.address + 1) == {f.address + 1, g.address}
+    assert executable.entries({*range(f.address + 1, g.address + 1)}) == {f.address + 1, g.address}
 
 
 @pytest.mark.skipif(not shutil.which("aarch64-linux-gnu-gcc"), reason="no aarch64-linux-gnu-gcc")
@@ -76,7 +76,7 @@ def test_all_branches_of_arm64_are_entries(tmp_path: Path) -> None:
     executable = read_executable(built(tmp_path, text, "-shared", compiler="aarch64-linux-gnu-gcc"))
     (f,) = executable.functions("f", exported_only=True)
     expected = {f.address + 4 * n for n in range(1, 6)}
-    assert executable.entries(f.address + 1, f.address + f.size_bytes) == expected
+    assert executable.entries({*range(f.address + 1, f.address + f.size_bytes)}) == expected
 
 
 def test_an_unchanged_file_is_read_once(tmp_path: Path) -> None:
@@ -86,11 +86,21 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path) -> None:
     assert read_executable(first) is read_executable(second)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x7fELF", b"\x7fELF\x02\x01\x01" + b"\xff" * 100])
-def test_what_is_no_program_is_a_typed_error(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "not an ELF file"),
+        (b"text", "not an ELF file"),
+        (b"\x7fELF", "ELF header is cut short"),
+        (b"\x7fELF\x02\x01\x01" + b"\xff" * 100, "program headers: expected 56 bytes each"),
+        (b"\x7fELF\x01\x01\x01".ljust(64, b"\0"), "offset 4: not a 64-bit ELF file"),
+        (b"\x7fELF\x02\x02\x01".ljust(64, b"\0"), "only little-endian programs"),
+    ],
+)
+def test_what_is_no_program_is_a_typed_error(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
-    with pytest.raises(TraceError, match="file: not an ELF file"):
+    with pytest.raises(TraceError, match=f"file: {problem}"):
         read_executable(file)
 
 
@@ -104,17 +114,8 @@ def test_symbols_whose_names_are_in_no_section_are_a_typed_error(tmp_path: Path)
     struct.pack_into("<I", data, header + 40, 60000)
     damaged = tmp_path / "damaged.so"
     damaged.write_bytes(data)
-    with pytest.raises(TraceError, match=r"damaged\.so: not an ELF file"):
+    with pytest.raises(TraceError, match=r"damaged\.so: section .dynsym: string table 60000 does not exist"):
         read_executable(damaged)
-
-
-def test_a_32_bit_program_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "small"
-    rest = struct.pack("<HHIIIIIHHHHHH", 3, 3, 1, *[0] * 4, 52, *[0] * 5)
-    header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + rest
-    file.write_bytes(header)
-    with pytest.raises(TraceError, match="only 64-bit programs"):
-        read_executable(file)
 
 
 def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gadgetops.trace.executable import read_executable
-from gadgetops.trace.prologue import Place, is_forwarder, place_in
+from gadgetops.trace.prologue import Place, is_forwarder, places_in
 
 EMULATED = "the first instruction that the kernel emulates"
 AT_SYMBOL = "the symbol: the kernel emulates it"
@@ -28,7 +28,7 @@ def chosen(library: Path, as_name: str, name: str = "f", *, at_symbol: bool = Fa
     """Where a probe of the function would go if it did what the C function *as_name* does."""
     executable = read_executable(library)
     (function,) = executable.functions(name, exported_only=True)
-    return place_in(executable, function, as_name, at_symbol=at_symbol)
+    return places_in(executable, ((function, as_name),), at_symbol=at_symbol)[function]
 
 
 @pytest.mark.parametrize(

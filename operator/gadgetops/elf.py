@@ -1,22 +1,25 @@
 """
-The ELF container of a BPF object: sections, symbols, relocations. What they mean for BPF is `object`'s
-matter.
+ELF files: sections, segments, symbols, relocations, notes. What they mean for BPF is `bpf.object`'s matter,
+what they mean for a program `trace.executable`'s.
 
-Reads 64-bit ELF of either byte order from memory, by the System V gABI (chapters "Object Files" to
-"Relocation"). Any bytes give a value or an `ObjectError`, in time and memory proportional to their number:
-tables are checked against the bytes that are there before they are read, and sections may not overlap.
+Reads 64-bit ELF of either byte order, by the System V gABI (chapters "Object Files" to "Program Loading").
+Any bytes give a value or an `ObjectError`, in time and memory proportional to their number: tables are
+checked against the bytes that are there before they are read, and sections may not overlap.
 
-Why not pyelftools, which the tests compare this reader with: importing it takes 70 ms and walking the
-relocations of a 21-program gadget another 36 ms, where this takes 2 ms of the 300 that `inspect` may take;
-and on damaged bytes it raises `OverflowError`, `struct.error`, `UnicodeDecodeError` and others besides its
-own class, or loops over as many sections as the header claims.
+Why not pyelftools, which the tests compare this reader with: importing it takes 50 to 70 ms and walking the
+relocations of a 21-program gadget another 36 ms, where this takes 2 ms of the 300 that `inspect` may take,
+and of the 500 after which `record` has its first event; and on damaged bytes it raises `OverflowError`,
+`struct.error`, `UnicodeDecodeError` and others besides its own class, or loops over as many sections as the
+header claims.
 """
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from gadgetops.errors import ObjectError
@@ -24,9 +27,13 @@ from gadgetops.errors import ObjectError
 ByteOrder = Literal["little", "big"]
 
 MACHINE_NONE: Final = 0
+MACHINE_X86_64: Final = 62
+MACHINE_AARCH64: Final = 183
 MACHINE_BPF: Final = 247
 UNDEFINED_SECTION: Final = 0
 FLAG_EXECUTABLE: Final = 0x4
+NOTE_GNU_BUILD_ID: Final = 3
+"""The type of that note; its owner is `GNU`."""
 
 NAME_LIMIT_BYTES: Final = 4096
 """
@@ -40,8 +47,13 @@ _HEADER: Final = "16xHHIQQQIHHHHHH"
 _HEADER_BYTES: Final = 64
 _SECTION: Final = "IIQQQQIIQQ"
 _SECTION_BYTES: Final = 64
-_SYMBOL: Final = "IBBHQQ"
-_SYMBOL_BYTES: Final = 24
+_SEGMENT: Final = "IIQQQQQQ"
+_SEGMENT_BYTES: Final = 56
+_SEGMENT_EXECUTABLE: Final = 1
+_NOTE: Final = "III"
+SYMBOL: Final = "IBBHQQ"
+"""Name, type and binding, visibility, section, value and size of a symbol: `Elf64_Sym`, for `struct`."""
+SYMBOL_BYTES: Final = 24
 _RELOCATION: Final = "QQ"
 _RELOCATION_BYTES: Final = 16
 _INDEX_IN_SECTION_0: Final = 0xFFFF
@@ -56,6 +68,14 @@ class SectionType(IntEnum):
     STRTAB = 3
     NOBITS = 8
     REL = 9
+
+
+class SegmentType(IntEnum):
+    """The `p_type` values that matter here."""
+
+    LOAD = 1
+    INTERPRETER = 3
+    NOTE = 4
 
 
 class SymbolType(IntEnum):
@@ -92,6 +112,7 @@ class Section:
     Args:
         index: Position in the section table; 0 is the empty section.
         type: `sh_type`, one of `SectionType` or another number.
+        address: Where it lies in memory; 0 in objects that are not linked.
         data: Its bytes; empty for `NOBITS`, whose *size_bytes* counts zeros that are not in the file.
         link: Index of a related section (the string table of a symbol table).
         info: For relocations, the index of the section they apply to.
@@ -101,6 +122,7 @@ class Section:
     name: str
     type: int
     flags: int
+    address: int
     size_bytes: int
     link: int
     info: int
@@ -112,6 +134,24 @@ class Section:
     def is_executable(self) -> bool:
         """Whether it holds instructions."""
         return bool(self.flags & FLAG_EXECUTABLE)
+
+
+class Segment(NamedTuple):
+    """
+    One segment: what is mapped, or says how.
+
+    Attributes:
+        type: `p_type`, one of `SegmentType` or another number.
+        offset_bytes: In the file.
+        address: In memory.
+        data: Its bytes in the file.
+    """
+
+    type: int
+    is_executable: bool
+    offset_bytes: int
+    address: int
+    data: memoryview
 
 
 class Symbol(NamedTuple):
@@ -140,15 +180,32 @@ class Elf:
 
     Args:
         byte_order: `"little"` or `"big"`, for everything in the file, instructions included.
+        machine: `e_machine`.
         sections: In file order, the empty section 0 first.
+        segments: In file order; none in an object that is not linked.
     """
 
     byte_order: ByteOrder
     machine: int
     sections: tuple[Section, ...]
+    segments: tuple[Segment, ...]
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Elf":
+    def from_file(cls, path: Path) -> "Elf":
+        """
+        Return the ELF file at *path*. What it refers to of it is mapped: not to be kept, files can be cut.
+
+        Raises:
+            ObjectError: As `from_bytes`.
+            OSError: It cannot be read.
+        """
+        with path.open("rb") as stream:
+            is_empty = not stream.seek(0, 2)
+            data = b"" if is_empty else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        return cls.from_bytes(memoryview(data))
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> "Elf":
         """
         Return the ELF file that *data* holds.
 
@@ -158,10 +215,11 @@ class Elf:
         byte_order = _byte_order(data)
         fields = struct.unpack_from(_prefix(byte_order) + _HEADER, data)
         machine, table_offset, entry_bytes, count, names_index = (fields[i] for i in (1, 5, 10, 11, 12))
+        segments = _segments(memoryview(data), byte_order, *(fields[i] for i in (4, 8, 9)))
         headers = _section_headers(data, byte_order, table_offset, entry_bytes, count)
         if names_index == _INDEX_IN_SECTION_0 and headers:
             names_index = headers[0].link
-        return cls(byte_order, machine, _sections(memoryview(data), headers, names_index))
+        return cls(byte_order, machine, _sections(memoryview(data), headers, names_index), segments)
 
     @property
     def prefix(self) -> str:
@@ -183,10 +241,10 @@ class Elf:
         table = next((section for section in self.sections if section.type == SectionType.SYMTAB), None)
         if table is None:
             raise ObjectError("no symbol table")
-        if len(table.data) % _SYMBOL_BYTES:
+        if len(table.data) % SYMBOL_BYTES:
             raise ObjectError("size is not a multiple of 24", section=table.name)
-        names = self._linked_strings(table)
-        entries = struct.iter_unpack(self.prefix + _SYMBOL, table.data)
+        names = self.linked_strings(table)
+        entries = struct.iter_unpack(self.prefix + SYMBOL, table.data)
         return tuple(
             Symbol(
                 _name_at(names, name_offset, table.name), value, size, index, info & 15, info >> 4, other & 3
@@ -213,7 +271,26 @@ class Elf:
                 raise ObjectError(f"symbol {number} does not exist", section=section.name, offset_bytes=start)
             yield Relocation(offset, self.symbols[number - 1])
 
-    def _linked_strings(self, table: Section) -> memoryview:
+    def notes(self, owner: bytes, kind: int) -> Iterator[bytes]:
+        """Yield what the notes of that owner and type hold; one that is damaged ends those of its segment."""
+        layout = struct.Struct(self.prefix + _NOTE)
+        for segment in self.segments:
+            position = 0
+            while segment.type == SegmentType.NOTE and position + layout.size <= len(segment.data):
+                name_bytes, size_bytes, found = layout.unpack_from(segment.data, position)
+                start = position + layout.size + _padded(name_bytes)
+                name = bytes(segment.data[position + layout.size :][:name_bytes])
+                if found == kind and name.rstrip(b"\0") == owner and start + size_bytes <= len(segment.data):
+                    yield bytes(segment.data[start : start + size_bytes])
+                position = start + _padded(size_bytes)
+
+    def linked_strings(self, table: Section) -> memoryview:
+        """
+        Return the names that *table* refers to by their offset, each ended by a zero.
+
+        Raises:
+            ObjectError: There are none.
+        """
         if not 0 < table.link < len(self.sections):
             raise ObjectError(f"string table {table.link} does not exist", section=table.name)
         return self.sections[table.link].data
@@ -236,7 +313,7 @@ def _prefix(byte_order: ByteOrder) -> str:
     return "<" if byte_order == "little" else ">"
 
 
-def _byte_order(data: bytes) -> ByteOrder:
+def _byte_order(data: bytes | memoryview) -> ByteOrder:
     if data[:4] != _MAGIC:
         raise ObjectError("not an ELF file")
     if len(data) < _HEADER_BYTES:
@@ -249,8 +326,33 @@ def _byte_order(data: bytes) -> ByteOrder:
     return byte_order
 
 
+def _padded(size_bytes: int) -> int:
+    """Return what a part of a note takes in the file."""
+    return -(-size_bytes // 4) * 4
+
+
+def _segments(
+    data: memoryview, byte_order: ByteOrder, table_offset: int, entry_bytes: int, count: int
+) -> tuple[Segment, ...]:
+    if count == 0:
+        return ()
+    if entry_bytes != _SEGMENT_BYTES:
+        raise ObjectError(f"program headers: expected 56 bytes each, got {entry_bytes}")
+    if table_offset + count * _SEGMENT_BYTES > len(data):
+        raise ObjectError(
+            f"program header table of {count} reaches outside the file", offset_bytes=table_offset
+        )
+    table = data[table_offset : table_offset + count * _SEGMENT_BYTES]
+    return tuple(
+        Segment(kind, bool(flags & _SEGMENT_EXECUTABLE), offset, address, data[offset : offset + size])
+        for kind, flags, offset, address, _, size, _, _ in struct.iter_unpack(
+            _prefix(byte_order) + _SEGMENT, table
+        )
+    )
+
+
 def _section_headers(
-    data: bytes, byte_order: ByteOrder, table_offset: int, entry_bytes: int, count: int
+    data: bytes | memoryview, byte_order: ByteOrder, table_offset: int, entry_bytes: int, count: int
 ) -> list[_SectionHeader]:
     if table_offset == 0:
         return []
@@ -290,6 +392,7 @@ def _sections(data: memoryview, headers: list[_SectionHeader], names_index: int)
             name=_name_at(names, header.name_offset, "names of sections"),
             type=header.type,
             flags=header.flags,
+            address=header.address,
             size_bytes=header.size,
             link=header.link,
             info=header.info,

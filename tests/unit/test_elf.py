@@ -10,10 +10,10 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from gadgetops.bpf.elf import NAME_LIMIT_BYTES, Elf, SectionType
+from gadgetops.elf import NAME_LIMIT_BYTES, Elf, SectionType
 from gadgetops.errors import ObjectError
 
-OBJECTS = sorted((Path(__file__).parents[2] / "data" / "objects").glob("*.bpf.o"))
+OBJECTS = sorted((Path(__file__).parents[1] / "data" / "objects").glob("*.bpf.o"))
 
 
 @pytest.fixture(params=OBJECTS, ids=lambda path: path.name)

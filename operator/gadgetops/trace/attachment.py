@@ -1,0 +1,101 @@
+"""
+A gadget in the kernel and its probes: all that has to be there before the target begins.
+
+Nothing is imported here that only reading events needs: for that there is time once the target runs.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from gadgetops.errors import TraceError
+from gadgetops.trace.allocator import Allocator
+from gadgetops.trace.code_pages import CodePages
+from gadgetops.trace.frame_pointers import need_no_slices
+from gadgetops.trace.loader import STACK_MAP, Loader
+from gadgetops.trace.probes import Attached, Probes
+from gadgetops.trace.settler import Settler
+
+_PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
+
+
+class Attachment:
+    """
+    A gadget on its way into the kernel, then in it, and attached.
+
+    Args:
+        loader: Loads it.
+
+    Attributes:
+        loader: The same.
+        attached: What was attached, and where.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.attached = Attached()
+        self._bpf = loader.bpf
+        self._probes = Probes(self._bpf, self.attached, loader.options.probe_at)
+        self._settler: Settler | None = None
+        self._stack_bytes = next((m.value_size_bytes for m in loader.object.maps if m.name == STACK_MAP), 0)
+
+    @contextlib.contextmanager
+    def loaded(self) -> Iterator[None]:
+        """Have the object loaded for the length of the block."""
+        with self.loader.loaded(), self._settling() as self._settler:
+            yield
+
+    def find_places(self, allocators: Iterable[Allocator]) -> None:
+        """Find out where `attach` will put probes, which takes time that there is while it is loaded."""
+        for allocator in allocators:
+            self._probes.find_places(allocator)
+
+    def attach(self, allocator: Allocator) -> None:
+        """
+        Attach every program of the gadget: returns first, so that no call is noted whose return is not seen.
+
+        What is attached already stays as it is. A program without a function in *allocator* is `missing`
+        until another one has it.
+
+        Raises:
+            TraceError: None of the gadget's functions is there, or the kernel refuses.
+        """
+        for program in sorted(self.loader.object.programs, key=lambda program: program.section, reverse=True):
+            kind, _, place = program.section.partition("/")
+            if kind in _PROBE_KINDS:
+                function = place.rpartition(":")[2]
+                self._probes.attach(program.name, function, allocator, at_return=_PROBE_KINDS[kind])
+            elif program.name not in self.attached.programs:
+                self._bpf.attach(program.name)
+                self.attached.add_elsewhere(program.name, program.section)
+        if not self._probes.n_attached:
+            raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
+
+    def detach(self) -> None:
+        """Detach all programs."""
+        self._bpf.detach()
+
+    def ring(self) -> tuple[int, int]:
+        """Return descriptor and size, in bytes, of the ring buffer."""
+        name = self.loader.layout.map
+        return self._bpf.map_fd(name), self._bpf.max_entries(name)
+
+    def stack(self, kernel_id: int) -> bytes | None:
+        """Return the value of the kernel's stack map for an id."""
+        return self._bpf.look_up(STACK_MAP, kernel_id, self._stack_bytes)
+
+    def end_settling(self) -> dict[int, str]:
+        """Decide no more, and return by which way processes have their stacks: `fp` or `dwarf`, by pid."""
+        return {} if self._settler is None else self._settler.stop()
+
+    def _settling(self) -> contextlib.AbstractContextManager[Settler | None]:
+        """Return what tells the gadget where code is, if it is to send slices."""
+        if self.loader.slice_layout is None:
+            return contextlib.nullcontext()
+        needs_none = need_no_slices if self.loader.options.unwind == "auto" else _none_needs_none
+        code = CodePages(self.loader.object, self._bpf.data(".bss"), needs_none)
+        return Settler(code, self._bpf.map_fd(self.loader.layout.map))
+
+
+def _none_needs_none(_pid: int, _paths: frozenset[str]) -> bool:
+    return False
