@@ -17,10 +17,13 @@ from gadgetops.trace import uprobe_multi
 from gadgetops.trace.allocator import Allocator, allocators_of_process
 from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
+from gadgetops.trace.loader import Loader, Options
 from gadgetops.trace.ring import RingBuffer
+from gadgetops.trace.ring_map import RingMap
 
 pytestmark = [pytest.mark.kernel, pytest.mark.clang]
 
+RING_BYTES = 1 << 20
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 ROUNDS = 200
 BREAKPOINT = b"\xcc"
@@ -376,3 +379,32 @@ def test_a_thread_that_ends_inside_a_call_leaves_nothing_behind(
             bpf.attach("trace_sched_process_exit")
         tid = int(told_to_go_on(process))
         assert calls_in_progress(bpf, tid) == ([] if ends_are_seen else ["sizes", "memptrs"])
+
+
+def map_id(fd: int | None) -> str:
+    """The kernel's number of a map."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next(line for line in lines if line.startswith("map_id:"))
+
+
+def test_a_ring_buffer_that_was_made_before_is_used(gadget_object: Path) -> None:
+    with RingMap(RING_BYTES) as ring:
+        loader = Loader(gadget_object.read_bytes(), Options(buffer_bytes=RING_BYTES), ring)
+        with loader.loaded():
+            assert map_id(loader.bpf.map_fd("events")) == map_id(ring.fd())
+
+
+@pytest.mark.parametrize(
+    ("name", "size_bytes"),
+    [pytest.param(b"events", 3, id="refused"), pytest.param(b"others", RING_BYTES, id="another name")],
+)
+def test_where_it_cannot_be_used_it_is_made_with_the_gadget(
+    gadget_object: Path, name: bytes, size_bytes: int
+) -> None:
+    data = gadget_object.read_bytes().replace(b"events", name)
+    with RingMap(size_bytes) as ring:
+        loader = Loader(data, Options(buffer_bytes=RING_BYTES), ring)
+        with loader.loaded():
+            fd, size = loader.bpf.map_fd(name.decode()), loader.bpf.max_entries(name.decode())
+            assert size == RING_BYTES
+            assert ring.fd() is None or map_id(fd) != map_id(ring.fd())

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from gadgetops.elf import NAME_LIMIT_BYTES, Elf, SectionType
+from gadgetops.elf import NAME_LIMIT_BYTES, NOTE_GNU_BUILD_ID, Elf, SectionType, SegmentType
 from gadgetops.errors import ObjectError
 
 OBJECTS = sorted((Path(__file__).parents[1] / "data" / "objects").glob("*.bpf.o"))
@@ -152,3 +153,70 @@ def test_damaged_relocations_are_named(elf: ModuleType, data: bytes, stride: int
     with pytest.raises(ObjectError) as caught:
         list(read.relocations(read.sections[1]))
     assert sentence == str(caught.value)
+
+
+PROGRAMS = [Path("/bin/ls"), Path("/lib/x86_64-linux-gnu/libc.so.6"), Path(sys.executable).resolve()]
+
+
+@pytest.fixture(params=PROGRAMS, ids=lambda path: path.name)
+def program(request: pytest.FixtureRequest) -> Path:
+    """One file of this machine after the other."""
+    if not request.param.exists():
+        pytest.skip(f"no {request.param}")
+    return Path(request.param)
+
+
+def test_segments_are_those_pyelftools_finds(program: Path) -> None:
+    """Places and contents agree, in order."""
+    with program.open("rb") as stream:
+        expected = [
+            (each["p_offset"], each["p_vaddr"], bool(each["p_flags"] & 1), each.data())
+            for each in ELFFile(stream).iter_segments()
+        ]
+    actual = [
+        (each.offset_bytes, each.address, each.is_executable, bytes(each.data))
+        for each in Elf.from_file(program).segments
+    ]
+    assert expected == actual
+
+
+def test_sections_of_a_program_have_an_address(program: Path) -> None:
+    with program.open("rb") as stream:
+        expected = [(each.name, each["sh_addr"]) for each in ELFFile(stream).iter_sections()]
+    assert [(each.name, each.address) for each in Elf.from_file(program).sections] == expected
+
+
+def test_a_build_id_is_the_one_pyelftools_finds(program: Path) -> None:
+    with program.open("rb") as stream:
+        expected = [
+            note["n_desc"]
+            for segment in ELFFile(stream).iter_segments("PT_NOTE")
+            for note in segment.iter_notes()
+            if note["n_type"] == "NT_GNU_BUILD_ID"
+        ]
+    assert [each.hex() for each in Elf.from_file(program).notes(b"GNU", NOTE_GNU_BUILD_ID)] == expected
+
+
+def test_a_damaged_note_ends_its_segment(program: Path) -> None:
+    """Its sizes are the file's own, and may be anything."""
+    data = program.read_bytes()
+    for segment in Elf.from_bytes(data).segments:
+        if segment.type == SegmentType.NOTE:
+            damaged = bytearray(data)
+            struct.pack_into("<I", damaged, segment.offset_bytes + 4, 0xFFFFFFF0)
+            assert len([*Elf.from_bytes(bytes(damaged)).notes(b"GNU", NOTE_GNU_BUILD_ID)]) <= 1
+
+
+def test_program_headers_outside_the_file_are_named(tmp_path: Path) -> None:
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, 0, 64, 0, 0, 64, 56, 3, 64, 0, 0
+    )
+    (tmp_path / "program").write_bytes(header)
+    with pytest.raises(ObjectError, match="offset 64: program header table of 3 reaches outside the file"):
+        Elf.from_file(tmp_path / "program")
+
+
+def test_an_empty_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(ObjectError, match="not an ELF file"):
+        Elf.from_file(tmp_path / "empty")

@@ -29,6 +29,7 @@ from gadgetops.units import format_bytes, parse_bytes, plural
 
 if TYPE_CHECKING:
     from gadgetops.gadget.subject import Subject
+    from gadgetops.trace.loader import Loader
 
 DEFAULT_IMAGE = "trace_malloc"
 MAX_SLICE_BYTES = 1 << 20
@@ -133,10 +134,6 @@ def command(
     Allocations are paired with their releases meanwhile, in the time that nobody wants, so that questions are
     answered at once; the rest of that is done after the recording is complete and this command has ended.
     """
-    # Imported here: numpy and all that reads and writes would cost every `--help` half a second.
-    from gadgetops.trace.loader import Loader, Options  # noqa: PLC0415
-    from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
-
     request = TargetRequest(command_line, **which)
     output = output or Path(f"{request.name}.gadgetrec")
     if output.exists():
@@ -144,7 +141,6 @@ def command(
     labels_of = _pairs("--label", labels)
     if keep_slices and (no_stacks or unwind == "fp"):
         raise UsageError("--keep-slices: with --no-stacks or --unwind fp nothing is copied")
-    most_bytes = None if max_bytes is None else parse_bytes(max_bytes)
     all_parameters = {**_pairs("--param", parameters), **request.filters()}
     if engine == "ig":
         if max_events is not None or max_bytes is not None:
@@ -158,35 +154,64 @@ def command(
             duration_s=duration,
             labels=labels_of,
         )
-    options = Options(
-        all_parameters,
-        _buffer_bytes(buffer_size),
-        max_stacks,
-        not no_stacks,
-        symbols == "end",
-        probe_at,
-        unwind,
-        keep_slices,
-        _slice_bytes(stack_size),
-    )
+    limits = duration, max_events, None if max_bytes is None else parse_bytes(max_bytes)
+    buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), _slice_bytes(stack_size)
+    # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
+    # time.
+    from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
+    from gadgetops.trace.ring_map import RingMap  # noqa: PLC0415
+
     check_machine()
     check_pid_namespace()
     if request.host and not is_host_recorder():
         return record_host()
-    subject = _gadget(image, store)
-    loader = Loader(subject.elf or b"", options)
-    if not request.restricts_gadget:
-        loader.begin()
-    # Imported here: while the kernel checks the gadget, there is time.
-    from gadgetops.analysis.background import paired_beside  # noqa: PLC0415
-    from gadgetops.trace.attachment import Attachment  # noqa: PLC0415
-    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415
+    with RingMap(buffer_bytes) as ring:
+        from gadgetops.trace.loader import Loader, Options  # noqa: PLC0415
 
-    limits, target = Limits(duration, max_events, most_bytes), request.target()
-    header = {**_header(subject, options), "labels": labels_of}
+        options = Options(
+            all_parameters,
+            buffer_bytes,
+            max_stacks,
+            not no_stacks,
+            symbols == "end",
+            probe_at,
+            unwind,
+            keep_slices,
+            slice_bytes,
+        )
+        subject = _gadget(image, store)
+        loader = Loader(subject.elf or b"", options, ring)
+        if not request.restricts_gadget:
+            loader.begin()
+        header = {**_header(subject, options), "labels": labels_of}
+        return _record(loader, request, output, header, limits, with_pairs=not no_pairs)
+
+
+def _record(
+    loader: "Loader",
+    request: TargetRequest,
+    output: Path,
+    header: Mapping[str, Any],
+    limits: tuple[float | None, int | None, int | None],
+    *,
+    with_pairs: bool,
+) -> int:
+    from gadgetops.analysis.background import paired_beside  # noqa: PLC0415 - as above
+    from gadgetops.trace.attachment import Attachment  # noqa: PLC0415 - as above
+    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415 - as above
+
+    target = request.target()
     with said_what_goes_on(target):
-        with ProgressLine() as line, contextlib.nullcontext() if no_pairs else paired_beside(output):
-            counters = record(Attachment(loader), target, output, header, limits=limits, listener=line)
+        with ProgressLine() as line, contextlib.ExitStack() as beside:
+            counters = record(
+                Attachment(loader),
+                target,
+                output,
+                header,
+                limits=Limits(*limits),
+                listener=line,
+                on_begun=lambda: beside.enter_context(paired_beside(output)) if with_pairs else None,
+            )
         _say_result(counters, target.description, output)
     return exit_status(target)
 

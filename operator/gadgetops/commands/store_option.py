@@ -5,7 +5,7 @@ import os
 import click
 
 from gadgetops.commands import messages
-from gadgetops.oci.store import AUTO, STORE_VARIABLE
+from gadgetops.oci.store_choice import AUTO, STORE_VARIABLE
 
 
 def _warn_if_overridden(context: click.Context, parameter: click.Parameter, value: str) -> str:

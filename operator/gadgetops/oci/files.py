@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -45,7 +44,7 @@ def write_whole(path: Path, chunks: Iterable[bytes], *, scratch: Path, mode: int
     Raises:
         StorageError: It could not be written.
     """
-    temporary = scratch / f"{path.name}_{secrets.token_hex(8)}"
+    temporary = scratch / f"{path.name}_{os.urandom(8).hex()}"
     try:
         with storage_errors(path):
             _write_durably(temporary, chunks, mode)

@@ -12,7 +12,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -397,5 +396,7 @@ def _names_meant(reference: Reference | str, found: Descriptor, index: IndexFile
 
 
 def _did_you_mean(wanted: str, index: IndexFile) -> str | None:
+    from difflib import get_close_matches  # noqa: PLC0415 - for this message alone
+
     near = get_close_matches(wanted, index.names, n=3, cutoff=0.75)
     return f"did you mean {' or '.join(near)}?" if near else None

@@ -13,12 +13,10 @@ from typing import Final
 from gadgetops.errors import UsageError
 from gadgetops.oci.files import storage_errors
 from gadgetops.oci.layout import Layout
+from gadgetops.oci.store_choice import AUTO, STORE_VARIABLE
 
 IG_STORE: Final = Path("/var/lib/ig/oci-store")
 """ig's store; the path is compiled into ig."""
-
-AUTO: Final = "auto"
-STORE_VARIABLE: Final = "GADGETOPS_STORE"
 
 
 def store_path(choice: str = AUTO) -> Path:

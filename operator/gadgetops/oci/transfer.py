@@ -25,7 +25,8 @@ from gadgetops.oci.location import Location, Place
 from gadgetops.oci.parallel import Parallel
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry import Repository
-from gadgetops.oci.store import AUTO, open_store
+from gadgetops.oci.store import open_store
+from gadgetops.oci.store_choice import AUTO
 
 N_THREADS: Final = 6
 """How many blobs are on their way at once."""

@@ -63,6 +63,7 @@ _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "bpf_map__fd": (c_int, [c_void_p]),
     "bpf_map__max_entries": (c_uint32, [c_void_p]),
     "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32]),
+    "bpf_map__reuse_fd": (c_int, [c_void_p, c_int]),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
     "bpf_map_lookup_elem": (c_int, [c_int, c_void_p, c_void_p]),
     "bpf_map_update_elem": (c_int, [c_int, c_void_p, c_void_p, c_uint64]),
@@ -152,6 +153,11 @@ class LoadedObject:
         """Give map *name* room for *max_entries* before the object is loaded."""
         if self._lib.bpf_map__set_max_entries(self._map(name), max_entries) != 0:
             raise TraceError(f"map {name} cannot have {max_entries} entries: {_last_error()}")
+
+    def reuse(self, name: str, fd: int) -> None:
+        """Take the map *fd*, which is like it, for map *name* before the object is loaded."""
+        if self._lib.bpf_map__reuse_fd(self._map(name), fd) != 0:
+            raise TraceError(f"map {name} cannot be one that exists: {_last_error()}")
 
     def load(self) -> None:
         """

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from gadgetops.bpf.contract import Contract, Parameter
+from gadgetops.bpf.maps import MapType
 from gadgetops.bpf.object import Object
 from gadgetops.errors import UsageError
 from gadgetops.trace.events import EventLayout
 from gadgetops.trace.libbpf import LoadedObject
+from gadgetops.trace.ring_map import NAME, RingMap
 from gadgetops.trace.slices import SliceLayout
 
 STACK_MAP: Final = "ig_ustack"
@@ -65,15 +67,17 @@ class Loader:
     Args:
         data: The BPF object.
         options: How to record.
+        ring: A ring buffer for it, of `options.buffer_bytes`; by default it is made with it.
 
     Raises:
         TraceError: It is no gadget that can be recorded with, or libbpf is missing.
     """
 
-    def __init__(self, data: bytes, options: Options) -> None:
+    def __init__(self, data: bytes, options: Options, ring: RingMap | None = None) -> None:
         self.object = Object.from_bytes(data, with_code=False)
         self.layout = EventLayout.from_object(self.object)
         self.options = options
+        self._ring = ring
         self.bpf = LoadedObject(data, "gadgetops")
         self._mount_namespaces: tuple[int, ...] = ()
         self._loading: threading.Thread | None = None
@@ -105,9 +109,16 @@ class Loader:
 
     def _load(self) -> None:
         try:
+            self._give_ring()
             self.bpf.load()
         except Exception as error:
             self._error = error
+
+    def _give_ring(self) -> None:
+        fd = None if self._ring is None else self._ring.fd()
+        events = self.object.map(NAME)
+        if fd is not None and events is not None and events.type == MapType.RINGBUF:
+            self.bpf.reuse(NAME, fd)
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ What happens is told to a `Listener`; nothing is printed here, and no target is 
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -95,11 +95,13 @@ def record(
     *,
     limits: Limits,
     listener: Listener,
+    on_begun: Callable[[], None] = lambda: None,
 ) -> dict[str, int]:
     """
     Record *target* into the new folder *output* and return its counters: `events`, `lost`, `failed_stacks`.
 
-    SIGINT, SIGTERM and SIGHUP end it, with everything that had happened by then.
+    SIGINT, SIGTERM and SIGHUP end it, with everything that had happened by then. What else is to be done
+    beside it, *on_begun* begins: before that, nothing is to come in between.
 
     Raises:
         TraceError: It cannot be traced.
@@ -119,6 +121,7 @@ def record(
             writer = RecordingWriter.create(output, full)
             ends = _Ends(limits, stopped, output)
             with _reading(attachment, target, tracker, writer) as session:
+                on_begun()
                 _Run(session, target, ends, listener).to_its_end()
                 return session.counters()
 

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from gadgetops.trace.machine import libc
+from gadgetops.trace.bpf_call import bpf
 
 ATTACH_TYPE: Final = 48
 """BPF_TRACE_UPROBE_MULTI: what a program must expect when it is loaded."""
-_SYS_BPF: Final = {"x86_64": 321, "aarch64": 280}
 _PROG_LOAD, _LINK_CREATE = 5, 28
 _KPROBE: Final = 2
 _AT_RETURN: Final = 1
@@ -46,7 +45,7 @@ def create_link(
     offsets = (ctypes.c_uint64 * len(offsets_bytes))(*offsets_bytes)
     place = struct.pack("<QQQQ", ctypes.addressof(name), ctypes.addressof(offsets), 0, 0)
     attributes = struct.pack("<IIII", program_fd, 0, ATTACH_TYPE, 0) + place
-    return _bpf(_LINK_CREATE, attributes + struct.pack("<III", len(offsets), at_return, pid))
+    return bpf(_LINK_CREATE, attributes + struct.pack("<III", len(offsets), at_return, pid))
 
 
 @functools.cache
@@ -74,12 +73,4 @@ def _load_empty_program() -> int:
     instructions = ctypes.create_string_buffer(_RETURN_0, len(_RETURN_0))
     licence = ctypes.create_string_buffer(b"GPL")
     head = struct.pack("<IIQQ", _KPROBE, 2, ctypes.addressof(instructions), ctypes.addressof(licence))
-    return _bpf(_PROG_LOAD, head + bytes(44) + struct.pack("<I", ATTACH_TYPE))
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    size = ctypes.c_uint(len(attributes))
-    result: int = libc.syscall(_SYS_BPF[os.uname().machine], command, attributes, size)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
+    return bpf(_PROG_LOAD, head + bytes(44) + struct.pack("<I", ATTACH_TYPE))
