@@ -30,6 +30,8 @@
 #define EEXIST 17
 #define MAP_FAILED ((__u64)-1)
 #define PAGE_MASK 0xfff
+/* A filter by user or group that is not set. */
+#define NO_ID ((__u32)-1)
 
 /* Keep one address in so many, together with its release; 1 keeps all. */
 const volatile __u32 sample_every = 1;
@@ -140,14 +142,21 @@ static __always_inline void count_lost(__u64 events_count)
 static __always_inline bool is_filtered_at_entry(void)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 uid_gid = bpf_get_current_uid_gid();
 	gadget_comm comm[16] = {};
+	__u64 uid_gid;
 
 	if (gadget_should_discard_pid(pid_tgid >> 32) ||
-	    gadget_should_discard_tid((__u32)pid_tgid) ||
-	    gadget_should_discard_uid((__u32)uid_gid) ||
-	    gadget_should_discard_gid(uid_gid >> 32))
+	    gadget_should_discard_tid((__u32)pid_tgid))
 		return true;
+	/* To ask for these takes longer. */
+	if (targ_uid != NO_ID || targ_gid != NO_ID) {
+		uid_gid = bpf_get_current_uid_gid();
+		if (gadget_should_discard_uid((__u32)uid_gid) ||
+		    gadget_should_discard_gid(uid_gid >> 32))
+			return true;
+	}
+	if (targ_comm[0] == '\0')
+		return false;
 	bpf_get_current_comm(comm, sizeof(comm));
 	return gadget_should_discard_comm(comm);
 }

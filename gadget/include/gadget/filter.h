@@ -65,15 +65,20 @@ gadget_should_discard_comm(gadget_comm comm[GADGET_COMM_LEN])
 static __always_inline bool gadget_should_discard_data_current(void)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 uid_gid = bpf_get_current_uid_gid();
 	gadget_comm comm[GADGET_COMM_LEN] = {};
+	__u64 uid_gid;
 
 	if (gadget_should_discard_mntns_current() ||
 	    gadget_should_discard_pid(pid_tgid >> 32) ||
-	    gadget_should_discard_tid((__u32)pid_tgid) ||
-	    gadget_should_discard_uid((__u32)uid_gid) ||
-	    gadget_should_discard_gid(uid_gid >> 32))
+	    gadget_should_discard_tid((__u32)pid_tgid))
 		return true;
+	/* To ask for them takes longer than for the others. */
+	if (targ_uid != GADGET_NO_ID || targ_gid != GADGET_NO_ID) {
+		uid_gid = bpf_get_current_uid_gid();
+		if (gadget_should_discard_uid((__u32)uid_gid) ||
+		    gadget_should_discard_gid(uid_gid >> 32))
+			return true;
+	}
 	if (targ_comm[0] == '\0')
 		return false;
 	bpf_get_current_comm(comm, sizeof(comm));
