@@ -225,8 +225,16 @@ def _entries(pid):
 
 
 def _map_ids(pid):
-    texts = [file.read_text() for file in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    texts = map(_text, Path(f"/proc/{pid}/fdinfo").iterdir())
     return [found[1] for text in texts if (found := re.search(r"^map_id:\s*(\d+)", text, re.MULTILINE))]
+
+
+def _text(file):
+    """What a file says; nothing if it was closed meanwhile."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _bpftool(*arguments):
