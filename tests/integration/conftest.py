@@ -15,8 +15,13 @@ from gadgetops.analysis.fleet_spark import SparkEngine
 def spark() -> Iterator[Any]:
     """Spark in this process, as the engine of fleets; it takes ten seconds to start, so there is one."""
     pytest.importorskip("pyspark", reason="no pyspark")
-    # What it would compile for a few rows takes longer than they do.
-    options = ("spark.sql.codegen.wholeStage=false", "spark.sql.codegen.factoryMode=NO_CODEGEN")
+    # What it would compile for a few rows, and what Java would of itself, takes longer than they do.
+    options = (
+        "spark.sql.codegen.wholeStage=false",
+        "spark.sql.codegen.factoryMode=NO_CODEGEN",
+        "spark.sql.adaptive.enabled=false",
+        "'spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'",
+    )
     arguments = " ".join(f"--conf {option}" for option in options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_SUBMIT_ARGS", f"{arguments} pyspark-shell")
