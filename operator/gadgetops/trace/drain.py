@@ -16,7 +16,10 @@ from gadgetops.trace.ring import Batch, RingBuffer
 _IDLE_SLEEP_S: Final = 0.002
 _NEARLY_EMPTY_BYTES: Final = 1 << 20
 MAX_BACKLOG_BYTES: Final = 256 << 20
-"""What is kept in memory at most; then the ring buffer fills, and what is lost is counted."""
+"""
+What is kept in memory at most while events come; then the ring buffer fills, and what is lost is counted. In the
+end what the ring buffer has comes on top.
+"""
 
 
 class Drain:
@@ -46,7 +49,7 @@ class Drain:
         self.stop()
 
     def stop(self) -> None:
-        """Read what is left in the ring buffer, and end."""
+        """Read what is left in the ring buffer, to which nothing is added any more, and end."""
         self._is_stopping.set()
         self._thread.join()
 
@@ -83,7 +86,7 @@ class Drain:
 
     def _has_read(self) -> bool:
         """Read once, if there is room; return whether there was anything."""
-        if self._backlog_bytes >= MAX_BACKLOG_BYTES:
+        if self._backlog_bytes >= MAX_BACKLOG_BYTES and not self.is_stopping:
             time.sleep(_IDLE_SLEEP_S)
             return True
         batch = self._ring.read()
