@@ -17,8 +17,8 @@ _IDLE_SLEEP_S: Final = 0.002
 _NEARLY_EMPTY_BYTES: Final = 1 << 20
 MAX_BACKLOG_BYTES: Final = 256 << 20
 """
-What is kept in memory at most while events come; then the ring buffer fills, and what is lost is counted. In the
-end what the ring buffer has comes on top.
+What is kept in memory at most while events come; then the ring buffer fills, and what is lost is counted. In
+the end what the ring buffer has comes on top.
 """
 
 
