@@ -22,10 +22,10 @@ from gadgetops.trace import unwinders, unwinding
 from gadgetops.trace.allocator import Allocator
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.drain import Drain
+from gadgetops.trace.lockstep import Lockstep
 from gadgetops.trace.symbolise import Finder
 from gadgetops.trace.unwind import Unwinder
 from gadgetops.trace.unwinding import Unwinding
-from gadgetops.trace.unwound_before import UnwoundBefore
 
 pytestmark = pytest.mark.kernel
 
@@ -400,20 +400,20 @@ def test_a_stack_is_the_same_in_whatever_pieces_it_is_read(
 @pytest.mark.parametrize(
     "command", [["git", "log", "-3", "--stat"], ["perl", "-e", "my @kept = map { { a => [$_] } } 1 .. 300"]]
 )
-def test_stacks_known_from_others_are_as_if_unwound(
+def test_stacks_unwound_together_are_as_if_unwound_alone(
     record: Record, monkeypatch: pytest.MonkeyPatch, command: list[object]
 ) -> None:
-    """Of programs of the distribution."""
+    """Of programs of the distribution, whose rules are nearly all simple."""
     recording = record(command, "--unwind", "dwarf", "--symbols", "late")
     monkeypatch.setattr(unwinders, "_WORTH_A_PROCESS", sys.maxsize)
-    unwound: list[object] = []
+    alone: list[object] = []
     unwind = Unwinder.unwind
-    monkeypatch.setattr(Unwinder, "unwind", lambda *args: unwound.append(args) or unwind(*args))
+    monkeypatch.setattr(Unwinder, "unwind", lambda *args: alone.append(args) or unwind(*args))
     stacks = [*Unwinding(recording, Finder()).rows()]
-    n_unwound = len(unwound)
-    monkeypatch.setattr(UnwoundBefore, "find", lambda *_: None)
+    n_alone = len(alone)
+    monkeypatch.setattr(Lockstep, "unwind", lambda _, slices: [None] * len(slices))
     assert [*Unwinding(recording, Finder()).rows()] == stacks
-    assert n_unwound < len(stacks)
+    assert n_alone < len(stacks) / 10
 
 
 def test_stacks_that_are_read_long_after_the_process_ended(

@@ -138,10 +138,6 @@ class Unwinder:
         files: What was mapped.
         machine: As `uname -m` says it.
 
-    Attributes:
-        reads: For each frame of the last stack, the leaf first, where in the memory words were read to find
-            it, in bytes from the stack pointer; in the end those after the last one.
-
     Raises:
         TraceError: libdw is missing, or the machine is none that is known.
     """
@@ -159,7 +155,6 @@ class Unwinder:
         self._memory = b""
         self._registers: tuple[int, ...] = ()
         self._found: list[int] = []
-        self.reads: list[list[int]] = [[]]
         self._is_cut = False
         self._is_attached = False
         self._callbacks = _Callbacks(_FindElf(_no_elf), _FindDebug(self._find_debug), None, None)
@@ -193,7 +188,7 @@ class Unwinder:
         """
         self._registers, self._memory = tuple(registers), memory
         self._start = self._registers[self._stack_pointer]
-        self._found, self._is_cut, self.reads = [], False, [[]]
+        self._found, self._is_cut = [], False
         if not self._attach():
             return Unwound([self._registers[-1]], "unknown")
         status = self._lib.dwfl_getthread_frames(self._dwfl, _FALSE_PID, self._on_frame, None)
@@ -225,7 +220,6 @@ class Unwinder:
         offset = address - self._start
         if 0 <= offset <= len(self._memory) - _WORD.size:
             result[0] = _WORD.unpack_from(self._memory, offset)[0]
-            self.reads[-1].append(offset)
             return True
         self._is_cut = self._is_cut or offset >= 0
         return False
@@ -245,7 +239,6 @@ class Unwinder:
             return _ABORTS
         if address.value:
             self._found.append(address.value)
-            self.reads.append([])
         self._is_cut = len(self._found) >= MAX_FRAMES
         return _ABORTS if self._is_cut else _GOES_ON
 

@@ -1,7 +1,7 @@
 """
-Unwinding by several processes at once: libdw does one stack at a time, and what it calls is Python.
+Unwinding slices: all of a job at once as far as their rules are simple, and the rest by libdw, one by one.
 
-Where there are few slices, this process does it.
+Where there are many slices, several processes share them.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from gadgetops.recording.schema import registers_of
+from gadgetops.trace.lockstep import Lockstep
 from gadgetops.trace.symbolise import Finder
-from gadgetops.trace.unwind import STACK_POINTER, MappedFile, Unwinder, Unwound
-from gadgetops.trace.unwound_before import UnwoundBefore
+from gadgetops.trace.unwind import MappedFile, Unwinder, Unwound
 
-_WORTH_A_PROCESS: Final = 1000
+_WORTH_A_PROCESS: Final = 3000
 """So many slices take longer than a process takes to begin."""
 _AHEAD: Final = 4
 """Jobs that wait, for each process: they hold memory of stacks."""
@@ -105,8 +105,8 @@ class _Worker:
         self._finder = finder
         self._machine = machine
         self._mapped: tuple[MappedModule, ...] | None = None
+        self._lockstep: Lockstep
         self._unwinder: Unwinder
-        self._before: UnwoundBefore
         self._opened = contextlib.ExitStack()
 
     def do(self, job: Job) -> Done:
@@ -114,23 +114,20 @@ class _Worker:
             self._opened.close()
             files = [self._file(module) for module in job.mapped]
             self._unwinder = self._opened.enter_context(Unwinder(files, self._machine))
-            code = [(module.start, module.end) for module in job.mapped]
-            self._before = UnwoundBefore(code, STACK_POINTER[self._machine])
+            self._lockstep = Lockstep(files)
             self._mapped = job.mapped
-        return Done(job.mapped, [(number, self._unwound(*rest)) for number, *rest in job.slices])
+        found = self._lockstep.unwind([(registers, memory) for _, registers, memory in job.slices])
+        stacks = [
+            (number, self._by_libdw(registers, memory) if stack is None else Unwound(stack, "complete"))
+            for (number, registers, memory), stack in zip(job.slices, found, strict=True)
+        ]
+        return Done(job.mapped, stacks)
 
     def close(self) -> None:
         self._opened.close()
 
-    def _unwound(self, registers: bytes, memory: bytes) -> Unwound:
-        values = registers_of(registers)
-        known = self._before.find(values, memory)
-        if known is not None:
-            return Unwound(known, "complete")
-        stack = self._unwinder.unwind(values, memory)
-        if stack.end == "complete":
-            self._before.keep(values, memory, self._unwinder.reads, stack.addresses)
-        return stack
+    def _by_libdw(self, registers: bytes, memory: bytes) -> Unwound:
+        return self._unwinder.unwind(registers_of(registers), memory)
 
     def _file(self, module: MappedModule) -> MappedFile:
         identity = (module.number, module.path, module.build_id)

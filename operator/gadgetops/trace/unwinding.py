@@ -8,7 +8,7 @@ deeper ones lack. What could not be unwound to its beginning is kept as far as i
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, Final
 
 import duckdb
@@ -33,7 +33,10 @@ _MODULES: Final = """
 _ENDS: Final = ("complete", "cut", "unknown", "joined")
 _TRAMPOLINE: Final = "[uprobes]"
 _AT_ONCE: Final = 1024
-_SLICES_OF_A_JOB: Final = 64
+_SLICES_OF_A_JOB: Final = 1024
+"""Those that are unwound at once: the more, the less each takes."""
+_BYTES_OF_A_JOB: Final = 8 << 20
+"""What they come to at most, about."""
 
 
 @dataclass
@@ -83,8 +86,8 @@ class Unwinding:
         for module_ids, group in groupby(_fetched(slices), key=lambda row: tuple(row[0])):
             mapped = tuple(modules[number] for number in module_ids if number in modules)
             joiner = Joiner(code_in([(module.start, module.end) for module in mapped]))
-            while rows := [*islice(group, _SLICES_OF_A_JOB)]:
-                yield Job(mapped, [_joined(joiner, stack_pointer, *row[1:]) for row in rows])
+            whole = (_joined(joiner, stack_pointer, *row[1:]) for row in group)
+            yield from (Job(mapped, slices) for slices in _portions(whole))
             self.ends["joined"] += joiner.n_joined
 
     @property
@@ -106,6 +109,19 @@ def _joined(
     """Return a slice as a `Job` has it."""
     (start,) = struct.unpack_from("<Q", registers, 8 * stack_pointer)
     return stack_id, registers, joiner.whole(pid, start, timestamp_ns, memory)
+
+
+def _portions(slices: Iterator[tuple[int, bytes, bytes]]) -> Iterator[list[tuple[int, bytes, bytes]]]:
+    """Yield as many at a time as there may be in one `Job`."""
+    for first in slices:
+        portion, n_bytes = [first], len(first[2])
+        while n_bytes < _BYTES_OF_A_JOB and len(portion) < _SLICES_OF_A_JOB:
+            following = next(slices, None)
+            if following is None:
+                break
+            portion.append(following)
+            n_bytes += len(following[2])
+        yield portion
 
 
 def _hex_of_register(number: int) -> str:
