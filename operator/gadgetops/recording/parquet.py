@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 from numpy.typing import NDArray
 
 from gadgetops.errors import RecordingError, StorageError
@@ -62,14 +63,20 @@ class ParquetWriter:
         """
         Write *rows* of *columns*, name -> SQL type.
 
-        Column by column: as list parameters they are 50 times as fast as row by row.
+        Column by column: as list parameters they are 50 times as fast as row by row, and as arrays bytes are
+        several times as fast as that.
         """
-        values = [*zip(*rows, strict=True)] or [()] * len(columns)
-        selected = [
-            f"unnest(cast(${column} as {sql_type}[])) as {column}" for column, sql_type in columns.items()
-        ]
-        plain = {key: [*map(_plain, column)] for key, column in zip(columns, values, strict=True)}
-        self._copy(path, f"select {', '.join(selected)}", plain)
+        values = dict(zip(columns, [*zip(*rows, strict=True)] or [()] * len(columns), strict=True))
+        blobs = {name: _array(values.pop(name)) for name, sql_type in columns.items() if sql_type == "blob"}
+        lists = [f"unnest(cast(${name} as {columns[name]}[])) as {name}" for name in values]
+        query = f"select {', '.join(lists)}"
+        if blobs:
+            self._connection.register("blobs", blobs)
+            query = f"select {', '.join(columns)} from ({query}) positional join blobs"  # noqa: S608 - as above
+        try:
+            self._copy(path, query, {name: [*map(_plain, column)] for name, column in values.items()})
+        finally:
+            self._connection.unregister("blobs")
 
     def _copy(self, path: Path, query: str, parameters: Mapping[str, Any]) -> None:
         """Write the result of *query* to the file *path*, whole and durable."""
@@ -83,11 +90,18 @@ class ParquetWriter:
                 raise StorageError(path, _reason(error)) from error
 
 
+def _array(column: Sequence[bytes]) -> NDArray[Any]:
+    """Return *column* as an array of its objects, whose bytes stay where they are."""
+    array = np.empty(len(column), object)
+    array[:] = column
+    return array
+
+
 def _plain(value: Any) -> Any:
     """Return *value* as a column takes it: text that UTF-8 can hold, lists, addresses by their bits."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    if value is None or isinstance(value, bytes):
+    if value is None:
         return value
     if not isinstance(value, int):
         return [_bits(int(each)) for each in value]

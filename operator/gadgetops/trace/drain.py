@@ -15,6 +15,10 @@ from gadgetops.trace.ring import Batch, RingBuffer
 
 _IDLE_SLEEP_S: Final = 0.002
 _NEARLY_EMPTY_BYTES: Final = 1 << 20
+_FILLING: Final = 8
+"""The part of the ring buffer that is in use then."""
+_GIVEN_WAY_S: Final = 0.001
+_MOST_GIVEN_WAY_S: Final = 0.1
 MAX_BACKLOG_BYTES: Final = 256 << 20
 """
 What is kept in memory at most while events come; then the ring buffer fills, and what is lost is counted. In
@@ -62,9 +66,15 @@ class Drain:
         """
         Return the oldest batch that was read; None if there is none now.
 
+        Where the ring buffer fills, it waits a little: while both want the interpreter each has half of it, and
+        what was read can wait, but not what is lost.
+
         Raises:
             BaseException: What went wrong in the thread.
         """
+        deadline_s = time.monotonic() + _MOST_GIVEN_WAY_S
+        while self._needs_all() and time.monotonic() < deadline_s:
+            time.sleep(_GIVEN_WAY_S)
         with self._lock:
             if self._batches:
                 batch = self._batches.popleft()
@@ -73,6 +83,11 @@ class Drain:
         if self._error is not None:
             raise self._error
         return None
+
+    def _needs_all(self) -> bool:
+        """Return whether the ring buffer fills, and there is room for what is in it."""
+        is_filling = self._ring.size_bytes > self._ring.room_bytes // _FILLING
+        return is_filling and not self.is_stopping and self._backlog_bytes < MAX_BACKLOG_BYTES
 
     def _run(self) -> None:
         go_first()

@@ -66,6 +66,7 @@ class RingBuffer:
         bytes_at_once: int = _BYTES_AT_ONCE,
     ) -> None:
         page = mmap.PAGESIZE
+        self.room_bytes = size_bytes
         self._mask = size_bytes - 1
         self._dtype = dtype
         self._event_bytes = event_bytes

@@ -17,6 +17,8 @@ N_BATCHES = 10
 class Ring:
     """A ring buffer with some batches in it."""
 
+    room_bytes = N_BATCHES << 30
+
     def __init__(self) -> None:
         self.n_left = N_BATCHES
 
@@ -29,6 +31,7 @@ class Ring:
         """Give one batch, or an empty one."""
         if self.n_left == 0:
             return Batch({}, [], 0)
+        time.sleep(0.002)
         self.n_left -= 1
         return Batch({}, [], BATCH_BYTES)
 
@@ -51,6 +54,13 @@ def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch)
             time.sleep(0.001)
         time.sleep(0.02)
         assert ring.n_left == N_BATCHES - 3
+
+
+def test_while_the_ring_buffer_fills_nothing_else_is_done() -> None:
+    ring = Ring()
+    with Drain(cast("Any", ring)) as draining:
+        assert draining.take() is not None
+        assert ring.n_left <= N_BATCHES // 8
 
 
 def test_it_ends_with_all_that_is_there_though_nobody_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
