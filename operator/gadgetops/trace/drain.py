@@ -66,8 +66,8 @@ class Drain:
         """
         Return the oldest batch that was read; None if there is none now.
 
-        Where the ring buffer fills, it waits a little: while both want the interpreter each has half of it, and
-        what was read can wait, but not what is lost.
+        Where the ring buffer fills, it waits a little: while both want the interpreter each has half of it,
+        and what was read can wait, but not what is lost.
 
         Raises:
             BaseException: What went wrong in the thread.
