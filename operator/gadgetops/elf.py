@@ -50,6 +50,7 @@ _SECTION_BYTES: Final = 64
 _SEGMENT: Final = "IIQQQQQQ"
 _SEGMENT_BYTES: Final = 56
 _SEGMENT_EXECUTABLE: Final = 1
+_LARGEST_PAGE_BYTES: Final = 1 << 16
 _NOTE: Final = "III"
 SYMBOL: Final = "IBBHQQ"
 """Name, type and binding, visibility, section, value and size of a symbol: `Elf64_Sym`, for `struct`."""
@@ -229,6 +230,23 @@ class Elf:
     def section(self, name: str) -> Section | None:
         """Return the last section called *name*, or None."""
         return next((section for section in reversed(self.sections) if section.name == name), None)
+
+    def code_mapped_from(self, file_offset: int) -> Segment | None:
+        """
+        Return the code of which a mapping begins at *file_offset*; None if there is none.
+
+        Whole pages are mapped: it may begin before the code does.
+        """
+        return next(
+            (
+                each
+                for each in self.segments
+                if each.type == SegmentType.LOAD
+                and each.is_executable
+                and -_LARGEST_PAGE_BYTES < file_offset - each.offset_bytes < len(each.data)
+            ),
+            None,
+        )
 
     @cached_property
     def symbols(self) -> tuple[Symbol, ...]:

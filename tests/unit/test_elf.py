@@ -220,3 +220,17 @@ def test_an_empty_file_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(ObjectError, match="not an ELF file"):
         Elf.from_file(tmp_path / "empty")
+
+
+def test_code_is_found_by_where_its_mapping_begins() -> None:
+    """Its segment begins at 0x1230 of the file, its mapping at the beginning of that page."""
+    fields = b"\x7fELF\x02\x01\x01", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0
+    data = struct.pack("<IIQQQQQQ", 1, 4, 0, 0, 0, 0x1230, 0x1230, 0x1000)
+    code = struct.pack("<IIQQQQQQ", 1, 5, 0x1230, 0x2230, 0, 0x100, 0x100, 0x1000)
+    file = (struct.pack("<16sHHIQQQIHHHHHH", *fields) + data + code).ljust(0x1330, b"\0")
+    elf = Elf.from_bytes(file)
+    for file_offset in (0x1000, 0x1230, 0x132F):
+        found = elf.code_mapped_from(file_offset)
+        assert found is not None
+        assert found.address == 0x2230
+    assert elf.code_mapped_from(0x1330) is None

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from gadgetops.elf import MACHINE_X86_64, Elf, SegmentType
+from gadgetops.elf import MACHINE_X86_64, Elf
 from gadgetops.errors import ObjectError
 from gadgetops.trace.frame_instructions import RETURN_ADDRESS, NotSimple, Reader, Rule, Rules, State
 
@@ -40,16 +40,7 @@ class FrameRules:
             elf = Elf.from_file(path)
         except (OSError, ObjectError) as error:
             raise NotSimple from error
-        segment = next(
-            (
-                each
-                for each in elf.segments
-                if each.type == SegmentType.LOAD
-                and each.is_executable
-                and 0 <= file_offset - each.offset_bytes < len(each.data)
-            ),
-            None,
-        )
+        segment = elf.code_mapped_from(file_offset)
         rules, table = elf.section(".eh_frame"), elf.section(".eh_frame_hdr")
         if segment is None or rules is None or table is None or elf.machine != MACHINE_X86_64:
             raise NotSimple

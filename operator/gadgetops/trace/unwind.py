@@ -14,10 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from elftools.elf.elffile import ELFFile
-
-from gadgetops.errors import TraceError
-from gadgetops.trace.files import DAMAGED
+from gadgetops.elf import Elf
+from gadgetops.errors import ObjectError, TraceError
 
 MAX_FRAMES: Final = 1024
 """Deeper stacks are cut."""
@@ -269,11 +267,9 @@ def _bias(file: MappedFile) -> int | None:
     if file.path is None:
         return None
     try:
-        with file.path.open("rb") as stream:
-            for segment in ELFFile(stream).iter_segments("PT_LOAD"):
-                offset_bytes = file.file_offset - segment["p_offset"]
-                if -0x10000 < offset_bytes < segment["p_filesz"] and segment["p_flags"] & 1:
-                    return int(file.start_address - segment["p_vaddr"] - offset_bytes)
-    except DAMAGED:
-        pass
-    return None
+        segment = Elf.from_file(file.path).code_mapped_from(file.file_offset)
+    except (OSError, ObjectError):
+        return None
+    if segment is None:
+        return None
+    return file.start_address - segment.address - (file.file_offset - segment.offset_bytes)
