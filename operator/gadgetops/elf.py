@@ -154,6 +154,10 @@ class Segment(NamedTuple):
     address: int
     data: memoryview
 
+    def bias(self, start_address: int, file_offset: int) -> int:
+        """Return what its addresses are off by where *file_offset* is mapped at *start_address*."""
+        return start_address - self.address - (file_offset - self.offset_bytes)
+
 
 class Symbol(NamedTuple):
     """One entry of the symbol table; *value* is an offset in bytes into its section."""
@@ -231,6 +235,11 @@ class Elf:
         """Return the last section called *name*, or None."""
         return next((section for section in reversed(self.sections) if section.name == name), None)
 
+    @property
+    def code(self) -> tuple[Segment, ...]:
+        """The segments that are mapped to be executed."""
+        return tuple(each for each in self.segments if each.type == SegmentType.LOAD and each.is_executable)
+
     def code_mapped_from(self, file_offset: int) -> Segment | None:
         """
         Return the code of which a mapping begins at *file_offset*; None if there is none.
@@ -240,10 +249,8 @@ class Elf:
         return next(
             (
                 each
-                for each in self.segments
-                if each.type == SegmentType.LOAD
-                and each.is_executable
-                and -_LARGEST_PAGE_BYTES < file_offset - each.offset_bytes < len(each.data)
+                for each in self.code
+                if -_LARGEST_PAGE_BYTES < file_offset - each.offset_bytes < len(each.data)
             ),
             None,
         )

@@ -8,6 +8,7 @@ browser. What is found by mistake, among constants say, is a place more and does
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import chain
 from typing import Final, NamedTuple
 
 _X86_BLOCK_BYTES: Final = 1 << 16
@@ -63,7 +64,7 @@ def _targets_on_x86(code: bytes, address: int, places: Set[int]) -> Iterator[int
         # A distance counts from the end of its four bytes, and belongs to the block in which it begins.
         ends = address + start + 4, address + start + 4 + _X86_BLOCK_BYTES - 1
         pairs = {_pair(place - end >> 16) for place in places for end in ends}
-        for position in _positions(code, pairs, max(start, 1) + 2, start + _X86_BLOCK_BYTES + 3):
+        for position in _positions_of_any(code, pairs, max(start, 1) + 2, start + _X86_BLOCK_BYTES + 3):
             if code[position - 3] in _X86_LAST_OPCODE_BYTES:
                 (distance,) = _X86_DISTANCE.unpack_from(code, position - 2)
                 target = address + position + 2 + distance
@@ -89,7 +90,7 @@ def _targets_on_arm64(code: bytes, address: int, places: Set[int]) -> Iterator[i
             uppers = {place - end >> 2 + n_lower for place in near for end in (block.start, block.stop - 4)}
             mask = (1 << form.n_bits - n_lower) - 1
             pairs = {_pair(upper | distance & mask) for upper in form.uppers for distance in uppers}
-            for position in _positions(code, pairs, start + 2, start + block_bytes):
+            for position in _positions_of_any(code, pairs, start + 2, start + block_bytes):
                 target = address + position - 2 + 4 * _arm64_distance(form, code, position - 2)
                 if position % 4 == 2 and target in places:
                     yield target
@@ -101,13 +102,16 @@ def _arm64_distance(form: _Form, code: bytes, position: int) -> int:
     return value - (value >> form.n_bits - 1 << form.n_bits)
 
 
-def _positions(code: bytes, pairs: Iterable[bytes], start: int, end: int) -> Iterator[int]:
-    """Yield where one of *pairs* of bytes lies in *code* from *start* to *end*."""
-    for pair in pairs:
-        position = code.find(pair, start, end)
-        while position >= 0:
-            yield position
-            position = code.find(pair, position + 1, end)
+def positions(data: bytes, wanted: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
+    """Yield wherever *wanted* lies in *data* from *start* to *end*."""
+    position = data.find(wanted, start, end)
+    while position >= 0:
+        yield position
+        position = data.find(wanted, position + 1, end)
+
+
+def _positions_of_any(code: bytes, pairs: Iterable[bytes], start: int, end: int) -> Iterator[int]:
+    return chain.from_iterable(positions(code, pair, start, end) for pair in pairs)
 
 
 def _pair(value: int) -> bytes:

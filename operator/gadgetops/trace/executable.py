@@ -19,11 +19,10 @@ from gadgetops.elf import (
     Binding,
     Elf,
     SectionType,
-    SegmentType,
     SymbolType,
 )
 from gadgetops.errors import ObjectError, StorageError, TraceError
-from gadgetops.trace.branches import branch_targets
+from gadgetops.trace.branches import branch_targets, positions
 
 _SYMBOL: Final = struct.Struct(f"<{SYMBOL}")
 _KEPT_FILES: Final = 64
@@ -71,7 +70,7 @@ class _Symbols:
 
     def find(self, name: str, *, exported_only: bool) -> Iterator[tuple[int, int]]:
         """Yield address and size of each function of that name."""
-        for name_offset in _positions(self._names, name.encode() + b"\0"):
+        for name_offset in positions(self._names, name.encode() + b"\0"):
             if name_offset in self._name_offsets:
                 yield from self._named(name_offset, exported_only=exported_only)
 
@@ -82,7 +81,7 @@ class _Symbols:
                 yield address
 
     def _named(self, name_offset: int, *, exported_only: bool) -> Iterator[tuple[int, int]]:
-        for position in _positions(self._table, struct.pack("<I", name_offset)):
+        for position in positions(self._table, struct.pack("<I", name_offset)):
             if position % _SYMBOL.size == 0:
                 _, info, _, section, address, size = _SYMBOL.unpack_from(self._table, position)
                 is_hidden = exported_only and info >> 4 == Binding.LOCAL
@@ -93,13 +92,6 @@ class _Symbols:
 def _is_defined(info: int, section: int, address: int) -> bool:
     """Return whether a symbol is a function that is in the file."""
     return info & 15 == SymbolType.FUNC and section != 0 and address != 0
-
-
-def _positions(data: bytes, wanted: bytes) -> Iterator[int]:
-    position = data.find(wanted)
-    while position >= 0:
-        yield position
-        position = data.find(wanted, position + 1)
 
 
 class Executable:
@@ -119,9 +111,7 @@ class Executable:
             raise TraceError(f"{path}: only little-endian programs can be traced")
         self.machine = _MACHINES.get(elf.machine, f"machine {elf.machine}")
         self._segments = [
-            _Segment(segment.address, segment.offset_bytes, bytes(segment.data))
-            for segment in elf.segments
-            if segment.type == SegmentType.LOAD and segment.is_executable
+            _Segment(segment.address, segment.offset_bytes, bytes(segment.data)) for segment in elf.code
         ]
         self._exported = _symbols(elf, ".dynsym")
         self._all = _symbols(elf, ".symtab")

@@ -44,7 +44,7 @@ class FrameRules:
         rules, table = elf.section(".eh_frame"), elf.section(".eh_frame_hdr")
         if segment is None or rules is None or table is None or elf.machine != MACHINE_X86_64:
             raise NotSimple
-        self._bias = start_address - segment.address - (file_offset - segment.offset_bytes)
+        self._bias = segment.bias(start_address, file_offset)
         self.addresses = range(self._bias + segment.address, self._bias + segment.address + len(segment.data))
         self._data, self._address = bytes(rules.data), rules.address
         self._starts, self._entries = _table(bytes(table.data), table.address)

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from gadgetops.elf import Elf
 from gadgetops.errors import ObjectError, TraceError
+from gadgetops.trace import frame_instructions
 
 MAX_FRAMES: Final = 1024
 """Deeper stacks are cut."""
@@ -25,7 +26,7 @@ End = Literal["complete", "cut", "unknown"]
 Why a stack ends: there it begins, say the rules; the slice, or `MAX_FRAMES`, ends before; no rule is known.
 """
 
-STACK_POINTER: Final = {"x86_64": 7, "aarch64": 31}
+STACK_POINTER: Final = {"x86_64": frame_instructions.STACK_POINTER, "aarch64": 31}
 """Machine -> its stack pointer among DWARF's numbers of registers."""
 _WORD: Final = struct.Struct("<Q")
 _FALSE_PID: Final = 1
@@ -270,6 +271,4 @@ def _bias(file: MappedFile) -> int | None:
         segment = Elf.from_file(file.path).code_mapped_from(file.file_offset)
     except (OSError, ObjectError):
         return None
-    if segment is None:
-        return None
-    return file.start_address - segment.address - (file.file_offset - segment.offset_bytes)
+    return None if segment is None else segment.bias(file.start_address, file.file_offset)
