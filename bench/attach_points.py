@@ -12,9 +12,9 @@ from pathlib import Path
 
 from side_by_side import CFLAGS, built_gadget, compiled, record_command, run, show, working_folder
 
-from gadgetops.trace.allocator import allocators_of_command
-from gadgetops.trace.executable import read_executable
-from gadgetops.trace.libbpf import LoadedObject
+from gadgetops.trace.kernel.libbpf import LoadedObject
+from gadgetops.trace.probes.allocator import allocators_of_command
+from gadgetops.trace.probes.executable import read_executable
 
 N_CALLS = 500_000
 TIMES = 2

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import side_by_side as bench
 
-from gadgetops.trace.allocator import allocators_of_command
-from gadgetops.trace.libbpf import LoadedObject
-from gadgetops.trace.probes import Attached, Probes
+from gadgetops.trace.kernel.libbpf import LoadedObject
+from gadgetops.trace.probes.allocator import allocators_of_command
+from gadgetops.trace.probes.attach import Attached, Probes
 
 TIMES = 3
 N_CALLS = 500_000

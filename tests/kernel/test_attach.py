@@ -13,13 +13,13 @@ import duckdb
 import pytest
 
 from gadgetops.bpf.object import Object
-from gadgetops.trace import uprobe_multi
-from gadgetops.trace.allocator import Allocator, allocators_of_process
-from gadgetops.trace.events import EventLayout
-from gadgetops.trace.libbpf import LoadedObject
-from gadgetops.trace.loader import Loader, Options
-from gadgetops.trace.ring import RingBuffer
-from gadgetops.trace.ring_map import RingMap
+from gadgetops.trace.events.layout import EventLayout
+from gadgetops.trace.events.ring import RingBuffer
+from gadgetops.trace.kernel import uprobe_multi
+from gadgetops.trace.kernel.libbpf import LoadedObject
+from gadgetops.trace.kernel.loader import Loader, Options
+from gadgetops.trace.kernel.ring_map import RingMap
+from gadgetops.trace.probes.allocator import Allocator, allocators_of_process
 
 pytestmark = [pytest.mark.kernel, pytest.mark.clang]
 

@@ -33,9 +33,9 @@ import json, os, sys, tempfile
 from pathlib import Path
 from gadgetops.recording import writer
 from gadgetops.trace.attachment import Attachment
-from gadgetops.trace.loader import Loader, Options
+from gadgetops.trace.kernel.loader import Loader, Options
 from gadgetops.trace.recorder import Limits, record
-from gadgetops.trace.targets import CommandTarget
+from gadgetops.trace.targets.base import CommandTarget
 
 class Listener:
     wants_progress = False

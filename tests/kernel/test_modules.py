@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from gadgetops.recording.schema import ProcessRow
-from gadgetops.trace import modules
-from gadgetops.trace.modules import ModuleTracker
+from gadgetops.trace import address_spaces
+from gadgetops.trace.address_spaces import ModuleTracker
 
 pytestmark = pytest.mark.kernel
 
@@ -65,7 +65,7 @@ def test_records_that_the_kernel_drops_are_counted_and_nobody_lives_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A process whose end was not reported has ended all the same; a CPU says so with its next record."""
-    monkeypatch.setattr(modules, "_DATA_PAGES", 1)
+    monkeypatch.setattr(address_spaces, "_DATA_PAGES", 1)
     with ModuleTracker() as tracker:
         tracker.follow(os.getpid())
         for _ in range(60):

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from gadgetops.bpf.object import Object
 from gadgetops.commands import main
 from gadgetops.recording.reader import Recording, open_recording
-from gadgetops.trace import unwinders, unwinding
-from gadgetops.trace.allocator import Allocator
+from gadgetops.stacks import unwind_pool, unwind_recording
+from gadgetops.stacks.batch_unwinder import Lockstep
+from gadgetops.stacks.libdw import Unwinder
+from gadgetops.stacks.symbolize import Finder
+from gadgetops.stacks.unwind_recording import Unwinding
 from gadgetops.trace.attachment import Attachment
-from gadgetops.trace.drain import Drain
-from gadgetops.trace.lockstep import Lockstep
-from gadgetops.trace.symbolise import Finder
-from gadgetops.trace.unwind import Unwinder
-from gadgetops.trace.unwinding import Unwinding
+from gadgetops.trace.events.drain import Drain
+from gadgetops.trace.probes.allocator import Allocator
 
 pytestmark = pytest.mark.kernel
 
@@ -317,8 +317,8 @@ def test_several_processes_unwind_as_one_does(
     """The same stacks with the same numbers, whoever comes first."""
     recording = record([compiled(tmp_path / "program", "-O2")], "--symbols", "late")
     alone = [*Unwinding(recording, Finder()).rows()]
-    monkeypatch.setattr(unwinders, "_WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(unwinding, "_SLICES_OF_A_JOB", 2)
+    monkeypatch.setattr(unwind_pool, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(unwind_recording, "_SLICES_OF_A_JOB", 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     together = Unwinding(recording, Finder())
     assert [*together.rows()] == alone
@@ -405,7 +405,7 @@ def test_stacks_unwound_together_are_as_if_unwound_alone(
 ) -> None:
     """Of programs of the distribution, whose rules are nearly all simple."""
     recording = record(command, "--unwind", "dwarf", "--symbols", "late")
-    monkeypatch.setattr(unwinders, "_WORTH_A_PROCESS", sys.maxsize)
+    monkeypatch.setattr(unwind_pool, "_WORTH_A_PROCESS", sys.maxsize)
     alone: list[object] = []
     unwind = Unwinder.unwind
     monkeypatch.setattr(Unwinder, "unwind", lambda *args: alone.append(args) or unwind(*args))

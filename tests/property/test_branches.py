@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gadgetops.trace.branches import branch_targets
+from gadgetops.trace.probes.branches import branch_targets
 
 BLOCK_BYTES = 1 << 16
 Targets = Callable[[bytes, int], Iterator[int]]

@@ -29,7 +29,7 @@ from gadgetops.units import format_bytes, parse_bytes, plural
 
 if TYPE_CHECKING:
     from gadgetops.gadget.subject import Subject
-    from gadgetops.trace.loader import Loader
+    from gadgetops.trace.kernel.loader import Loader
 
 DEFAULT_IMAGE = "trace_malloc"
 MAX_SLICE_BYTES = 1 << 20
@@ -158,15 +158,15 @@ def command(
     buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), _slice_bytes(stack_size)
     # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
     # time.
+    from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
     from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
-    from gadgetops.trace.ring_map import RingMap  # noqa: PLC0415
 
     check_machine()
     check_pid_namespace()
     if request.host and not is_host_recorder():
         return record_host()
     with RingMap(buffer_bytes) as ring:
-        from gadgetops.trace.loader import Loader, Options  # noqa: PLC0415
+        from gadgetops.trace.kernel.loader import Loader, Options  # noqa: PLC0415
 
         options = Options(
             all_parameters,

@@ -16,7 +16,7 @@ from gadgetops.commands import messages
 from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
-    from gadgetops.trace.targets import Target
+    from gadgetops.trace.targets.base import Target
 
 _HOST_RECORDER: Final = "GADGETOPS_HOST_RECORDER"
 """Set for the recorder that `--host` starts under a C library of its own: the process that started it."""
@@ -107,7 +107,7 @@ class TargetRequest:
     def target(self) -> "Target":
         """Return what is to be recorded."""
         # Imported here: numpy and DuckDB would cost every `--help` half a second.
-        from gadgetops.trace.targets import CommandTarget, HostTarget, ProcessTarget  # noqa: PLC0415
+        from gadgetops.trace.targets.base import CommandTarget, HostTarget, ProcessTarget  # noqa: PLC0415
 
         library = None if self.library == "auto" else Path(self.library).absolute()
         if self.command_line:
@@ -115,7 +115,7 @@ class TargetRequest:
         if self.pid:
             return ProcessTarget(_pids(self.pid), with_children=not self.no_children, library=library)
         if self.container:
-            from gadgetops.trace.container import ContainerTarget  # noqa: PLC0415
+            from gadgetops.trace.targets.container import ContainerTarget  # noqa: PLC0415
 
             return ContainerTarget(self.container, engine=self.docker_host, wait=self.wait, library=library)
         target = HostTarget(Path(f"/proc/{os.environ[_HOST_RECORDER]}/root"), library)
@@ -141,8 +141,8 @@ def record_host() -> int:
 
     A recorder on the library that it probes would record itself, recording itself.
     """
-    from gadgetops.trace.allocator import allocators_of_command  # noqa: PLC0415 - as above
-    from gadgetops.trace.target import Command, private_copies  # noqa: PLC0415 - as above
+    from gadgetops.trace.probes.allocator import allocators_of_command  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.launch import Command, private_copies  # noqa: PLC0415 - as above
 
     os.environ[_HOST_RECORDER] = str(os.getpid())
     own = [allocator.path for allocator in allocators_of_command(Path(sys.executable).resolve())]
@@ -158,7 +158,7 @@ def record_host() -> int:
 @contextlib.contextmanager
 def said_what_goes_on(target: "Target") -> Iterator[None]:
     """Say afterwards, also when the recording failed, that a command goes on without being recorded."""
-    from gadgetops.trace.targets import CommandTarget  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.base import CommandTarget  # noqa: PLC0415 - as above
 
     try:
         yield
@@ -169,6 +169,6 @@ def said_what_goes_on(target: "Target") -> Iterator[None]:
 
 def exit_status(target: "Target") -> int:
     """Return the exit status of a command that has ended; 0 for all others."""
-    from gadgetops.trace.targets import CommandTarget  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.base import CommandTarget  # noqa: PLC0415 - as above
 
     return (target.exit_status or 0) if isinstance(target, CommandTarget) else 0

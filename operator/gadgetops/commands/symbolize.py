@@ -9,7 +9,7 @@ from gadgetops.commands import messages
 from gadgetops.commands.options import verb
 
 if TYPE_CHECKING:
-    from gadgetops.trace.symbolise import Finder
+    from gadgetops.stacks.symbolize import Finder
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -50,8 +50,8 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], kee
     # Imported here: DuckDB and the symboliser would cost every `--help` half a second.
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.recording.writer import write_symbols  # noqa: PLC0415
-    from gadgetops.trace.symbolise import Finder, symbols_of  # noqa: PLC0415
-    from gadgetops.trace.symbols import DEBUG_FOLDER  # noqa: PLC0415
+    from gadgetops.stacks.symbolize import Finder, symbols_of  # noqa: PLC0415
+    from gadgetops.stacks.symbols import DEBUG_FOLDER  # noqa: PLC0415
 
     finder = Finder(sysroot=sysroot, debug_folders=(*debug_folders, DEBUG_FOLDER))
     _unwind(recording, finder, keep_slices=keep_slices)
@@ -68,7 +68,7 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], kee
 def _unwind(recording: Path, finder: "Finder", *, keep_slices: bool) -> None:
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
     from gadgetops.recording.writer import append_stacks, drop_slices  # noqa: PLC0415
-    from gadgetops.trace.unwinding import Unwinding  # noqa: PLC0415
+    from gadgetops.stacks.unwind_recording import Unwinding  # noqa: PLC0415
 
     opened = open_recording(recording)
     if not opened.tables["slices"]:

@@ -1,1 +1,1 @@
-"""Tracing a process: what to attach to, the libbpf engine, the ring buffer, stacks, symbols."""
+"""Record a running target: find its allocator, attach the gadget, read events. Needs a kernel and root."""

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.allocator import Allocator
-from gadgetops.trace.code_pages import CodePages
-from gadgetops.trace.frame_pointers import need_no_slices
-from gadgetops.trace.loader import STACK_MAP, Loader
-from gadgetops.trace.probes import Attached, Probes
-from gadgetops.trace.settler import Settler
+from gadgetops.stacks.frame_pointers import need_no_slices
+from gadgetops.trace.code_watcher import Settler
+from gadgetops.trace.events.code_pages import CodePages
+from gadgetops.trace.kernel.loader import STACK_MAP, Loader
+from gadgetops.trace.probes.allocator import Allocator
+from gadgetops.trace.probes.attach import Attached, Probes
 
 _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gadgetops.errors import GadgetOpsError, StorageError
 from gadgetops.recording.writer import RecordingWriter
+from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
+from gadgetops.trace.events.priority import going_first
 from gadgetops.trace.machine import mount_file_systems
-from gadgetops.trace.modules import ModuleTracker
-from gadgetops.trace.priority import going_first
 from gadgetops.trace.signals import stop_signals
-from gadgetops.trace.targets import Target
+from gadgetops.trace.targets.base import Target
 
 if TYPE_CHECKING:
     from gadgetops.trace.session import Session
@@ -252,7 +252,7 @@ class _Meter:
 
     def __init__(self, session: "Session", target: Target) -> None:
         # Imported here: numpy, as above.
-        from gadgetops.trace.live_estimate import LiveEstimate  # noqa: PLC0415
+        from gadgetops.trace.events.live_estimate import LiveEstimate  # noqa: PLC0415
 
         self.estimate = LiveEstimate()
         self._target = target

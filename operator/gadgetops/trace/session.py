@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gadgetops.recording.writer import RecordingWriter, drop_slices
+from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
-from gadgetops.trace.drain import Drain
-from gadgetops.trace.modules import ModuleTracker
-from gadgetops.trace.ring import Batch, RingBuffer
-from gadgetops.trace.slice_stacks import SliceStacks
-from gadgetops.trace.slices import SLICE_MISSED, SliceAssembler
-from gadgetops.trace.stacks import CALLER_ONLY, StackCollector, no_stacks
+from gadgetops.trace.events.drain import Drain
+from gadgetops.trace.events.ring import Batch, RingBuffer
+from gadgetops.trace.events.slice_ids import SliceStacks
+from gadgetops.trace.events.slices import SLICE_MISSED, SliceAssembler
+from gadgetops.trace.events.stack_ids import CALLER_ONLY, StackCollector, no_stacks
 
 _SAID_EVERY: Final = 500
 """After how many stacks it is said how many are unwound."""
@@ -156,7 +156,7 @@ class Session:
         """Make stacks of what processes sent before it was known that they need no slices."""
         # Imported here and below: what is needed when it ends does not keep it from beginning.
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-        from gadgetops.trace.slice_walk import walked  # noqa: PLC0415
+        from gadgetops.stacks.frame_pointer_walk import walked  # noqa: PLC0415
 
         if self._slice_stacks.counters["slices"] and pids:
             for stack in walked(open_recording(self.writer.path), pids, platform.machine()):
@@ -165,7 +165,7 @@ class Session:
 
     def _find_symbols(self, is_hurried: Callable[[], bool]) -> None:
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-        from gadgetops.trace.symbolise import Finder, symbols_of  # noqa: PLC0415
+        from gadgetops.stacks.symbolize import Finder, symbols_of  # noqa: PLC0415
 
         found = symbols_of(open_recording(self.writer.path), Finder(files=self.tracker.files))
         symbols = [*takewhile(lambda _: not is_hurried(), found)]
@@ -176,8 +176,8 @@ class Session:
         if self._assembler is None:
             return
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-        from gadgetops.trace.symbolise import Finder  # noqa: PLC0415
-        from gadgetops.trace.unwinding import Unwinding  # noqa: PLC0415
+        from gadgetops.stacks.symbolize import Finder  # noqa: PLC0415
+        from gadgetops.stacks.unwind_recording import Unwinding  # noqa: PLC0415
 
         finder = Finder(files=self.tracker.files)
         unwinding = Unwinding(open_recording(self.writer.path), finder)

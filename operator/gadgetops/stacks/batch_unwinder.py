@@ -1,0 +1,174 @@
+"""
+Many stacks unwound at once, frame by frame: what is to be done for one frame is little, and the same for all.
+
+Here are the stacks that simple rules (`frame_rules`) lead through from the leaf to the beginning, which are
+nearly all. Others are left to libdw, one after the other (`unwind`).
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gadgetops.stacks.cfi import FrameRules
+from gadgetops.stacks.cfi_instructions import FARTHEST_BYTES, SAVED, STACK_POINTER, NotSimple, Rule
+from gadgetops.stacks.libdw import MAX_FRAMES, MappedFile
+
+_N_REGISTERS: Final = 17
+"""Of a slice: those of x86-64, and the program counter."""
+_COLUMNS: Final = (STACK_POINTER, *SAVED)
+"""Registers that are followed, in the order of their columns."""
+_WORD_BYTES: Final = 8
+_LEADS_ON, _ENDS, _UNKNOWN = 0, 1, 2
+"""Kinds of rules: there is a caller, there is none, libdw may know."""
+_AS_IT_WAS: Final = FARTHEST_BYTES
+"""In place of where a register was saved."""
+
+_Numbers = NDArray[np.int64]
+
+
+class Lockstep:
+    """
+    Unwinds slices of processes that had mapped *files*.
+
+    Args:
+        files: What was mapped; of two that overlap the first one counts.
+    """
+
+    def __init__(self, files: Sequence[MappedFile]) -> None:
+        self._files = [*_readable(files)]
+        self._numbers: dict[int, int] = {}
+        self._rows: list[tuple[int, ...]] = []
+        self._table: _Numbers = np.empty((0, 4 + len(SAVED)), np.int64)
+
+    def unwind(self, slices: Sequence[tuple[bytes, bytes]]) -> list[list[int] | None]:
+        """
+        Return the stack of each slice, leaf first; None where there is one rule that is not simple.
+
+        Args:
+            slices: Registers, 8 bytes each by DWARF's numbers, the program counter last, and memory from the
+                stack pointer upwards.
+        """
+        fitting = [
+            n for n, (registers, _) in enumerate(slices) if len(registers) == _N_REGISTERS * _WORD_BYTES
+        ]
+        found: list[list[int] | None] = [None] * len(slices)
+        if fitting and self._files:
+            walk = _Walk([slices[n] for n in fitting])
+            for is_leaf in (True, *[False] * (MAX_FRAMES - 2)):
+                if not len(walk.active):
+                    break
+                # A return address may be that of another function, if the call never returns.
+                walk.step(self._rules_at(walk.counters() - (not is_leaf)))
+            for n, stack in zip(fitting, walk.stacks(), strict=True):
+                found[n] = stack
+        return found
+
+    def _rules_at(self, addresses: _Numbers) -> _Numbers:
+        """Return the row of the rule at each of *addresses*."""
+        distinct, inverse = np.unique(addresses, return_inverse=True)
+        numbers = [self._number_of(address) for address in distinct.tolist()]
+        if len(self._rows) > len(self._table):
+            self._table = np.concatenate([self._table, np.array(self._rows[len(self._table) :], np.int64)])
+        rows: _Numbers = self._table[np.array(numbers)[inverse]]
+        return rows
+
+    def _number_of(self, address: int) -> int:
+        if address not in self._numbers:
+            self._numbers[address] = len(self._rows)
+            self._rows.append(_row(self._rule_at(address)))
+        return self._numbers[address]
+
+    def _rule_at(self, address: int) -> Rule | None:
+        rules = next((each for each in self._files if address in each.addresses), None)
+        with contextlib.suppress(NotSimple):
+            return None if rules is None else rules.at(address)
+        return None
+
+
+def _readable(files: Sequence[MappedFile]) -> Iterator[FrameRules]:
+    for file in files:
+        with contextlib.suppress(NotSimple):
+            if file.path is not None:
+                yield FrameRules(file.path, file.start_address, file.file_offset)
+
+
+def _row(rule: Rule | None) -> tuple[int, ...]:
+    """Return *rule* in numbers: its kind, column and offset of the frame, and where registers were saved."""
+    if rule is None:
+        return (_UNKNOWN, *[0] * (3 + len(SAVED)))
+    if rule.return_offset_bytes is None:
+        return (_ENDS, *[0] * (3 + len(SAVED)))
+    saved = [rule.saved.get(register, _AS_IT_WAS) for register in SAVED]
+    column = _COLUMNS.index(rule.frame_register)
+    return (_LEADS_ON, column, rule.frame_offset_bytes, rule.return_offset_bytes, *saved)
+
+
+class _Walk:
+    """
+    The stacks of *slices*, as far as they are known.
+
+    Attributes:
+        active: Numbers of those that go on.
+    """
+
+    def __init__(self, slices: Sequence[tuple[bytes, bytes]]) -> None:
+        registers = np.frombuffer(b"".join(registers for registers, _ in slices), np.int64)
+        table = registers.reshape(len(slices), _N_REGISTERS)
+        whole = [memory[: len(memory) // _WORD_BYTES * _WORD_BYTES] for _, memory in slices]
+        self._words = np.frombuffer(b"".join(whole), np.int64)
+        self._n_words = np.array([len(memory) // _WORD_BYTES for memory in whole])
+        self._first = np.cumsum(self._n_words) - self._n_words
+        self._start = table[:, STACK_POINTER].copy()
+        self._values = table[:, _COLUMNS].copy()
+        self._counter = table[:, -1].copy()
+        self._frames = [self._counter.copy()]
+        self._is_whole = np.zeros(len(slices), np.bool_)
+        self.active = np.arange(len(slices))
+
+    def counters(self) -> _Numbers:
+        """Return the program counter of each active stack."""
+        counters: _Numbers = self._counter[self.active]
+        return counters
+
+    def step(self, rules: _Numbers) -> None:
+        """Go from each active stack's frame to the next, by the row of its rule."""
+        self._is_whole[self.active[rules[:, 0] == _ENDS]] = True
+        leads_on = rules[:, 0] == _LEADS_ON
+        active, rules = self.active[leads_on], rules[leads_on]
+        frame = self._values[active, rules[:, 1]] + rules[:, 2]
+        counter, is_there = self._read(active, frame + rules[:, 3])
+        values = self._values[active]
+        for column, offset in enumerate(rules[:, 4:].T, start=1):
+            was_saved = np.flatnonzero(offset != _AS_IT_WAS)
+            place = frame[was_saved] + offset[was_saved]
+            values[was_saved, column], is_read = self._read(active[was_saved], place)
+            is_there[was_saved] &= is_read
+        values[:, 0] = frame
+        self._values[active] = values
+        # Where there is nothing to return to, the stack begins.
+        self._is_whole[active[is_there & (counter == 0)]] = True
+        goes_on = is_there & (counter != 0)
+        self.active = active[goes_on]
+        self._counter[self.active] = counter[goes_on]
+        self._frames.append(np.zeros(len(self._counter), np.int64))
+        self._frames[-1][self.active] = counter[goes_on]
+
+    def stacks(self) -> Iterator[list[int] | None]:
+        """Yield the stack of each slice; None if it could not be followed to its beginning."""
+        frames = np.stack(self._frames, axis=1).view(np.uint64)
+        depths = np.count_nonzero(frames, axis=1)
+        for stack, depth, is_whole in zip(frames, depths.tolist(), self._is_whole.tolist(), strict=True):
+            yield stack[:depth].tolist() if is_whole else None
+
+    def _read(self, of: NDArray[np.intp], addresses: _Numbers) -> tuple[_Numbers, NDArray[np.bool_]]:
+        """Return the words at *addresses* of the slices *of*, and which of them are there."""
+        distance = addresses - self._start[of]
+        is_there = (
+            (distance >= 0) & (distance < self._n_words[of] * _WORD_BYTES) & (distance % _WORD_BYTES == 0)
+        )
+        places = np.where(is_there, self._first[of] + distance // _WORD_BYTES, 0)
+        words: Any = self._words[places] if len(self._words) else np.zeros(len(places), np.int64)
+        return words, is_there

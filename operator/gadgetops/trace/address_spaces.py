@@ -1,0 +1,449 @@
+"""
+Which file lay where in which process, and when: followed as it happens, so that a process that is gone by the
+end can still be symbolised.
+
+The kernel reports each executable mapping, fork, exec and exit as perf side-band records
+(perf_event_open(2)), here on every CPU; those of other processes are not kept.
+"""
+
+import bisect
+import ctypes
+import mmap
+import os
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gadgetops.errors import TraceError
+from gadgetops.recording.schema import ModuleRow, ProcessRow
+from gadgetops.stacks.files import File, Files, build_id_of
+from gadgetops.trace.machine import libc
+
+_SYS_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
+_ATTRIBUTE_BYTES: Final = 128
+_SOFTWARE, _DUMMY = 1, 9
+_SAMPLE_TID_TIME: Final = 2 | 4
+_CLOCK_BOOTTIME: Final = 7
+_FLAG_BITS: Final = (8, 9, 13, 18, 23, 24, 25)
+"""mmap, comm, task, sample_id_all, mmap2, comm_exec, use_clockid."""
+_FLAG_BUILD_ID: Final = 34
+_CLOSE_ON_EXEC: Final = 8
+_DATA_PAGES: Final = 256
+_LOST, _COMM, _EXIT, _FORK, _MMAP2 = 2, 3, 4, 7, 10
+_MISC_EXEC: Final = 1 << 13
+_MISC_BUILD_ID: Final = 1 << 14
+_REMEMBERED_REPLACED: Final = 256
+"""How many replaced mappings of a process are remembered, for events from just before."""
+_GONE_NS: Final = 5_000_000_000
+"""How long after its end a process is forgotten, on the clock of the events that were taken."""
+_ANONYMOUS: Final = "//anon"
+
+
+@dataclass(eq=False)
+class Mapping:
+    """
+    One executable mapping; addresses and offsets in bytes, time in ns since boot.
+
+    Attributes:
+        pid: The process that made it; what it forks meanwhile has it too.
+        file: A handle on the file; None if it could not be had.
+        module_id: Its number in the recording, once a frame lies in it.
+        frame_ids: Numbers of the return addresses that lie in it, by address.
+    """
+
+    pid: int
+    timestamp_ns: int
+    start_address: int
+    end_address: int
+    file_offset: int
+    path: str
+    build_id: str | None
+    file: File | None = None
+    module_id: int | None = None
+    frame_ids: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether an offset into it means anything: code that was generated at run time has no file."""
+        return not self.path.startswith(_ANONYMOUS)
+
+    def offset_bytes(self, address: int) -> int:
+        """Return where *address* lies in the file."""
+        return address - self.start_address + self.file_offset
+
+    def parts_beside(self, other: "Mapping") -> Iterator["Mapping"]:
+        """Yield what is left of it, below and above, when *other* is mapped over it."""
+        if self.start_address < other.start_address:
+            yield replace(self, end_address=other.start_address)
+        if other.end_address < self.end_address:
+            offset = self.offset_bytes(other.end_address)
+            yield replace(
+                self, start_address=other.end_address, file_offset=offset, module_id=None, frame_ids={}
+            )
+
+
+class AddressSpace:
+    """
+    What one process has mapped, and until when it had what was replaced meanwhile.
+
+    Attributes:
+        comm: Name of the process.
+        container: The container it is in, if known.
+        threads: Its threads.
+        root: Its root folder, when last seen.
+        stack_numbers: The recording's stack for each kernel's id and caller, while these mean the same.
+        stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
+        n_changes: How often what it maps has changed.
+        changed_ns: When it did last.
+        module_ids: Numbers of the modules that are mapped, once somebody asked and until that changes.
+    """
+
+    def __init__(self) -> None:
+        self.comm: str | None = None
+        self.container: str | None = None
+        self.threads: set[int] = set()
+        self.root: File | None = None
+        self.stack_numbers: dict[tuple[int, int], int] = {}
+        self.stacks: dict[tuple[int, ...], int] = {}
+        self.n_changes = 0
+        self.changed_ns = 0
+        self.module_ids: list[int] | None = None
+        self._starts: list[int] = []
+        self._mappings: list[Mapping] = []
+        self._replaced: deque[tuple[int, Mapping]] = deque(maxlen=_REMEMBERED_REPLACED)
+
+    def forked(self) -> "AddressSpace":
+        """Return the space of a process that was just forked from this one; its threads are not known yet."""
+        child = AddressSpace()
+        child.comm, child.container, child.root = self.comm, self.container, self.root
+        child.stacks = self.stacks
+        child._starts, child._mappings = [*self._starts], [*self._mappings]
+        return child
+
+    def add(self, new: Mapping) -> None:
+        """Map *new*, in place of what was there."""
+        self._note_change(new.timestamp_ns)
+        low = bisect.bisect_right(self._starts, new.start_address) - 1
+        low = low if low >= 0 and self._mappings[low].end_address > new.start_address else low + 1
+        high = bisect.bisect_left(self._starts, new.end_address)
+        covered = self._mappings[low:high]
+        kept = [part for old in covered for part in old.parts_beside(new)]
+        mappings = sorted([*kept, new], key=lambda mapping: mapping.start_address)
+        self._mappings[low:high] = mappings
+        self._starts[low:high] = [mapping.start_address for mapping in mappings]
+        self._replaced.extend((new.timestamp_ns, old) for old in covered)
+        if covered:
+            self.stack_numbers.clear()
+
+    def exec(self, timestamp_ns: int) -> None:
+        """Forget what is mapped: the process executes another program."""
+        self._note_change(timestamp_ns)
+        self._replaced.extend((timestamp_ns, old) for old in self._mappings)
+        self._starts, self._mappings = [], []
+        self.stack_numbers, self.stacks = {}, {}
+
+    def paths(self) -> frozenset[str]:
+        """Return the paths of the files that are mapped now."""
+        return frozenset(mapping.path for mapping in self._mappings if mapping.path.startswith("/"))
+
+    def at(self, timestamp_ns: int) -> tuple[Mapping, ...]:
+        """Return what was mapped at *timestamp_ns*, in order of addresses; none overlaps another."""
+        if timestamp_ns >= self.changed_ns:
+            return tuple(self._mappings)
+        replaced = (
+            mapping for until_ns, mapping in self._replaced if mapping.timestamp_ns <= timestamp_ns < until_ns
+        )
+        current = (mapping for mapping in self._mappings if mapping.timestamp_ns <= timestamp_ns)
+        return tuple(sorted([*replaced, *current], key=lambda mapping: mapping.start_address))
+
+    def _note_change(self, timestamp_ns: int) -> None:
+        self.n_changes += 1
+        self.changed_ns = max(self.changed_ns, timestamp_ns)
+        self.module_ids = None
+
+    def find(self, address: int, timestamp_ns: int) -> Mapping | None:
+        """Return what held *address* at *timestamp_ns*, else what did afterwards, else None."""
+        index = bisect.bisect_right(self._starts, address) - 1
+        now = self._mappings[index] if index >= 0 and address < self._mappings[index].end_address else None
+        if now is not None and now.timestamp_ns <= timestamp_ns:
+            return now
+        before = (
+            mapping
+            for until_ns, mapping in self._replaced
+            if mapping.timestamp_ns <= timestamp_ns < until_ns
+            and mapping.start_address <= address < mapping.end_address
+        )
+        return next(before, now)
+
+
+class _Record(NamedTuple):
+    """One record of the kernel: `perf_event_header` and body, perf_event_open(2)."""
+
+    timestamp_ns: int
+    kind: int
+    misc: int
+    body: bytes
+
+
+class ModuleTracker:
+    """
+    Follows the mappings of the processes given to `follow` and of those that they start.
+
+    Use as a context manager, and call `read` now and then: the kernel keeps 1 MiB a CPU meanwhile.
+
+    Args:
+        container_of: Says which container a process is in; asked once for each process that is followed, its
+            descendants are taken to be in the same.
+
+    Raises:
+        TraceError: The kernel refuses to report mappings.
+    """
+
+    def __init__(self, container_of: Callable[[int], str | None] = lambda _pid: None) -> None:
+        self.spaces: dict[int, AddressSpace] = {}
+        self.lost = 0
+        """Records that the kernel had no room for."""
+        self.files: dict[int, File] = {}
+        """The file of each module, by its number, as far as it could be had."""
+        self.on_exit: Callable[[int, AddressSpace], None] = lambda _pid, _space: None
+        """Told of each followed process that has ended, with what it had mapped."""
+        self._container_of = container_of
+        self._kept = Files()
+        self._processes: list[ProcessRow] = []
+        self._gone: dict[int, tuple[int, AddressSpace]] = {}
+        self._held_back: list[_Record] = []
+        self._fds: list[int] = []
+        self._buffers: list[mmap.mmap] = []
+        for cpu in sorted(os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))):
+            self._open(cpu)
+
+    def __enter__(self) -> "ModuleTracker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for buffer in self._buffers:
+            buffer.close()
+        for fd in self._fds:
+            os.close(fd)
+
+    def follow(self, pid: int) -> AddressSpace:
+        """Begin with what process *pid* maps now; it may be gone."""
+        space = self.spaces[pid] = AddressSpace()
+        space.comm = _comm_now(pid)
+        space.container = self._container_of(pid)
+        space.threads = _threads_now(pid)
+        space.root = self._kept.root_of(pid)
+        for mapping in _mapped_now(pid):
+            self._map(space, mapping)
+        self._note(_now_ns(), pid, "start", space)
+        return space
+
+    def space(self, pid: int) -> AddressSpace:
+        """Return what *pid* has mapped, or had until it went; one that is not followed yet is from now on."""
+        if pid in self.spaces:
+            return self.spaces[pid]
+        if pid not in self._gone:
+            self.follow(pid)
+            self._forget_if_gone(_now_ns(), pid)
+        return self.spaces[pid] if pid in self.spaces else self._gone[pid][1]
+
+    def read(self) -> None:
+        """Take in what happened up to this call."""
+        until_ns = _now_ns()
+        records = [*self._held_back, *(record for buffer in self._buffers for record in _records(buffer))]
+        records.sort(key=lambda record: record.timestamp_ns)
+        # A CPU that is read first may lack what happened before a record of one that is read last.
+        end = bisect.bisect_right(records, until_ns, key=lambda record: record.timestamp_ns)
+        self._held_back = records[end:]
+        for record in records[:end]:
+            self._take(record)
+
+    def forget_gone(self, taken_ns: int) -> None:
+        """
+        Forget the processes that nobody will ask for any more.
+
+        Args:
+            taken_ns: About up to when events were taken: their stacks may be asked for long after the end of
+                their process, where there are more than are taken at once.
+        """
+        self._gone = {pid: gone for pid, gone in self._gone.items() if gone[0] + _GONE_NS > taken_ns}
+
+    def module(self, mapping: Mapping) -> ModuleRow:
+        """Return the row of a mapping that has its number, and keep its file at hand."""
+        number = -1 if mapping.module_id is None else mapping.module_id
+        if mapping.file is not None:
+            self.files[number] = mapping.file
+            mapping.build_id = mapping.build_id or build_id_of(mapping.file.path)
+        return ModuleRow(
+            number,
+            mapping.pid,
+            mapping.path,
+            mapping.build_id,
+            mapping.start_address,
+            mapping.end_address,
+            mapping.file_offset,
+            mapping.timestamp_ns,
+        )
+
+    def take_processes(self) -> list[ProcessRow]:
+        """Return what befell the followed processes since the last call, in order of time."""
+        rows, self._processes = self._processes, []
+        return rows
+
+    def _take(self, record: _Record) -> None:
+        if record.kind == _LOST:
+            self.lost += struct.unpack_from("<Q", record.body, 8)[0]
+            for pid in [*self.spaces]:
+                self._forget_if_gone(record.timestamp_ns, pid)
+            return
+        pid, second, tid = struct.unpack_from("<III", record.body)
+        if record.kind == _FORK:
+            self._fork(record.timestamp_ns, pid, parent=second, tid=tid)
+        elif (space := self.spaces.get(pid)) is None:
+            return
+        elif record.kind == _EXIT:
+            self._exit(record.timestamp_ns, pid, tid, space)
+        elif record.kind == _COMM:
+            self._named(record, pid, second, space)
+        elif record.kind == _MMAP2:
+            self._map(space, _mapping(pid, record))
+
+    def _fork(self, timestamp_ns: int, pid: int, parent: int, tid: int) -> None:
+        origin = self.spaces.get(parent)
+        if origin is None:
+            return
+        if pid != parent:
+            self.spaces[pid] = origin.forked()
+            self._note(timestamp_ns, pid, "fork", self.spaces[pid], parent)
+        self.spaces[pid].threads.add(tid)
+
+    def _exit(self, timestamp_ns: int, pid: int, tid: int, space: AddressSpace) -> None:
+        """Note that a thread has ended, and with the last one the process, whose memory is forgotten."""
+        space.threads.discard(tid)
+        if not space.threads:
+            self._forget(timestamp_ns, pid, space)
+
+    def _forget_if_gone(self, timestamp_ns: int, pid: int) -> None:
+        """Note that a process has ended whose end was not reported."""
+        if not Path(f"/proc/{pid}").exists():
+            self._forget(timestamp_ns, pid, self.spaces[pid])
+
+    def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
+        self.on_exit(pid, space)
+        self._note(timestamp_ns, pid, "exit", space)
+        self._gone[pid] = (timestamp_ns, self.spaces.pop(pid))
+
+    def _named(self, record: _Record, pid: int, tid: int, space: AddressSpace) -> None:
+        name = record.body[8:].split(b"\0", 1)[0].decode(errors="replace")
+        if record.misc & _MISC_EXEC:
+            space.comm, space.threads = name, {pid}
+            space.exec(record.timestamp_ns)
+            self._note(record.timestamp_ns, pid, "exec", space)
+        elif pid == tid:
+            space.comm = name
+
+    def _map(self, space: AddressSpace, mapping: Mapping) -> None:
+        if mapping.is_module:
+            where = (mapping.start_address, mapping.end_address)
+            mapping.file = self._kept.mapped(mapping.pid, mapping.path, *where, root=space.root)
+        space.add(mapping)
+
+    def _note(
+        self, timestamp_ns: int, pid: int, event: str, space: AddressSpace, parent: int | None = None
+    ) -> None:
+        self._processes.append(ProcessRow(timestamp_ns, pid, event, parent, space.comm, space.container))
+
+    def _open(self, cpu: int) -> None:
+        fd = _perf_event_open(cpu, with_build_id=True)
+        if fd < 0:
+            fd = _perf_event_open(cpu, with_build_id=False)
+        if fd < 0:
+            raise TraceError(
+                f"the kernel does not report mappings: {os.strerror(ctypes.get_errno())}",
+                hint="run as root; see /proc/sys/kernel/perf_event_paranoid",
+            )
+        self._fds.append(fd)
+        self._buffers.append(mmap.mmap(fd, (1 + _DATA_PAGES) * mmap.PAGESIZE, mmap.MAP_SHARED))
+
+
+def _perf_event_open(cpu: int, *, with_build_id: bool) -> int:
+    flags = sum(1 << bit for bit in _FLAG_BITS) | (with_build_id << _FLAG_BUILD_ID)
+    attribute = bytearray(_ATTRIBUTE_BYTES)
+    struct.pack_into(
+        "<IIQQQQQ", attribute, 0, _SOFTWARE, len(attribute), _DUMMY, 0, _SAMPLE_TID_TIME, 0, flags
+    )
+    struct.pack_into("<i", attribute, 92, _CLOCK_BOOTTIME)
+    number = _SYS_PERF_EVENT_OPEN[os.uname().machine]
+    fd: int = libc.syscall(number, bytes(attribute), -1, cpu, -1, ctypes.c_ulong(_CLOSE_ON_EXEC))
+    return fd
+
+
+def _records(buffer: mmap.mmap) -> Iterator[_Record]:
+    """Yield each finished record and free the room."""
+    page, size = mmap.PAGESIZE, _DATA_PAGES * mmap.PAGESIZE
+    head, tail = struct.unpack_from("<QQ", buffer, 1024)
+    data = b"".join(_ranges(buffer, page, size, tail, head))
+    position = 0
+    while position + 8 <= len(data):
+        kind, misc, length = struct.unpack_from("<IHH", data, position)
+        if length < 24:
+            break
+        (timestamp_ns,) = struct.unpack_from("<Q", data, position + length - 8)
+        if kind in (_LOST, _COMM, _EXIT, _FORK, _MMAP2):
+            yield _Record(timestamp_ns, kind, misc, data[position + 8 : position + length])
+        position += length
+    struct.pack_into("<Q", buffer, 1032, head)
+
+
+def _ranges(buffer: mmap.mmap, page: int, size: int, tail: int, head: int) -> Iterator[bytes]:
+    start, count = tail % size, head - tail
+    first = min(count, size - start)
+    yield buffer[page + start : page + start + first]
+    yield buffer[page : page + count - first]
+
+
+def _mapping(pid: int, record: _Record) -> Mapping:
+    body = record.body
+    start, length, file_offset = struct.unpack_from("<QQQ", body, 8)
+    build_id = body[36 : 36 + body[32]].hex() if record.misc & _MISC_BUILD_ID else None
+    path = body[64:].split(b"\0", 1)[0].decode(errors="surrogateescape")
+    return Mapping(pid, record.timestamp_ns, start, start + length, file_offset, path, build_id)
+
+
+def _mapped_now(pid: int) -> Iterator[Mapping]:
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        fields = line.split(maxsplit=5)
+        if "x" in fields[1]:
+            start, end = (int(address, 16) for address in fields[0].split("-"))
+            path = fields[5] if len(fields) == 6 else _ANONYMOUS
+            yield Mapping(pid, 0, start, end, int(fields[2], 16), path, None)
+
+
+def _threads_now(pid: int) -> set[int]:
+    """Return the threads of *pid* that have not ended; the first one may have, before the others."""
+    try:
+        threads = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
+        status = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return set()
+    return threads - {pid} if status == b"Z" else threads
+
+
+def _comm_now(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+    except OSError:
+        return None
+
+
+def _now_ns() -> int:
+    """Return the time on the clock of events and records."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

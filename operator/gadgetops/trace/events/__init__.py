@@ -1,0 +1,1 @@
+"""What comes out of the ring buffer: drained, decoded, and numbered as a recording needs it."""

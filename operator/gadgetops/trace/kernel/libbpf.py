@@ -1,0 +1,296 @@
+"""
+The part of libbpf that a recorder needs, through ctypes: open, configure, load, attach, look up.
+
+No binding on the package index can size maps, set variables and attach to a chosen file and process, and a
+callback per event through any foreign-function interface would cost more than the event. So: the system's
+`libbpf.so.1`, called rarely; the ring buffer is read in `ring`.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_bool,
+    c_char_p,
+    c_int,
+    c_long,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from gadgetops.errors import TraceError
+from gadgetops.trace.kernel import uprobe_multi
+
+_LOG_SIZE_BYTES: Final = 1 << 22
+_SHOWN_LOG_LINES: Final = 15
+_AT_ONCE: Final = 64
+
+
+class _OpenOptions(Structure):
+    """`struct bpf_object_open_opts` of libbpf 1.x."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("object_name", c_char_p),
+        ("relaxed_maps", c_bool),
+        ("pin_root_path", c_char_p),
+        ("removed", c_uint32),
+        ("kconfig", c_char_p),
+        ("btf_custom_path", c_char_p),
+        ("kernel_log_buf", c_void_p),
+        ("kernel_log_size", c_size_t),
+        ("kernel_log_level", c_uint32),
+    )
+
+
+_SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
+    "libbpf_set_print": (c_void_p, [c_void_p]),
+    "bpf_object__open_mem": (c_void_p, [c_char_p, c_size_t, POINTER(_OpenOptions)]),
+    "bpf_object__load": (c_int, [c_void_p]),
+    "bpf_object__close": (None, [c_void_p]),
+    "bpf_object__find_map_by_name": (c_void_p, [c_void_p, c_char_p]),
+    "bpf_object__find_program_by_name": (c_void_p, [c_void_p, c_char_p]),
+    "bpf_map__fd": (c_int, [c_void_p]),
+    "bpf_map__max_entries": (c_uint32, [c_void_p]),
+    "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32]),
+    "bpf_map__reuse_fd": (c_int, [c_void_p, c_int]),
+    "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
+    "bpf_map_lookup_elem": (c_int, [c_int, c_void_p, c_void_p]),
+    "bpf_map_update_elem": (c_int, [c_int, c_void_p, c_void_p, c_uint64]),
+    "bpf_object__next_program": (c_void_p, [c_void_p, c_void_p]),
+    "bpf_program__section_name": (c_char_p, [c_void_p]),
+    "bpf_program__set_expected_attach_type": (c_int, [c_void_p, c_int]),
+    "bpf_program__fd": (c_int, [c_void_p]),
+    "bpf_program__attach": (c_void_p, [c_void_p]),
+    "bpf_program__attach_uprobe": (c_void_p, [c_void_p, c_bool, c_int, c_char_p, c_size_t]),
+    "bpf_link__destroy": (c_int, [c_void_p]),
+}
+
+
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError as error:
+        raise TraceError("libbpf.so.1 is not installed", hint="apt-get install libbpf1") from error
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    library.libbpf_set_print(None)
+    return library
+
+
+class LoadedObject:
+    """
+    A BPF object in the kernel: maps sized, variables set, programs attached while it is open.
+
+    Use as a context manager: open, `set_bytes` and `resize`, `load`, then attach.
+
+    Args:
+        data: The object's bytes.
+        name: Shown by the kernel's tools.
+        by_link: Attach uprobes by links and not by perf events; None: where the kernel has them.
+
+    Raises:
+        TraceError: libbpf is missing or refuses the object.
+    """
+
+    def __init__(self, data: bytes, name: str, *, by_link: bool | None = None) -> None:
+        self._lib = _library()
+        self._log = ctypes.create_string_buffer(_LOG_SIZE_BYTES)
+        options = _OpenOptions(
+            sz=ctypes.sizeof(_OpenOptions),
+            object_name=name.encode(),
+            kernel_log_buf=ctypes.addressof(self._log),
+            kernel_log_size=_LOG_SIZE_BYTES,
+        )
+        self._data = data
+        self._data_maps: dict[str, mmap.mmap] = {}
+        self._links: list[int] = []
+        self._link_fds: list[int] = []
+        self._by_link = uprobe_multi.is_supported() if by_link is None else by_link
+        self._object = self._lib.bpf_object__open_mem(data, len(data), byref(options))
+        if not self._object:
+            raise TraceError(f"libbpf cannot open the object: {_last_error()}")
+
+    def __enter__(self) -> "LoadedObject":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+        self._lib.bpf_object__close(self._object)
+
+    def set_bytes(self, section: str, offset_bytes: int, value: bytes) -> None:
+        """Write *value* into data section *section* before the object is loaded."""
+        self._initial(section)[offset_bytes : offset_bytes + len(value)] = value
+
+    def get_bytes(self, section: str, offset_bytes: int, size_bytes: int) -> bytes:
+        """Return *size_bytes* bytes of data section *section* as they are in the kernel now."""
+        return bytes(self.data(section)[offset_bytes : offset_bytes + size_bytes])
+
+    def data(self, section: str) -> memoryview:
+        """Return data section *section* as it is in the kernel, writable; it lives as long as the object."""
+        if section not in self._data_maps:
+            size = -(-len(self._initial(section)) // mmap.PAGESIZE) * mmap.PAGESIZE
+            try:
+                self._data_maps[section] = mmap.mmap(self.map_fd(section), size)
+            except OSError as error:
+                raise TraceError(f"section {section} cannot be mapped: {error.strerror}") from error
+        return memoryview(self._data_maps[section])
+
+    def resize(self, name: str, max_entries: int) -> None:
+        """Give map *name* room for *max_entries* before the object is loaded."""
+        if self._lib.bpf_map__set_max_entries(self._map(name), max_entries) != 0:
+            raise TraceError(f"map {name} cannot have {max_entries} entries: {_last_error()}")
+
+    def reuse(self, name: str, fd: int) -> None:
+        """Take the map *fd*, which is like it, for map *name* before the object is loaded."""
+        if self._lib.bpf_map__reuse_fd(self._map(name), fd) != 0:
+            raise TraceError(f"map {name} cannot be one that exists: {_last_error()}")
+
+    def load(self) -> None:
+        """
+        Load maps and programs into the kernel.
+
+        Raises:
+            TraceError: The kernel refuses; the last lines of the verifier's log are in the message.
+        """
+        for program in self._uprobes() if self._by_link else ():
+            self._lib.bpf_program__set_expected_attach_type(program, uprobe_multi.ATTACH_TYPE)
+        if self._lib.bpf_object__load(self._object) == 0:
+            return
+        problem = f"the kernel refuses the object: {_last_error()}"
+        lines = self._log.value.decode(errors="replace").strip().splitlines()[-_SHOWN_LOG_LINES:]
+        raise TraceError("\n  ".join([problem, *lines]))
+
+    def map_fd(self, name: str) -> int:
+        """Return the descriptor of map *name*; it lives as long as the object."""
+        fd: int = self._lib.bpf_map__fd(self._map(name))
+        return fd
+
+    def max_entries(self, name: str) -> int:
+        """Return how many entries map *name* has room for."""
+        entries: int = self._lib.bpf_map__max_entries(self._map(name))
+        return entries
+
+    def look_up(self, name: str, key: int, size_bytes: int) -> bytes | None:
+        """Return the value of the 4-byte *key* in map *name*, or None."""
+        value = ctypes.create_string_buffer(size_bytes)
+        found = self._lib.bpf_map_lookup_elem(self.map_fd(name), byref(c_uint32(key)), value)
+        return value.raw if found == 0 else None
+
+    def update(self, name: str, key: bytes, value: bytes) -> None:
+        """Set *key* of map *name* to *value*."""
+        if self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0) != 0:
+            raise TraceError(f"map {name} cannot be filled: {_last_error()}")
+
+    def attach(self, program: str) -> None:
+        """Attach *program* where its section says."""
+        self._keep(self._lib.bpf_program__attach(self._program(program)), program)
+
+    def attach_uprobe(
+        self,
+        program: str,
+        path: Path,
+        offsets_bytes: Sequence[int],
+        *,
+        at_return: bool,
+        pid: int | None = None,
+    ) -> None:
+        """
+        Attach *program* to instructions of a file.
+
+        Args:
+            program: Name of the program.
+            path: The file; what counts is its inode.
+            offsets_bytes: Of the instructions, in the file.
+            at_return: To the returns of the functions whose first instructions these are; anywhere before the
+                stack pointer (arm64: the link register, too) changes is as good.
+            pid: Only in this process; in all that map the file if None.
+
+        Raises:
+            TraceError: The kernel refuses; what was attached stays so.
+        """
+        what = f"{program} to {path}+{','.join(map(hex, offsets_bytes))}"
+        if self._by_link:
+            self._create_link(program, what, path, offsets_bytes, at_return=at_return, pid=pid or 0)
+            return
+        for offset in offsets_bytes:
+            link = self._lib.bpf_program__attach_uprobe(
+                self._program(program), at_return, -1 if pid is None else pid, os.fsencode(path), offset
+            )
+            self._keep(link, what)
+
+    def _create_link(self, program: str, what: str, *place: Any, **how: Any) -> None:
+        fd = self._lib.bpf_program__fd(self._program(program))
+        try:
+            self._link_fds.append(uprobe_multi.create_link(fd, *place, **how))
+        except OSError as error:
+            raise TraceError(f"cannot attach {what}: {error.strerror}", hint=_attach_hint()) from error
+
+    def detach(self) -> None:
+        """Detach all programs."""
+        # Imported here: it is needed at the end alone, and brings much along.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+        # The kernel waits for each until no processor runs it any more: together, links wait once.
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            list(pool.map(self._lib.bpf_link__destroy, self._links))
+            list(pool.map(os.close, self._link_fds))
+        self._links.clear()
+        self._link_fds.clear()
+
+    def _uprobes(self) -> Iterator[int]:
+        """Yield the programs for instructions of files and for returns to them."""
+        program = self._lib.bpf_object__next_program(self._object, None)
+        while program:
+            if self._lib.bpf_program__section_name(program).startswith((b"uprobe/", b"uretprobe/")):
+                yield program
+            program = self._lib.bpf_object__next_program(self._object, program)
+
+    def _keep(self, link: int | None, what: str) -> None:
+        if not link:
+            raise TraceError(f"cannot attach {what}: {_last_error()}", hint=_attach_hint())
+        self._links.append(link)
+
+    def _initial(self, section: str) -> memoryview:
+        """Return what *section* begins with; libbpf copies it to the kernel when the object is loaded."""
+        size = c_size_t()
+        address = self._lib.bpf_map__initial_value(self._map(section), byref(size))
+        if not address:
+            raise TraceError(f"the object has no section {section}")
+        return memoryview((ctypes.c_char * size.value).from_address(address)).cast("B")
+
+    def _map(self, name: str) -> c_long:
+        found = self._lib.bpf_object__find_map_by_name(self._object, name.encode())
+        if not found:
+            raise TraceError(f"the object has no map {name}")
+        return found  # type: ignore[no-any-return]
+
+    def _program(self, name: str) -> c_long:
+        found = self._lib.bpf_object__find_program_by_name(self._object, name.encode())
+        if not found:
+            raise TraceError(f"the object has no program {name}")
+        return found  # type: ignore[no-any-return]
+
+
+def _last_error() -> str:
+    number = ctypes.get_errno()
+    return os.strerror(number) if number else "unknown error"
+
+
+def _attach_hint() -> str | None:
+    if ctypes.get_errno() in (errno.EACCES, errno.EPERM):
+        return "run as root, and check that the kernel is not locked down"
+    return None

@@ -1,0 +1,1 @@
+"""Where probes go: an allocator's files, their functions, and the instruction to probe. No kernel."""

@@ -1,0 +1,255 @@
+"""
+Which files hold the allocator of a program: those in which its calls of malloc and its kin end up.
+
+Names are looked up as the dynamic linker does it, in the objects of a program in their order: a library that
+is preloaded, or linked before the C library, comes first, and for what it does not define the C library
+remains. So one program may have several such files. Functions of an allocator under names of its own count.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gadgetops import process
+from gadgetops.elf import Elf, SegmentType
+from gadgetops.errors import GadgetOpsError, ObjectError, StorageError, TraceError
+from gadgetops.trace.probes.executable import Executable, Function, read_executable
+from gadgetops.trace.probes.link_map import Mapped, mapped_objects
+from gadgetops.trace.probes.prologue import is_forwarder
+from gadgetops.trace.targets.launch import find_program
+
+FUNCTIONS: Final = (
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "mmap",
+    "munmap",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "valloc",
+    "pvalloc",
+)
+"""What is looked for."""
+PREFIXES: Final = ("je_", "_rjem_", "tc_", "mi_", "scalable_", "sn_", "rp")
+"""Under which allocators have the same functions: jemalloc, also in Rust, tcmalloc, mimalloc, TBB, others."""
+_NOTHROW, _ALIGNED = "RKSt9nothrow_t", "St11align_val_t"
+_EQUIVALENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "malloc": (
+        "mallocx",
+        *(
+            f"_Z{kind}m{rest}"
+            for kind in ("nw", "na")
+            for rest in ("", _NOTHROW, _ALIGNED, _ALIGNED + _NOTHROW)
+        ),
+    ),
+    "free": (
+        "cfree",
+        "dallocx",
+        "sdallocx",
+        *(
+            f"_Z{kind}Pv{rest}"
+            for kind in ("dl", "da")
+            for rest in ("", "m", _NOTHROW, _ALIGNED, f"m{_ALIGNED}", _ALIGNED + _NOTHROW)
+        ),
+    ),
+    "realloc": ("rallocx",),
+    "mmap": ("mmap64",),
+}
+"""
+Functions of an allocator that do the same with the same first arguments: jemalloc's own, and `operator new`
+and `delete` where the allocator itself defines them. Those of libstdc++ call malloc and free.
+"""
+_RELEASES: Final = ("free",)
+
+
+@dataclass(frozen=True)
+class Allocator:
+    """
+    A file whose functions are probed.
+
+    Attributes:
+        path: As the target sees it.
+        probed: The file to put probes on: the same, a private copy, or the way to it through /proc.
+        functions: Where each function is, by the name in `FUNCTIONS`; never empty.
+        executable: What is in the file.
+        pid: The process to which probes are limited; None for all that map the file.
+    """
+
+    path: Path
+    probed: Path
+    functions: Mapping[str, tuple[Function, ...]] = field(hash=False)
+    executable: Executable = field(compare=False)
+    pid: int | None = None
+
+
+@dataclass(frozen=True)
+class _Object:
+    path: Path
+    probed: Path
+    executable: Executable
+
+
+def allocators_of_process(pid: int, library: Path | None = None) -> list[Allocator]:
+    """
+    Return the files that hold the allocator of process *pid*, never none.
+
+    Files that are mapped a second time are not read again.
+
+    Args:
+        pid: The process.
+        library: Look here first, as the process sees it, whether it maps it or not.
+
+    Raises:
+        TraceError: No such process, or nothing that it maps, or *library*, defines an allocating function.
+    """
+    mapped = mapped_objects(pid)
+    if library is not None:
+        wanted = Mapped(library, Path(f"/proc/{pid}/root") / library.relative_to("/"))
+        mapped = [next((m for m in mapped if m.path == library), wanted), *mapped]
+    return _allocators(mapped, pid, f"process {pid}", library)
+
+
+def allocators_of_command(executable: Path, library: Path | None = None) -> list[Allocator]:
+    """
+    Return the files that will hold the allocator of *executable*, never none.
+
+    A script is followed to its interpreter. Libraries are asked of the executable's own dynamic linker, under
+    this environment: LD_PRELOAD and LD_LIBRARY_PATH count.
+
+    Args:
+        executable: A program.
+        library: Look here first.
+
+    Raises:
+        TraceError: It is no program that can be traced.
+    """
+    paths = _objects_of_command(executable)
+    if library is not None:
+        paths = [library, *paths]
+    return _allocators(
+        [Mapped(path, path) for path in map(Path.resolve, paths)], None, str(executable), library
+    )
+
+
+def _allocators(
+    mapped: Iterable[Mapped], pid: int | None, whose: str, library: Path | None
+) -> list[Allocator]:
+    objects = [*_readable({m.path: m for m in mapped}.values(), library)]
+    found = [
+        Allocator(each.path, each.probed, functions, each.executable, pid)
+        for each, functions in zip(objects, _resolved([o.executable for o in objects]), strict=True)
+        if functions
+    ]
+    if library is not None and (not found or found[0].path != objects[0].path):
+        raise TraceError(f"{library}: defines no allocating function", hint="leave --library out to search")
+    if not any("malloc" in allocator.functions for allocator in found):
+        looked_at = ", ".join(str(each.path) for each in objects[:3])
+        raise TraceError(
+            f"{whose}: no malloc in {looked_at or 'what it maps'}{', …' if len(objects) > 3 else ''}",
+            hint="give the file that has it with --library; a stripped static program shows no functions",
+        )
+    return found
+
+
+def _readable(mapped: Iterable[Mapped], library: Path | None) -> Iterator[_Object]:
+    for each in mapped:
+        try:
+            yield _Object(each.path, each.probed, read_executable(each.probed))
+        except GadgetOpsError:
+            # Mapped as code and yet no executable: the others count.
+            if library is not None and each.path == library:
+                raise
+
+
+def _resolved(objects: Sequence[Executable]) -> list[dict[str, tuple[Function, ...]]]:
+    """Return what to probe in each of *objects*, which are in the order of lookup."""
+    found: list[dict[str, list[Function]]] = [{} for _ in objects]
+    for name in FUNCTIONS:
+        _add_first(objects, found, name, name)
+    for index, each in enumerate(objects):
+        _add_prefixed(each, found[index])
+    for name, others in _EQUIVALENTS.items():
+        for other in others:
+            _add_first(objects, found, name, other, only_beside=name)
+    return [{name: _each_place_once(places) for name, places in each.items()} for each in found]
+
+
+def _add_first(
+    objects: Sequence[Executable],
+    found: Sequence[dict[str, list[Function]]],
+    name: str,
+    spelled: str,
+    only_beside: str | None = None,
+) -> None:
+    """Add *spelled* of the object that a program finds it in, if *only_beside* was found there as well."""
+    for each, functions in zip(objects, found, strict=True):
+        places = each.functions(spelled, exported_only=each.is_dynamic)
+        if not places:
+            continue
+        if only_beside is None or only_beside in functions:
+            _add(each, functions, name, places)
+        return
+
+
+def _add_prefixed(each: Executable, functions: dict[str, list[Function]]) -> None:
+    """Add functions under an allocator's own names where the plain ones are not probed anyway."""
+    plain = {*functions}
+    for prefix in PREFIXES:
+        if not each.functions(f"{prefix}malloc", exported_only=False):
+            continue
+        for name in FUNCTIONS:
+            for spelled in (name, *_EQUIVALENTS.get(name, ())):
+                if name not in plain:
+                    _add(each, functions, name, each.functions(prefix + spelled, exported_only=False))
+
+
+def _add(each: Executable, functions: dict[str, list[Function]], name: str, places: list[Function]) -> None:
+    known = functions.get(name, [])
+    if known and name in _RELEASES:
+        # A release that only hands on to another one would be seen twice.
+        places = [place for place in places if not is_forwarder(each, place, {f.address for f in known})]
+    if places:
+        functions[name] = known + places
+
+
+def _each_place_once(places: Iterable[Function]) -> tuple[Function, ...]:
+    return tuple({place.address: place for place in reversed([*places])}.values())[::-1]
+
+
+def _objects_of_command(executable: Path) -> list[Path]:
+    """Return the executable and its libraries in the order of lookup."""
+    interpreter = _script_interpreter(executable)
+    if interpreter is not None:
+        return _objects_of_command(interpreter)
+    linker = _dynamic_linker(executable)
+    if linker is None:
+        return [executable]
+    listing = process.run([linker, "--list", str(executable)])
+    words = (line.partition("=>")[2].split() or line.split() for line in listing.splitlines())
+    return [executable, *(Path(found[0]) for found in words if found and found[0].startswith("/"))]
+
+
+def _script_interpreter(executable: Path) -> Path | None:
+    try:
+        with executable.open("rb") as stream:
+            line = stream.readline(256)
+    except OSError as error:
+        raise StorageError.from_os_error(error, executable) from error
+    if not line.startswith(b"#!"):
+        return None
+    words = line[2:].decode(errors="replace").split()
+    if Path(words[0]).name == "env" and len(words) > 1:
+        return find_program(words[-1])
+    return Path(words[0])
+
+
+def _dynamic_linker(executable: Path) -> str | None:
+    try:
+        segments = Elf.from_file(executable).segments
+    except ObjectError as error:
+        raise TraceError(f"{executable}: not a program: {error}") from error
+    names = (segment.data for segment in segments if segment.type == SegmentType.INTERPRETER)
+    return next((bytes(name).rstrip(b"\0").decode(errors="surrogateescape") for name in names), None)

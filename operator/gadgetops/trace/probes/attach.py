@@ -1,0 +1,123 @@
+"""Which program of a gadget is attached to which instruction, each pair once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gadgetops.trace.kernel.libbpf import LoadedObject
+from gadgetops.trace.kernel.loader import AT_SYMBOL
+from gadgetops.trace.probes.allocator import Allocator
+from gadgetops.trace.probes.executable import Function
+from gadgetops.trace.probes.prologue import Place, places_in
+
+
+@dataclass
+class Attached:
+    """
+    What was attached.
+
+    Attributes:
+        programs: By program `path`, `function`, `offset` (bytes from the function's first instruction),
+            `instruction` and `reason`; `also` has the same of further places, if there are any.
+        missing: Programs whose function was found nowhere.
+    """
+
+    programs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, program: str, entry: Mapping[str, Any]) -> None:
+        """Add a place of *program*."""
+        if program in self.missing:
+            self.missing.remove(program)
+        if program not in self.programs:
+            self.programs[program] = dict(entry)
+        elif entry not in (self.programs[program], *self.programs[program].get("also", ())):
+            self.programs[program].setdefault("also", []).append(dict(entry))
+
+    def add_elsewhere(self, program: str, section: str) -> None:
+        """Note that *program* was attached to what its section names, which is no function."""
+        kind, _, name = section.partition("/")
+        self.programs[program] = {
+            "path": None,
+            "function": name,
+            "offset": 0,
+            "instruction": "",
+            "reason": kind,
+        }
+
+    def add_missing(self, program: str) -> None:
+        """Note that there was no place for *program*, unless there is one elsewhere."""
+        if program not in self.programs and program not in self.missing:
+            self.missing.append(program)
+
+
+class Probes:
+    """
+    Attaches programs to functions.
+
+    Args:
+        bpf: The loaded object.
+        attached: Learns what was attached.
+        probe_at: One of `loader.PROBE_AT`.
+    """
+
+    def __init__(self, bpf: LoadedObject, attached: Attached, probe_at: str) -> None:
+        self._bpf = bpf
+        self._attached = attached
+        self._at_symbol = probe_at == AT_SYMBOL
+        self._known: set[tuple[object, ...]] = set()
+
+    @property
+    def n_attached(self) -> int:
+        """How many places have a program."""
+        return len(self._known)
+
+    def find_places(self, allocator: Allocator) -> None:
+        """Find out where in *allocator*'s functions probes go; `attach` then knows."""
+        self._places(allocator)
+
+    def attach(self, program: str, function: str, allocator: Allocator, *, at_return: bool) -> None:
+        """
+        Attach *program* wherever *allocator* has *function*, as far as that is not done already.
+
+        Raises:
+            TraceError: The kernel refuses.
+            FileNotFoundError: The file is gone.
+        """
+        places = self._new_places(program, function, allocator)
+        if places:
+            offsets = [where.offset_bytes + place.offset_bytes for where, place in places]
+            self._bpf.attach_uprobe(
+                program, allocator.probed, offsets, at_return=at_return, pid=allocator.pid
+            )
+        for where, place in places:
+            self._attached.add(program, _entry(allocator, where, place))
+        if function not in allocator.functions:
+            self._attached.add_missing(program)
+
+    def _new_places(
+        self, program: str, function: str, allocator: Allocator
+    ) -> Sequence[tuple[Function, Place]]:
+        functions = allocator.functions.get(function, ())
+        if not functions:
+            return []
+        file = allocator.probed.stat()
+        keys = {f: (program, f.address, allocator.pid, file.st_dev, file.st_ino) for f in functions}
+        new = [each for each, key in keys.items() if key not in self._known]
+        self._known.update(keys.values())
+        places = self._places(allocator)
+        return [(each, places[each]) for each in new]
+
+    def _places(self, allocator: Allocator) -> Mapping[Function, Place]:
+        wanted = ((each, name) for name, functions in allocator.functions.items() for each in functions)
+        return places_in(allocator.executable, (*wanted,), at_symbol=self._at_symbol)
+
+
+def _entry(allocator: Allocator, function: Function, place: Place) -> dict[str, Any]:
+    return {
+        "path": str(allocator.path),
+        "function": function.name,
+        "offset": place.offset_bytes,
+        "instruction": place.instruction,
+        "reason": place.reason,
+    }

@@ -1,0 +1,203 @@
+"""What can be recorded: a command, running processes, the whole machine. Each is a `Target`."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gadgetops.errors import TraceError
+from gadgetops.trace.address_spaces import ModuleTracker
+from gadgetops.trace.attachment import Attachment
+from gadgetops.trace.kernel.loader import Loader
+from gadgetops.trace.probes.allocator import Allocator, allocators_of_command, allocators_of_process
+from gadgetops.trace.targets.launch import Command, find_program, is_alive, private_copies
+from gadgetops.trace.targets.newcomers import Newcomers
+
+
+class Target:
+    """
+    What is recorded; as it stands here, something that runs already and has all it needs.
+
+    Attributes:
+        description: `target` of the recording's header; what is added while it runs is written at the end.
+        allocators: As far as they are known before it is attached to.
+    """
+
+    description: dict[str, Any]
+    allocators: Sequence[Allocator] = ()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Return a context in which the target is there, and, if it is ours to start, has not begun."""
+        yield
+
+    def restrict(self, loader: Loader) -> None:
+        """Set the gadget's filters that keep others out, before it is loaded."""
+
+    def container_of(self, pid: int) -> str | None:
+        """Return the name of the container that process *pid* is in, as far as it is known."""
+        return None
+
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Put the probes in, and follow the mappings."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Let it begin, if it is ours to start."""
+
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Reach what has begun since the last time, as far as it is not reached already."""
+
+    def end(self) -> str | None:
+        """Return `"complete"` once it has ended, None before."""
+        return None if self.is_alive() else "complete"
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return True
+
+
+class CommandTarget(Target):
+    """
+    A command from its first allocation on, and all its descendants unless they are not wanted.
+
+    Args:
+        argv: The command.
+        with_children: Record what it starts, too.
+        library: Look for the allocator here first.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, with_children: bool = True, library: Path | None = None
+    ) -> None:
+        self.description: dict[str, Any] = {"command": list(argv), "children": with_children}
+        self._argv = argv
+        self._with_children = with_children
+        self.allocators = allocators_of_command(find_program(argv[0]), library)
+        self._newcomers = Newcomers(by_process=False, library=library)
+        self._copies: Mapping[Path, Path]
+        self._child: Command
+        self.has_begun = False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Have the command ready to run, under private copies of the files that hold its allocator."""
+        with private_copies([allocator.path for allocator in self.allocators]) as self._copies:
+            self._child = Command(self._argv, copies=self._copies)
+            self.description["pid"] = self._child.pid
+            yield
+
+    def restrict(self, loader: Loader) -> None:
+        """Filter by process if what the command starts is not wanted."""
+        if not self._with_children:
+            loader.restrict({"pid": str(self._child.pid)})
+
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Put the probes into the private copies."""
+        self._newcomers.watch(tracker)
+        tracker.follow(self._child.pid)
+        for allocator in self.allocators:
+            self._newcomers.add(attachment, replace(allocator, probed=self._copies[allocator.path]))
+
+    def start(self) -> None:
+        """Let the command run."""
+        self.has_begun = True
+        self._child.start()
+
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Reach descendants that have another allocator than the command."""
+        self._newcomers.update(attachment, tracker)
+        self.description |= self._newcomers.description()
+
+    def is_alive(self) -> bool:
+        """Return whether the command runs; its descendants are not waited for."""
+        return self._child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the command."""
+        return self._child.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """Of the command; None while it runs."""
+        return self._child.poll()
+
+
+class ProcessTarget(Target):
+    """
+    Running processes, and what they start from now on unless it is not wanted.
+
+    Args:
+        pids: The processes.
+        with_children: Record what they start, too.
+        library: Look for the allocator here first, as the processes see it.
+
+    Raises:
+        TraceError: One of them is not there, or cannot be traced.
+    """
+
+    def __init__(
+        self, pids: Sequence[int], *, with_children: bool = True, library: Path | None = None
+    ) -> None:
+        self._pids = [*dict.fromkeys(pids)]
+        self._with_children = with_children
+        self.allocators = [found for pid in self._pids for found in allocators_of_process(pid, library)]
+        self._newcomers = Newcomers(by_process=True, library=library)
+        processes = [{"pid": pid, "comm": _name(pid)} for pid in self._pids]
+        self.description: dict[str, Any] = {"processes": processes, "children": with_children}
+
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Put the probes into these processes alone."""
+        if self._with_children:
+            self._newcomers.watch(tracker)
+        for allocator in self.allocators:
+            if allocator.pid is not None:
+                tracker.follow(allocator.pid)
+            try:
+                self._newcomers.add(attachment, allocator)
+            except FileNotFoundError as error:
+                raise TraceError(f"process {allocator.pid} has ended") from error
+
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Reach what they have started."""
+        if self._with_children:
+            self._newcomers.update(attachment, tracker)
+            self.description |= self._newcomers.description()
+
+    def is_alive(self) -> bool:
+        """Return whether one of the processes runs; what they started is not waited for."""
+        return any(map(is_alive, self._pids))
+
+
+class HostTarget(Target):
+    """
+    Every process that maps the machine's C library; each of them pays for the probes.
+
+    Args:
+        root: A view of the file system in which the library is the machine's own and not our copy.
+        library: Look for the allocator here first.
+    """
+
+    def __init__(self, root: Path, library: Path | None = None) -> None:
+        own = allocators_of_process(os.getpid(), library)
+        self.allocators = [replace(a, probed=root / a.path.relative_to("/"), pid=None) for a in own]
+        self.library = next(a.path for a in own if "malloc" in a.functions)
+        self.description: dict[str, Any] = {"host": True, "library": str(self.library)}
+
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Put the probes into the library, for all."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                tracker.follow(int(entry.name))
+        for allocator in self.allocators:
+            attachment.attach(allocator)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError as error:
+        raise TraceError(f"process {pid} has ended") from error

@@ -1,0 +1,134 @@
+"""Rules of functions are those that readelf finds, and damaged ones are none."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gadgetops.elf import Elf, SegmentType
+from gadgetops.stacks.cfi import FrameRules
+from gadgetops.stacks.cfi_instructions import NotSimple, Rule
+
+FILES = [
+    "/lib/x86_64-linux-gnu/libc.so.6",
+    "/lib64/ld-linux-x86-64.so.2",
+    "/usr/bin/perl",
+    "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+]
+REGISTERS = {"rbx": 3, "rbp": 6, "rsp": 7, "r12": 12, "r13": 13, "r14": 14, "r15": 15}
+CIE = re.compile(r"([0-9a-f]{8}) \S+ \S+ CIE \"(\w*)\"")
+FDE = re.compile(r"[0-9a-f]{8} \S+ \S+ FDE cie=([0-9a-f]{8}) ")
+OFFSET = re.compile(r"(\w+)([+-]\d+)")
+
+
+def rules_of(path: Path) -> FrameRules:
+    """The rules of a file that is mapped where it says."""
+    code = next(each for each in Elf.from_file(path).segments if each.is_executable)
+    return FrameRules(path, code.address, code.offset_bytes)
+
+
+def known_rules(path: Path) -> Iterator[tuple[int, Rule | None]]:
+    """Addresses, and what readelf says; None for what is not simple."""
+    # Without debug files, which may not be there.
+    listing = subprocess.check_output(["readelf", "-wN", "-wF", path], text=True)
+    signal_frames, columns, of = set(), [], None
+    for line in listing.splitlines():
+        # Registers are named twice: `r9 (r9)`.
+        words = [word for word in line.split() if not word.startswith("(")]
+        if found := CIE.match(line):
+            signal_frames |= {found[1]} if "S" in found[2] else set()
+            of = None
+        elif found := FDE.match(line):
+            of = found[1]
+        elif words[:2] == ["LOC", "CFA"]:
+            columns = words[2:]
+        elif of is not None and words and re.fullmatch("[0-9a-f]{16}", words[0]):
+            rule = (
+                None if of in signal_frames else parsed(words[1], dict(zip(columns, words[2:], strict=True)))
+            )
+            yield int(words[0], 16), rule
+
+
+def parsed(frame: str, places: dict[str, str]) -> Rule | None:
+    """What one line says."""
+    found = OFFSET.fullmatch(frame)
+    if places["ra"] == "u":
+        return Rule(7, 8, None, {})
+    offsets = {name: OFFSET.fullmatch(place) for name, place in places.items() if place != "u"}
+    is_simple = all(place and place[1] == "c" for place in offsets.values())
+    if found is None or found[1] not in REGISTERS or not is_simple or "rsp" in offsets:
+        return None
+    saved = {REGISTERS[name]: int(place[2]) for name, place in offsets.items() if place and name in REGISTERS}
+    return Rule(REGISTERS[found[1]], int(found[2]), int(places["ra"].removeprefix("c")), saved)
+
+
+def found_rule(rules: FrameRules, address: int) -> Rule | None:
+    """What we say."""
+    try:
+        return rules.at(address)
+    except NotSimple:
+        return None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rules_are_those_that_readelf_finds(name: str) -> None:
+    if not Path(name).exists():
+        pytest.skip(f"no {name}")
+    rules = rules_of(Path(name))
+    # Of several lines for one address the last one counts.
+    known = dict(known_rules(Path(name)))
+    assert sum(rule is not None for rule in known.values()) > 0.9 * len(known) > 900
+    wrong = {hex(at): rule for at, rule in known.items() if found_rule(rules, at) != rule}
+    assert not wrong
+
+
+def test_an_address_without_rules_has_none() -> None:
+    rules = rules_of(Path(FILES[0]))
+    for address in (0, rules.addresses.stop):
+        with pytest.raises(NotSimple):
+            rules.at(address)
+
+
+def test_a_file_without_rules_is_not_read(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    shutil.copy(FILES[0], program)
+    subprocess.run(["objcopy", "--remove-section=.eh_frame_hdr", program], check=True)
+    with pytest.raises(NotSimple):
+        rules_of(program)
+    with pytest.raises(NotSimple):
+        FrameRules(tmp_path / "gone", 0, 0)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    damage=st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=8)), max_size=20),
+    data=st.data(),
+)
+def test_damaged_rules_are_none_or_some(
+    damage: list[tuple[int, bytes]], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In no case is anything else raised."""
+    original = Path("/lib64/ld-linux-x86-64.so.2").read_bytes()
+    elf = Elf.from_bytes(original)
+    content = bytearray(original)
+    for name in (".eh_frame", ".eh_frame_hdr"):
+        section = elf.section(name)
+        assert section is not None
+        start = original.index(bytes(section.data))
+        for place, value in damage:
+            at = start + place % len(section.data)
+            content[at : at + len(value)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content[: len(original)])
+    code = next(each for each in elf.segments if each.type == SegmentType.LOAD and each.is_executable)
+    try:
+        rules = FrameRules(path, code.address, code.offset_bytes)
+    except NotSimple:
+        return
+    for address in data.draw(st.lists(st.sampled_from(rules.addresses), max_size=50)):
+        found_rule(rules, address)
