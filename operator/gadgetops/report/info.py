@@ -34,6 +34,8 @@ def _facts(info: Info) -> Iterator[tuple[str, str]]:
     yield "processes", f"{info.n_processes:,}"
     yield "host", _joined(_mapping(header, "host"), "name", "kernel", "machine")
     yield "gadget", _joined(_mapping(header, "image"), "reference", "digest")
+    if way := _mapping(header, "attach"):
+        yield "attached by", _attach_way(way)
     yield "tool", str(header.get("tool", "unknown"))
     yield "began", _moment(header.get("started_at_ns"))
     yield "ended", f"{_moment(header.get('ended_at_ns'))}{_length(header)}, {_end(header)}"
@@ -53,6 +55,11 @@ def _target(target: Mapping[str, Any]) -> str:
         return f"{' '.join(map(str, target['command']))} (process {target.get('pid', 'unknown')})"
     known = {name: value for name, value in target.items() if isinstance(value, str | int) and value != 0}
     return ", ".join(f"{name} {value}" for name, value in known.items()) or "unknown"
+
+
+def _attach_way(way: Mapping[str, Any]) -> str:
+    cookies = "with" if way.get("has_cookies") else "without"
+    return f"{way.get('name')}, {cookies} attach cookies ({way.get('how')})"
 
 
 def _end(header: Mapping[str, Any]) -> str:

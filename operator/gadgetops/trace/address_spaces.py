@@ -7,7 +7,6 @@ The kernel reports each executable mapping, fork, exec and exit as perf side-ban
 """
 
 import bisect
-import ctypes
 import mmap
 import os
 import struct
@@ -21,17 +20,14 @@ from typing import Final, NamedTuple
 from gadgetops.errors import TraceError
 from gadgetops.recording.schema import ModuleRow, ProcessRow
 from gadgetops.stacks.files import File, Files, build_id_of
-from gadgetops.trace.machine import libc
+from gadgetops.trace.kernel.perf_event import ATTRIBUTE_BYTES, perf_event_open
 
-_SYS_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
-_ATTRIBUTE_BYTES: Final = 128
 _SOFTWARE, _DUMMY = 1, 9
 _SAMPLE_TID_TIME: Final = 2 | 4
 _CLOCK_BOOTTIME: Final = 7
 _FLAG_BITS: Final = (8, 9, 13, 18, 23, 24, 25)
 """mmap, comm, task, sample_id_all, mmap2, comm_exec, use_clockid."""
 _FLAG_BUILD_ID: Final = 34
-_CLOSE_ON_EXEC: Final = 8
 _DATA_PAGES: Final = 256
 _LOST, _COMM, _EXIT, _FORK, _MMAP2 = 2, 3, 4, 7, 10
 _MISC_EXEC: Final = 1 << 13
@@ -358,28 +354,33 @@ class ModuleTracker:
         self._processes.append(ProcessRow(timestamp_ns, pid, event, parent, space.comm, space.container))
 
     def _open(self, cpu: int) -> None:
-        fd = _perf_event_open(cpu, with_build_id=True)
-        if fd < 0:
-            fd = _perf_event_open(cpu, with_build_id=False)
-        if fd < 0:
+        try:
+            fd = _open_reports(cpu)
+        except OSError as error:
             raise TraceError(
-                f"the kernel does not report mappings: {os.strerror(ctypes.get_errno())}",
+                f"the kernel does not report mappings: {error.strerror}",
                 hint="run as root; see /proc/sys/kernel/perf_event_paranoid",
-            )
+            ) from error
         self._fds.append(fd)
         self._buffers.append(mmap.mmap(fd, (1 + _DATA_PAGES) * mmap.PAGESIZE, mmap.MAP_SHARED))
 
 
-def _perf_event_open(cpu: int, *, with_build_id: bool) -> int:
+def _open_reports(cpu: int) -> int:
+    """Return the event of *cpu* that reports mappings, with build ids since Linux 5.12."""
+    try:
+        return perf_event_open(_reports_attribute(with_build_id=True), pid=-1, cpu=cpu)
+    except OSError:
+        return perf_event_open(_reports_attribute(with_build_id=False), pid=-1, cpu=cpu)
+
+
+def _reports_attribute(*, with_build_id: bool) -> bytes:
     flags = sum(1 << bit for bit in _FLAG_BITS) | (with_build_id << _FLAG_BUILD_ID)
-    attribute = bytearray(_ATTRIBUTE_BYTES)
+    attribute = bytearray(ATTRIBUTE_BYTES)
     struct.pack_into(
         "<IIQQQQQ", attribute, 0, _SOFTWARE, len(attribute), _DUMMY, 0, _SAMPLE_TID_TIME, 0, flags
     )
     struct.pack_into("<i", attribute, 92, _CLOCK_BOOTTIME)
-    number = _SYS_PERF_EVENT_OPEN[os.uname().machine]
-    fd: int = libc.syscall(number, bytes(attribute), -1, cpu, -1, ctypes.c_ulong(_CLOSE_ON_EXEC))
-    return fd
+    return bytes(attribute)
 
 
 def _records(buffer: mmap.mmap) -> Iterator[_Record]:

@@ -117,7 +117,12 @@ def record(
             target.attach(attachment, tracker)
             target.description["attached"] = attachment.attached.programs
             target.description["missing"] = attachment.attached.missing
-            full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
+            full = {
+                **header,
+                "attach": attachment.loader.attach_way,
+                "target": target.description,
+                "started_at_ns": time.time_ns(),
+            }
             writer = RecordingWriter.create(output, full)
             ends = _Ends(limits, stopped, output)
             with _reading(attachment, target, tracker, writer) as session:

@@ -8,6 +8,7 @@ callback per event through any foreign-function interface would cost more than t
 
 import ctypes
 import errno
+import functools
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.kernel import uprobe_multi
+from gadgetops.trace.kernel import features, uprobe_multi
 
 _LOG_SIZE_BYTES: Final = 1 << 22
 _SHOWN_LOG_LINES: Final = 15
@@ -98,7 +99,7 @@ class LoadedObject:
     Args:
         data: The object's bytes.
         name: Shown by the kernel's tools.
-        by_link: Attach uprobes by links and not by perf events; None: where the kernel has them.
+        by_link: Attach uprobes by uprobe_multi links and not by perf events; None: where the kernel has them.
 
     Raises:
         TraceError: libbpf is missing or refuses the object.
@@ -117,10 +118,21 @@ class LoadedObject:
         self._data_maps: dict[str, mmap.mmap] = {}
         self._links: list[int] = []
         self._link_fds: list[int] = []
-        self._by_link = uprobe_multi.is_supported() if by_link is None else by_link
+        self._wants_links = by_link
         self._object = self._lib.bpf_object__open_mem(data, len(data), byref(options))
         if not self._object:
             raise TraceError(f"libbpf cannot open the object: {_last_error()}")
+
+    @functools.cached_property
+    def attach_way(self) -> features.AttachWay:
+        """How uprobes are attached."""
+        if self._wants_links is None:
+            return features.attach_way()
+        return features.multi_way() if self._wants_links else features.perf_event_way("not asked for")
+
+    @property
+    def _by_link(self) -> bool:
+        return self.attach_way.name == features.MULTI_LINKS
 
     def __enter__(self) -> "LoadedObject":
         return self

@@ -9,8 +9,8 @@ import contextlib
 import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
 
 from gadgetops.bpf.contract import Contract, Parameter
 from gadgetops.bpf.maps import MapType
@@ -137,6 +137,11 @@ class Loader:
             for namespace in self._mount_namespaces:
                 self.bpf.update(_NAMESPACE_MAP, struct.pack("<Q", namespace), struct.pack("<I", 0))
             yield
+
+    @property
+    def attach_way(self) -> dict[str, Any]:
+        """How probes are attached, and how that was decided: `attach` of the recording's header."""
+        return asdict(self.bpf.attach_way)
 
     @property
     def slice_layout(self) -> SliceLayout | None:
