@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Misbehaving:
         self.has_referrers_api = False
         self.tags_per_page = 1000
         self._rules: list[_Rule] = []
+        self._limits: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         registry = self
 
@@ -99,6 +101,10 @@ class Misbehaving:
     def always(self, method: str, path: str, reply: Reply) -> None:
         """Answer all requests of *method* whose path matches *path* with *reply*."""
         self._rules.append(_Rule(method, re.compile(path), [reply], always=True))
+
+    def refuse_larger(self, method: str, limit_bytes: int, status: int) -> None:
+        """Answer *status* to each upload by *method* whose body is larger than *limit_bytes*."""
+        self._limits[method] = limit_bytes, status
 
     def put(self, data: bytes, media_type: str, tag: str | None = None) -> dict[str, Any]:
         """Have *data*, a manifest or index if its media type says so; return its descriptor."""
@@ -135,6 +141,9 @@ class Misbehaving:
             self._send(handler, reply)
 
     def _ruled(self, request: Request) -> Reply | None:
+        limit_bytes, status = self._limits.get(request.method, (sys.maxsize, 0))
+        if request.n_body_bytes > limit_bytes and "/blobs/uploads/" in request.path:
+            return Reply(status)
         for rule in self._rules:
             if rule.replies and rule.method == request.method and rule.path.search(request.path):
                 return rule.replies[0] if rule.always else rule.replies.pop(0)

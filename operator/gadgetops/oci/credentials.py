@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any, Final
 
 from gadgetops.errors import ContentError, NotFound, StorageError, ToolError
@@ -40,24 +41,32 @@ class Credentials:
         username: Name; empty with an identity token.
         password: Password, or what a registry gives in its place.
         identity_token: OAuth2 refresh token, which goes to the token service instead of a password.
+        registry_token: Bearer token, which goes to the registry as it is.
     """
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
 
     @property
     def basic(self) -> str:
         """The value of the header `Authorization` for HTTP Basic."""
+        if self.identity_token:
+            return "Basic " + _to_auth(self.username or _TOKEN_USER, self.identity_token)
         return "Basic " + _to_auth(self.username, self.password)
 
 
-def find_credentials(registry: str, authfile: Path | None = None) -> Credentials | None:
+def find_credentials(
+    registry: str, authfile: Path | None = None, *, repository: str = ""
+) -> Credentials | None:
     """
     Return the credentials for *registry*, None if no file has any.
 
     Args:
         registry: Host, with its port if any.
+        repository: What they are for: entries for a part of it (`host/org/image`, `host/org`; auth.json of
+            containers-auth.json(5)) go before that of the host, the longest first.
         authfile: The only file to look into. Otherwise the one that REGISTRY_AUTH_FILE names, or else ig's
             and docker's, in this order: the first that knows the registry counts.
 
@@ -67,7 +76,7 @@ def find_credentials(registry: str, authfile: Path | None = None) -> Credentials
         ToolError: A helper is missing or failed.
     """
     for path in _files_to_read(authfile):
-        found = AuthFile.read(path).find(registry)
+        found = AuthFile.read(path).find(registry, repository)
         if found is not None:
             return found
     return None
@@ -103,8 +112,12 @@ class AuthFile:
                 raise ContentError(f"{path}: {name}: expected an object")
         return cls(path, document)
 
-    def find(self, registry: str) -> Credentials | None:
-        """Return the credentials for *registry*: its helper's, or those that stand here."""
+    def find(self, registry: str, repository: str = "") -> Credentials | None:
+        """Return the credentials for *repository* or a folder above it, else those for *registry*."""
+        for path in _prefixes(repository):
+            found = self._from_entries(f"{registry}/{path}")
+            if found is not None:
+                return found
         helper = self._helper(registry)
         found = helper.get(registry) if helper is not None else None
         return found or self._entry(registry)
@@ -143,6 +156,10 @@ class AuthFile:
         names = (helpers.get(key) for key in _possible_keys(registry))
         name = next(filter(None, names), None) or self._document.get("credsStore")
         return _Helper(str(name)) if name else None
+
+    def _from_entries(self, key: str) -> Credentials | None:
+        entry = (self._document.get("auths") or {}).get(key)
+        return _from_entry(entry, f"{self.path}: auths.{key}") if entry else None
 
     def _entry(self, registry: str) -> Credentials | None:
         keys = _possible_keys(registry)
@@ -208,8 +225,13 @@ class _Helper:
         except CredentialsNotFound:
             return None
         except (StoreError, ValueError, KeyError, OSError) as error:
-            hint = f"run it by hand: echo {_key(arguments[0])} | {self.program} get"
-            raise ToolError([f"{self.program} {verb}"], status=1, hint=hint) from error
+            by_hand = f"run it by hand: echo {_key(arguments[0])} | {self.program} get"
+            if isinstance(error.__cause__, CalledProcessError):
+                status = error.__cause__.returncode
+                raise ToolError([f"{self.program} {verb}"], status=status, hint=by_hand) from error
+            reason = "cannot be run" if isinstance(error, OSError | StoreError) else "its answer is not JSON"
+            # Its words may be the secret: they are not shown.
+            raise ContentError(f"{self.program} {verb}: {reason}", hint=by_hand) from None
 
 
 def _files_to_read(authfile: Path | None) -> Iterator[Path]:
@@ -243,6 +265,12 @@ def _possible_keys(registry: str) -> frozenset[str]:
     return _DOCKER_HUB_HOSTS | {_DOCKER_HUB_KEY} if registry in _DOCKER_HUB_HOSTS else frozenset({registry})
 
 
+def _prefixes(repository: str) -> Iterator[str]:
+    """Yield *repository* and the folders above it, the longest first."""
+    parts = repository.split("/") if repository else []
+    yield from ("/".join(parts[:n]) for n in range(len(parts), 0, -1))
+
+
 def _host_of(key: str) -> str:
     """Return the host in *key*, which may be written as a URL (`https://host/v2/`)."""
     scheme, separator, rest = key.partition("://")
@@ -252,6 +280,8 @@ def _host_of(key: str) -> str:
 def _from_entry(entry: Any, where: str) -> Credentials | None:
     if not isinstance(entry, dict):
         raise ContentError(f"{where}: expected an object")
+    if token := entry.get("registrytoken"):
+        return Credentials(registry_token=str(token))
     if token := entry.get("identitytoken"):
         return Credentials(identity_token=str(token))
     if auth := entry.get("auth"):

@@ -45,6 +45,10 @@ _ACCEPT: Final = {"Accept": ", ".join(sorted(INDEX_MEDIA_TYPES | MANIFEST_MEDIA_
 _MAX_CACHED_BYTES = 32 << 20
 _MAX_CUTS = 50
 _NOT_FOUND = frozenset({404})
+_REFUSED_QUERY = frozenset({400, 405, 414, 422})
+_PASSING = frozenset({408, 429, 502, 503, 504})
+_TAGS_PER_PAGE: Final = 1000
+_MEDIA_TYPES: Final = INDEX_MEDIA_TYPES | MANIFEST_MEDIA_TYPES
 _LINK = re.compile(r"<(?P<url>[^>]*)>\s*;[^,]*\brel=\"?next\"?", re.ASCII)
 
 
@@ -73,7 +77,9 @@ class Repository:
     @classmethod
     def open(cls, reference: Reference, access: Access | None = None) -> "Repository":
         """Return the repository of *reference*; nothing is asked yet."""
-        return cls(Transport(reference.registry, access or Access()), reference.repository)
+        return cls(
+            Transport(reference.registry, access or Access(), reference.repository), reference.repository
+        )
 
     def __str__(self) -> str:
         """Return registry and repository."""
@@ -89,9 +95,7 @@ class Repository:
             RegistryError: The registry could not be asked.
         """
         name = _tag_or_digest(reference)
-        url = self._manifest_url(name)
-        answer = self._transport.request("HEAD", url, headers=_ACCEPT, allow=_NOT_FOUND)
-        found = None if answer.status == 404 else _described(answer) or self._resolve_by_get(name)
+        found = self._resolve_by_head(name) or self._resolve_by_get(name)
         if found is None:
             hint = f"`gadgetops list --remote {self.name}` shows its tags"
             raise NotFound(name, where=self.name, hint=hint)
@@ -130,10 +134,14 @@ class Repository:
     def has(self, descriptor: Descriptor) -> bool:
         """Return whether the content is here, without reading it."""
         if descriptor.is_index or descriptor.is_manifest:
-            url = self._manifest_url(descriptor.digest)
-            answer = self._transport.request("HEAD", url, headers=_ACCEPT, allow=_NOT_FOUND)
-            return answer.status != 404
-        return bool(self._transport.blob_exists({"digest": descriptor.digest}, self._places))
+            return self.find(descriptor.digest) is not None
+        try:
+            return bool(self._transport.blob_exists({"digest": descriptor.digest}, self._places))
+        except RegistryError as error:
+            if not _tells_nothing(error):
+                raise
+            # To send it again does no harm, and fails with a clearer answer if it may not be sent.
+            return False
 
     def add(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
         """
@@ -158,13 +166,18 @@ class Repository:
         return descriptor
 
     def tag(self, descriptor: Descriptor, *tags: str) -> None:
-        """Let each of *tags* stand for *descriptor*, which is here, with everything under it."""
+        """
+        Let each of *tags* stand for *descriptor*, which is here, with everything under it.
+
+        A tag that does so already is left alone: where tags are immutable, writing it again is refused.
+        """
         for tag in tags:
-            self._put_manifest(tag, descriptor, self.fetch(descriptor))
+            if not self._is_tagged(tag, descriptor):
+                self._put_manifest(tag, descriptor, self.fetch(descriptor))
 
     def tags(self) -> Iterator[str]:
         """Yield the tags, in the registry's order, page by page."""
-        for data in self._pages(f"{self._url}/tags/list?n=1000", "tags"):
+        for data in self._pages(f"{self._url}/tags/list", "tags", f"?n={_TAGS_PER_PAGE}"):
             tags = parse_object(data, f"{self.name}: tags").get("tags") or []
             if not isinstance(tags, list):
                 raise ContentError(f"{self.name}: tags: expected an array")
@@ -252,22 +265,28 @@ class Repository:
             self.tag(index, _referrers_tag(subject))
 
     def _referrers_by_api(self, digest: str) -> list[Descriptor] | None:
-        """Return what the registry lists, None if it has no referrers API."""
+        """Return what the registry lists, None if it has no referrers API, however it says so."""
         if self._has_referrers_api is False:
             return None
         found: list[Descriptor] = []
         try:
             for page in self._pages(f"{self._url}/referrers/{digest}", "referrers"):
+                if not self._has_referrers_api and not page.lstrip().startswith(b"{"):
+                    self._has_referrers_api = False
+                    return None
                 found += Index.from_bytes(page, f"{self.name}: referrers of {digest}").manifests
-        except NotFound:
+                self._has_referrers_api = True
+        except (NotFound, RegistryError) as error:
+            if self._has_referrers_api or (isinstance(error, RegistryError) and not _tells_nothing(error)):
+                raise
             self._has_referrers_api = False
             return None
-        self._has_referrers_api = True
         return found
 
     def _referrers_by_tag(self, digest: str) -> tuple[Descriptor, ...]:
         index = self.find(_referrers_tag(digest))
-        if index is None or not index.is_index:
+        # Registries that take such a tag for the digest itself answer with what it names.
+        if index is None or not index.is_index or index.digest == digest:
             return ()
         return Index.from_bytes(self.fetch(index), f"{self.name}:{_referrers_tag(digest)}").manifests
 
@@ -281,6 +300,20 @@ class Repository:
                     found.setdefault(manifest.subject.digest, []).append(referrer)
         return found
 
+    def _resolve_by_head(self, name: str) -> Descriptor | None:
+        """Return what HEAD says, None if that is too little; registries may know GET alone."""
+        try:
+            answer = self._transport.request("HEAD", self._manifest_url(name), headers=_ACCEPT)
+        except RegistryError as error:
+            if not _tells_nothing(error):
+                raise
+            return None
+        return _described(answer)
+
+    def _is_tagged(self, tag: str, descriptor: Descriptor) -> bool:
+        known = self.find(tag)
+        return known is not None and known.digest == descriptor.digest
+
     def _resolve_by_get(self, name: str) -> Descriptor | None:
         answer = self._get_manifest(name)
         if answer is None:
@@ -288,7 +321,11 @@ class Repository:
         algorithm = name.partition(":")[0] if is_digest(name) else "sha256"
         digest = digest_of(answer.body, algorithm)
         self._remember(digest, answer.body)
-        return Descriptor(media_type=_media_type(answer), digest=digest, size_bytes=len(answer.body))
+        media_type = _media_type(answer)
+        if media_type not in _MEDIA_TYPES:
+            declared = parse_object(answer.body, f"{self.name}: {name}").get("mediaType")
+            media_type = declared if isinstance(declared, str) else media_type
+        return Descriptor(media_type=media_type, digest=digest, size_bytes=len(answer.body))
 
     def _document(self, descriptor: Descriptor) -> bytes:
         """Return a manifest or index, not yet verified unless it was before."""
@@ -361,12 +398,24 @@ class Repository:
         self._remember(descriptor.digest, data)
         return answer
 
-    def _pages(self, url: str, what: str) -> Iterator[bytes]:
-        """Yield the pages of a list, following links as long as they stay at the registry and are new."""
+    def _pages(self, url: str, what: str, query: str = "") -> Iterator[bytes]:
+        """
+        Yield the pages of a list, following links as long as they stay at the registry and are new.
+
+        Args:
+            url: Of the list.
+            what: Is listed, for errors.
+            query: Asked for at first; a registry that refuses it is asked without.
+        """
         seen: set[str] = set()
+        start, url = url, url + query
         while len(seen) < MAX_PAGES and url not in seen:
             seen.add(url)
-            answer = self._transport.request("GET", url, allow=_NOT_FOUND, limit_bytes=MAX_MANIFEST_BYTES)
+            allow = _NOT_FOUND | _REFUSED_QUERY if query and len(seen) == 1 else _NOT_FOUND
+            answer = self._transport.request("GET", url, allow=allow, limit_bytes=MAX_MANIFEST_BYTES)
+            if answer.status in _REFUSED_QUERY:
+                url = start
+                continue
             if answer.status == 404:
                 raise NotFound(what, where=self.name, hint="check how the repository is spelled")
             yield answer.body
@@ -409,9 +458,21 @@ def _described(answer: Answer) -> Descriptor | None:
     """Return what the headers of *answer* describe, None if they say too little."""
     digest = answer.headers.get("Docker-Content-Digest", "")
     size = answer.headers.get("Content-Length", "")
-    if not is_digest(digest) or not (size.isascii() and size.isdigit()):
+    if not is_digest(digest) or not (size.isascii() and size.isdigit()) or not int(size[:19]):
+        return None
+    if answer.headers.get("Content-Encoding") or _media_type(answer) not in _MEDIA_TYPES:
         return None
     return Descriptor(media_type=_media_type(answer), digest=digest, size_bytes=int(size[:19]))
+
+
+def _tells_nothing(error: RegistryError) -> bool:
+    """
+    Return whether a refusal may as well mean "not here" or "not known": another way is to be tried.
+
+    Registries say that they lack an optional part of the specification by nearly every status. Those that
+    pass, and a connection that failed, say nothing of the kind.
+    """
+    return error.status is not None and error.status >= 400 and error.status not in _PASSING
 
 
 def _media_type(answer: Answer) -> str:

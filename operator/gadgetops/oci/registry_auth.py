@@ -4,15 +4,20 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from gadgetops.errors import ContentError, RegistryError, Unauthorized
 from gadgetops.oci.content import parse_object
 from gadgetops.oci.credentials import Credentials
 
-_SCHEME = re.compile(r"(?:^|,)\s*(?P<scheme>[A-Za-z]+)\s+(?=[A-Za-z_]+\s*=)")
-_PARAMETER = re.compile(r'(?P<name>[A-Za-z_]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s",]+))')
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_PARAMETER = re.compile(rf'(?P<name>{_WORD})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s",]+))')
+_SCHEME = re.compile(rf"(?P<scheme>{_WORD})(?=[\s,]|$)")
+_NO_SUCH_GRANT: Final = frozenset({400, 401, 404, 405, 501})
+"""How token services answer OAuth2's POST if they know GET alone."""
+
+_Parameters = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -26,22 +31,24 @@ class Challenge:
     """
 
     scheme: str
-    parameters: Mapping[str, str]
+    parameters: dict[str, str]
 
 
 def parse_challenges(header: str) -> list[Challenge]:
     """Return the challenges in the header `WWW-Authenticate`, in order; nothing if it makes no sense."""
-    starts = list(_SCHEME.finditer(header))
-    ends = [*(start.start() for start in starts[1:]), len(header)]
-    return [
-        Challenge(start["scheme"].lower(), _parameters(header[start.end() : end]))
-        for start, end in zip(starts, ends, strict=False)
-    ]
-
-
-def _parameters(text: str) -> dict[str, str]:
-    matches = _PARAMETER.finditer(text)
-    return {match["name"].lower(): match["quoted"] or match["plain"] or "" for match in matches}
+    found: list[Challenge] = []
+    place = 0
+    while place < len(header):
+        if found and (parameter := _PARAMETER.match(header, place)):
+            value = re.sub(r"\\(.)", r"\1", parameter["quoted"] or "") or parameter["plain"] or ""
+            found[-1].parameters.setdefault(parameter["name"].lower(), value)
+            place = parameter.end()
+        elif scheme := _SCHEME.match(header, place):
+            found.append(Challenge(scheme["scheme"].lower(), {}))
+            place = scheme.end()
+        else:
+            place += 1
+    return found
 
 
 class AskTokenService(Protocol):
@@ -99,16 +106,19 @@ class Authenticator:
 
     def _meet(self, challenges: list[Challenge], refused: str | None) -> str:
         by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-        if "bearer" in by_scheme:
-            return "Bearer " + self._token(by_scheme["bearer"].parameters)
-        if "basic" not in by_scheme:
-            raise _RefusedError("it asks for no proof that is known here (basic, bearer)")
         credentials = self._credentials()
+        if credentials is not None and credentials.registry_token:
+            return _not_again(
+                f"Bearer {credentials.registry_token}", refused, "the registry token was refused"
+            )
+        if "bearer" in by_scheme and by_scheme["bearer"].parameters.get("realm"):
+            return "Bearer " + self._token(by_scheme["bearer"].parameters)
+        # Some registries ask without saying how: Basic is the only proof that needs no more to be said.
+        if "basic" not in by_scheme and challenges:
+            raise _RefusedError("it asks for no proof that is known here (basic, bearer)")
         if credentials is None:
             raise _RefusedError("no credentials")
-        if refused == credentials.basic:
-            raise _RefusedError("wrong username or password")
-        return credentials.basic
+        return _not_again(credentials.basic, refused, "wrong username or password")
 
     def _token(self, parameters: Mapping[str, str]) -> str:
         realm = parameters.get("realm", "")
@@ -117,9 +127,7 @@ class Authenticator:
         params = [("service", service)] if (service := parameters.get("service")) else []
         try:
             if credentials is not None and credentials.identity_token:
-                token = self._ask(
-                    "POST", realm, params=_refresh(credentials, params, scopes), authorization=None
-                )
+                token = self._refreshed(realm, credentials, params, scopes)
             else:
                 proof = credentials.basic if credentials is not None else None
                 token = self._ask("GET", realm, params=[*params, *scopes], authorization=proof)
@@ -130,6 +138,17 @@ class Authenticator:
             raise _RefusedError(f"{reason} (says {urlsplit(realm).netloc})") from error
         return _token_in(token, realm)
 
+    def _refreshed(
+        self, realm: str, credentials: Credentials, params: _Parameters, scopes: _Parameters
+    ) -> bytes:
+        """Ask with the identity token: by OAuth2, or as a password where the service knows no OAuth2."""
+        try:
+            return self._ask("POST", realm, params=_refresh(credentials, params, scopes), authorization=None)
+        except RegistryError as error:
+            if error.status not in _NO_SUCH_GRANT:
+                raise
+            return self._ask("GET", realm, params=[*params, *scopes], authorization=credentials.basic)
+
     def _unauthorized(self, method: str, url: str, reason: str) -> Unauthorized:
         hint = f"run `gadgetops login {self._host}`"
         return Unauthorized(method, url, reason, status=401, hint=hint)
@@ -139,9 +158,13 @@ class _RefusedError(Exception):
     """Why no proof could be had."""
 
 
-def _refresh(
-    credentials: Credentials, params: list[tuple[str, str]], scopes: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
+def _not_again(proof: str, refused: str | None, reason: str) -> str:
+    if proof == refused:
+        raise _RefusedError(reason)
+    return proof
+
+
+def _refresh(credentials: Credentials, params: _Parameters, scopes: _Parameters) -> _Parameters:
     """Return the form that OAuth2's refresh takes (distribution, "Token Authentication: OAuth2")."""
     scope = [("scope", " ".join(value for _, value in scopes))] if scopes else []
     grant = [("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token)]

@@ -43,9 +43,22 @@ def error_of_answer(method: str, url: str, status: int, reason: str, body: bytes
 
 
 def error_of_failure(method: str, url: str, failure: Exception, host: str) -> RegistryError:
-    """Return the error that *failure*, on the way to *host*, is."""
+    """
+    Return the error that *failure*, on the way to *host*, is.
+
+    Where the address that failed is not the one of *host*, the registry named it, and the error says so.
+    """
+    asked = getattr(getattr(failure, "request", None), "url", None) or url
     reason, hint = _explain(failure, host)
-    return RegistryError(method, shown(url), reason, hint=hint)
+    if not isinstance(failure, requests.exceptions.ProxyError) and urlsplit(asked).netloc != api_host(host):
+        reason = f"{reason}: {host} itself named that address in the header Location"
+        hint = "the registry does not know its own address: it is probably behind a proxy that hides it"
+    return RegistryError(method, shown(asked), reason, hint=hint)
+
+
+def api_host(host: str) -> str:
+    """Return where the API of *host* is: Docker Hub's is not at the name that references have."""
+    return "registry-1.docker.io" if host == "docker.io" else host
 
 
 def too_long_a_wait(error: RegistryError, wait_s: float) -> RegistryError:
@@ -118,12 +131,24 @@ def _explain(failure: Exception, host: str) -> _Explanation:
     """Return what went wrong on the way to *host*, and what a person can do."""
     if _is_no_tls(failure):
         return "no TLS there", f"if it is meant to speak plain HTTP, pass --plain-http {host}"
+    if isinstance(failure, requests.exceptions.ProxyError):
+        return _explain_proxy(failure)
     for cause in _causes(failure):
         for kind, explain in _EXPLANATIONS:
             if isinstance(cause, kind):
                 return explain(cause, host)
     reason = _QUERY.sub("", one_line(_causes(failure)[-1]))
     return f"the connection was cut: {reason}", "try again"
+
+
+def _explain_proxy(failure: requests.exceptions.ProxyError) -> _Explanation:
+    url = getattr(failure.request, "url", None) or ""
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    name = f"{urlsplit(url).scheme.upper()}_PROXY"
+    return (
+        f"the proxy {shown(proxy or '')} does not answer",
+        f"check {name} and ALL_PROXY, or name the registry in NO_PROXY",
+    )
 
 
 def _explain_certificate(cause: BaseException, _host: str) -> _Explanation:

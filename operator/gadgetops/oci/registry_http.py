@@ -6,6 +6,7 @@ through which all of it goes, is replaced here: it keeps one token for everythin
 reports a dead port, and does not wait when told to (429).
 """
 
+import ipaddress
 import random
 import ssl
 import time
@@ -26,6 +27,7 @@ from gadgetops.oci.access import Access, Patience
 from gadgetops.oci.credentials import Credentials, find_credentials
 from gadgetops.oci.registry_auth import Authenticator
 from gadgetops.oci.registry_failures import (
+    api_host,
     error_of_answer,
     error_of_failure,
     is_hopeless,
@@ -44,6 +46,7 @@ CHUNK_BYTES: Final = 1 << 18
 _TIMEOUTS_S: Final = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
 _MAX_GREETING_BYTES = 1 << 20
+_NO_PROXIES: Final = {"http": "", "https": "", "all": ""}
 _WORTH_ANOTHER_TRY = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -72,10 +75,11 @@ class Answer:
 class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
     """Requests to one registry, from any number of threads."""
 
-    def __init__(self, host: str, access: Access) -> None:
-        super().__init__(hostname=_api_host(host), insecure=host in access.plain_http)
+    def __init__(self, host: str, access: Access, repository: str = "") -> None:
+        super().__init__(hostname=api_host(host), insecure=host in access.plain_http)
         self.host = host
         self._access = access
+        self._repository = repository
         self._authenticator = Authenticator(host, lambda: self._credentials, self._ask_token_service)
         # Otherwise requests would send what ~/.netrc has, even to where a redirect leads.
         self.session.auth = _leave_alone
@@ -227,7 +231,14 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
             if proof is not None and self._is_ours(url):
                 sent["Authorization"] = proof
             response: requests.Response = self.session.request(
-                method, url, data=data, headers=sent, stream=True, timeout=_TIMEOUTS_S, allow_redirects=False
+                method,
+                url,
+                data=data,
+                headers=sent,
+                stream=True,
+                timeout=_TIMEOUTS_S,
+                allow_redirects=False,
+                proxies=_NO_PROXIES if _is_loopback(url) else None,
             )
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
@@ -238,7 +249,8 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
 
     def resolve_url(self, url: str, location: str) -> str:
         """Return where *location*, which *url* answered, leads; `RegistryError` if from HTTPS to HTTP."""
-        found = urljoin(url, location)
+        # "v2/…" without a slash in front is meant to begin at the host.
+        found = urljoin(url, f"/{location}" if location.startswith("v2/") else location)
         schemes = {"https"} if url.startswith("https:") else {"http", "https"}
         if urlsplit(found).scheme not in schemes:
             raise RegistryError("GET", shown(url), f"leads to {shown(found)!r}, which is not encrypted")
@@ -252,14 +264,16 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         if response.status_code < 400 or response.status_code in allow:
             return
         method = response.request.method or ""
-        body = b"" if method == "HEAD" else _read_some(response, MAX_ERROR_BYTES)
+        body = _read_some(response, MAX_ERROR_BYTES)
         response.close()
         error = error_of_answer(method, response.url, response.status_code, response.reason, body, self.host)
         raise _StatusError(error, response.status_code, retry_after(response.headers))
 
     @cached_property
     def _credentials(self) -> Credentials | None:
-        return self._access.credentials or find_credentials(self.host, self._access.authfile)
+        return self._access.credentials or find_credentials(
+            self.host, self._access.authfile, repository=self._repository
+        )
 
     def _ask_token_service(
         self, method: str, url: str, *, params: list[tuple[str, str]], authorization: str | None
@@ -280,6 +294,7 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
                 stream=True,
                 timeout=_TIMEOUTS_S,
                 allow_redirects=False,
+                proxies=_NO_PROXIES if _is_loopback(url) else None,
             ) as response:
                 self._raise_for_status(response, frozenset())
                 return _read(response, MAX_TOKEN_BYTES)
@@ -358,9 +373,15 @@ def _read_some(response: requests.Response, limit_bytes: int) -> bytes:
     return bytes(body[:limit_bytes])
 
 
-def _api_host(host: str) -> str:
-    """Return where the API of *host* is: Docker Hub's is not at the name that references have."""
-    return "registry-1.docker.io" if host == "docker.io" else host
+def _is_loopback(url: str) -> bool:
+    """Return whether *url* is on this machine, where no proxy leads, whatever the environment says."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -222,3 +222,51 @@ def test_what_a_broken_helper_says_is_not_repeated(tmp_path: Path, helper: Path)
     with pytest.raises(ToolError, match="docker-credential-test get: exit status 1") as raised:
         find_credentials("a.b", path)
     assert "the secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("words", ["WARNING: locked", "", "[]", '"x"'])
+def test_no_status_is_invented_for_a_helper_that_succeeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """It printed something else than JSON, before its answer or instead."""
+    program = tmp_path / "docker-credential-chatty"
+    program.write_text(
+        f"""#!/bin/sh\ncat >/dev/null\necho '{words}'\necho '{{"Username":"a","Secret":"sesame"}}'\n"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    path = write(tmp_path / "auth.json", credsStore="chatty")
+    if not words:
+        assert find_credentials("a.b", path) == Credentials("a", "sesame")
+        return
+    with pytest.raises(ContentError, match="docker-credential-chatty get: its answer is not JSON") as raised:
+        find_credentials("a.b", path)
+    assert "sesame" not in f"{raised.value} {raised.value.__cause__}" and "by hand" in str(raised.value.hint)
+
+
+def test_a_part_of_a_registry_may_have_credentials_of_its_own(tmp_path: Path) -> None:
+    """The longest name that fits goes first, the host's last."""
+    path = write(
+        tmp_path / "auth.json",
+        auths={
+            "a.b": entry("host", "1"),
+            "a.b/org": entry("org", "2"),
+            "a.b/org/image": entry("image", "3"),
+        },
+    )
+    wanted = {
+        "org/image": "image",
+        "org/other": "org",
+        "org": "org",
+        "organ/x": "host",
+        "x": "host",
+        "": "host",
+    }
+    found = {name: find_credentials("a.b", path, repository=name) for name in wanted}
+    assert {name: each.username for name, each in found.items() if each} == wanted
+
+
+def test_a_registry_token_is_kept_as_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "auth.json", auths={"a.b": {"registrytoken": "t"}})
+    assert find_credentials("a.b", path) == Credentials(registry_token="t")
+    assert "'t'" not in repr(find_credentials("a.b", path))

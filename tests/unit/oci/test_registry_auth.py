@@ -10,6 +10,7 @@ from gadgetops.errors import RegistryError, Unauthorized
 from gadgetops.oci.credentials import Credentials
 from gadgetops.oci.registry_auth import Authenticator, Challenge, parse_challenges
 
+TOKEN = Credentials(registry_token="sesame")
 REALM = "https://auth.example/token"
 BEARER = f'Bearer realm="{REALM}",service="s",scope="repository:a:pull,push repository:b:pull"'
 
@@ -24,7 +25,9 @@ BEARER = f'Bearer realm="{REALM}",service="s",scope="repository:a:pull,push repo
             'Basic realm="x", Bearer realm="https://y/?a=b",scope="r:a:pull,push"',
             [("basic", {"realm": "x"}), ("bearer", {"realm": "https://y/?a=b", "scope": "r:a:pull,push"})],
         ),
-        ("Negotiate", []),
+        ("Negotiate", [("negotiate", {})]),
+        ("Basic, Bearer realm=y", [("basic", {}), ("bearer", {"realm": "y"})]),
+        (r'Basic realm="a \"b\", c"', [("basic", {"realm": 'a "b", c'})]),
         ("", []),
     ],
 )
@@ -41,17 +44,18 @@ def test_any_header_is_read(header: str) -> None:
 class Service:
     """A token service that answers as told and remembers what it was asked."""
 
-    def __init__(self, answer: bytes | RegistryError = b'{"token":"T"}') -> None:
-        self.answer = answer
+    def __init__(self, *answers: bytes | RegistryError) -> None:
+        self.answers = [*answers] or [b'{"token":"T"}']
         self.asked: list[tuple[str, str, list[tuple[str, str]], str | None]] = []
 
     def __call__(
         self, method: str, url: str, *, params: list[tuple[str, str]], authorization: str | None
     ) -> bytes:
         self.asked.append((method, url, params, authorization))
-        if isinstance(self.answer, RegistryError):
-            raise self.answer
-        return self.answer
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, RegistryError):
+            raise answer
+        return answer
 
 
 def authenticator(service: Service, credentials: Credentials | None = None) -> Authenticator:
@@ -94,6 +98,31 @@ def test_what_another_thread_renewed_is_not_renewed_again() -> None:
     assert len(service.asked) == 2
 
 
+@pytest.mark.parametrize("header", ["Basic", "Basic,", 'Basic realm=""', "basic", "Negotiate, Basic", ""])
+def test_basic_needs_no_parameters(header: str) -> None:
+    """Some registries name no realm, or ask without any challenge."""
+    credentials = Credentials("a", "b")
+    assert answer(authenticator(Service(), credentials), header) == credentials.basic
+
+
+@pytest.mark.parametrize("header", [BEARER, "Bearer", 'Basic realm="x"', ""])
+def test_a_registry_token_is_sent_as_it_is(header: str) -> None:
+    service = Service()
+    assert answer(authenticator(service, TOKEN), header) == "Bearer sesame"
+    assert not service.asked
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 405, 501])
+def test_a_service_without_oauth2_gets_the_identity_token_as_a_password(status: int) -> None:
+    identity = Credentials("alice", identity_token="t")
+    service = Service(RegistryError("POST", REALM, "no", status=status), b'{"token":"T"}')
+    assert answer(authenticator(service, identity), BEARER) == "Bearer T"
+    assert [(method, proof) for method, _, _, proof in service.asked] == [
+        ("POST", None),
+        ("GET", Credentials("alice", "t").basic),
+    ]
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"token":5}', b'{"token":"a\\nb"}', b'{"token":"secr', b"[]"])
 def test_no_token_is_an_error_without_the_answer(body: bytes) -> None:
     """A token that would break a header is none either."""
@@ -108,7 +137,9 @@ def test_no_token_is_an_error_without_the_answer(body: bytes) -> None:
         ('Basic realm="x"', None, None, "no credentials"),
         ('Basic realm="x"', Credentials("a", "b"), Credentials("a", "b").basic, "wrong username or password"),
         ('Negotiate realm="x"', Credentials("a", "b"), None, "no proof that is known here"),
-        ("", Credentials("a", "b"), None, "no proof that is known here"),
+        ("Bearer", Credentials("a", "b"), None, "no proof that is known here"),
+        ("Basic", Credentials("a", "b"), Credentials("a", "b").basic, "wrong username or password"),
+        ("Bearer", TOKEN, "Bearer sesame", "the registry token was refused"),
     ],
 )
 def test_what_cannot_be_proved(
