@@ -1,11 +1,13 @@
 """How a recording ends: limits, signals, killed targets, full disks; what was recorded by then is there."""
 
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -119,6 +121,69 @@ def test_a_second_signal_ends_sooner_and_destroys_nothing(
     assert header(tmp_path)["end"] == "interrupted"
     assert list((tmp_path / "r.gadgetrec").glob("stacks-*.parquet"))
     assert not (tmp_path / "r.gadgetrec/symbols.parquet").exists()
+
+
+@contextmanager
+def on_terminal(argv: list[str], *rest: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The recorder in the foreground of a terminal of its own, and that terminal's other side."""
+    ours, theirs = pty.openpty()
+    options = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with started(argv, *rest, **options, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as recorder:
+        os.close(theirs)
+        try:
+            yield recorder, ours
+        finally:
+            os.close(ours)
+
+
+def said_until(terminal: int, *words: str) -> str:
+    """What was said on *terminal* until one of *words* was, or until nobody has it open."""
+    said = ""
+    while not any(word in said for word in words):
+        data = _read(terminal)
+        if not data:
+            break
+        said += data.decode()
+    return said
+
+
+def test_what_a_program_frees_when_ctrl_c_reaches_it_is_recorded(
+    argv: list[str], compiled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The recording goes on until the program has ended, whose status is passed on."""
+    ready = tmp_path / "ready"
+    with on_terminal(argv, "--", compiled("closing"), ready) as (recorder, terminal):
+        wait_until(ready.exists, recorder)
+        os.write(terminal, b"\x03")
+        said = said_until(terminal)
+        assert recorder.wait(TIMEOUT_S) == 7, said
+    assert "recording until it has ended" in said
+    released = count(
+        tmp_path,
+        "operation = 'free' and address in (select address from "
+        f"'{tmp_path}/r.gadgetrec/events-*.parquet' where size_bytes = 4321)",
+    )
+    assert (count(tmp_path, "size_bytes = 4321"), released) == (100, 100)
+    assert header(tmp_path)["end"] == "complete"
+
+
+def test_a_second_ctrl_c_ends_the_recording_of_a_command_that_goes_on(
+    argv: list[str], compiled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    with on_terminal(argv, "--", compiled("closing"), ready, "ignore") as (recorder, terminal):
+        wait_until(ready.exists, recorder)
+        os.write(terminal, b"\x03")
+        said = said_until(terminal, "Ctrl-C again")
+        assert recorder.poll() is None
+        os.write(terminal, b"\x03")
+        said += said_until(terminal, "unrecorded")
+        assert "the command goes on, unrecorded" in said
+        assert recorder.wait(TIMEOUT_S) == 0, said
+        assert Path(f"/proc/{header(tmp_path)['target']['pid']}").exists()
+    assert count(tmp_path, "size_bytes = 4321") == 100
+    assert header(tmp_path)["end"] == "interrupted"
+    assert (tmp_path / "r.gadgetrec/symbols.parquet").exists()
 
 
 def test_max_events_is_exact(argv: list[str], allocate: Path, tmp_path: Path) -> None:

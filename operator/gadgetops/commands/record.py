@@ -128,8 +128,9 @@ def command(
     What they start is included. Others are not slowed down, except with --host, and by --container those that
     share the container's image. The command's exit status is passed on.
 
-    Ctrl-C, SIGTERM and SIGHUP end a recording with all that had happened; a second Ctrl-C leaves out the
-    names of functions, which `gadgetops symbolize` can add.
+    Ctrl-C, SIGTERM and SIGHUP end a recording with all that had happened; one more Ctrl-C leaves out the
+    names of functions, which `gadgetops symbolize` can add. A command gets the first Ctrl-C on a terminal:
+    the recording goes on until the command has ended or Ctrl-C comes again.
 
     Allocations are paired with their releases meanwhile, in the time that nobody wants, so that questions are
     answered at once; the rest of that is done after the recording is complete and this command has ended.

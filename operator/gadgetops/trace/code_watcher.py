@@ -43,10 +43,10 @@ class Settler:
     def __enter__(self) -> "Settler":
         stop_read, stop_write = os.pipe()
         answer_read, answer_write = os.pipe()
-        self._pid = os.fork()
+        parent, self._pid = os.getpid(), os.fork()
         if self._pid == 0:
             os.close(stop_write)
-            self._run(stop_read, answer_write)
+            self._run(parent, stop_read, answer_write)
         os.close(stop_read)
         os.close(answer_write)
         self._ends = stop_write, answer_read
@@ -71,10 +71,10 @@ class Settler:
         self._pid = None
         return {int(pid): way for pid, way in json.loads(text or "{}").items()}
 
-    def _run(self, stop: int, answer: int) -> None:
+    def _run(self, parent: int, stop: int, answer: int) -> None:
         """Be the process. Never returns."""
         try:
-            end_with_parent()
+            end_with_parent(parent)
             # The terminal's Ctrl-C is for the recorder.
             for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)

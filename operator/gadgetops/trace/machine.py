@@ -22,9 +22,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends; see prctl(2)."""
-    parent = os.getppid()
+def end_with_parent(parent: int) -> None:
+    """
+    Have the kernel kill this process when its parent ends; see prctl(2).
+
+    Args:
+        parent: The parent's number, from before the fork: it may have ended since.
+    """
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -17,7 +17,7 @@ from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.priority import going_first
 from gadgetops.trace.machine import mount_file_systems
-from gadgetops.trace.signals import stop_signals
+from gadgetops.trace.signals import GroupWitness, StopRequest, stop_signals
 from gadgetops.trace.targets.base import Target
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ _IDLE_SLEEP_S: Final = 0.005
 """How long it sleeps when nothing was read."""
 _PROGRESS_S: Final = 0.5
 _MEASURE_S: Final = 0.2
+_EXCUSED: Final = (
+    "the command got this Ctrl-C, too: recording until it has ended; Ctrl-C again ends the recording"
+)
 _BYTES_PER_EVENT: Final = 12
 """What an event that is not on disk yet will take there at most (bench/bytes_per_event.py)."""
 
@@ -100,8 +103,9 @@ def record(
     """
     Record *target* into the new folder *output* and return its counters: `events`, `lost`, `failed_stacks`.
 
-    SIGINT, SIGTERM and SIGHUP end it, with everything that had happened by then. What else is to be done
-    beside it, *on_begun* begins: before that, nothing is to come in between.
+    SIGINT, SIGTERM and SIGHUP end it, with everything that had happened by then; the first Ctrl-C on a
+    terminal is left to a command of ours (`StopRequest`). What else is to be done beside it, *on_begun*
+    begins: before that, nothing is to come in between.
 
     Raises:
         TraceError: It cannot be traced.
@@ -109,7 +113,7 @@ def record(
     """
     for sentence in mount_file_systems():
         listener.say(sentence)
-    with stop_signals() as stopped, target.opened():
+    with stop_signals() as signals, _witness(target) as witness, target.opened():
         target.restrict(attachment.loader)
         attachment.loader.begin()
         attachment.find_places(target.allocators)
@@ -124,11 +128,16 @@ def record(
                 "started_at_ns": time.time_ns(),
             }
             writer = RecordingWriter.create(output, full)
-            ends = _Ends(limits, stopped, output)
+            stop = StopRequest(signals, witness, target.gets_interrupts, lambda: listener.say(_EXCUSED))
+            ends = _Ends(limits, stop, output)
             with _reading(attachment, target, tracker, writer) as session:
                 on_begun()
                 _Run(session, target, ends, listener).to_its_end()
                 return session.counters()
+
+
+def _witness(target: Target) -> contextlib.AbstractContextManager[GroupWitness | None]:
+    return GroupWitness() if target.is_ours else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -180,7 +189,8 @@ class _Run:
             self._close("failed")
 
     def _close(self, end: str) -> None:
-        self._session.close(end=end, is_hurried=lambda: self._ends.is_hurried, on_stage=self._listener.stage)
+        stop = self._ends.stop
+        self._session.close(end=end, is_hurried=lambda: stop.is_hurried, on_stage=self._listener.stage)
 
     def _follow(self) -> str:
         """Read events until there is a reason to stop, and return it."""
@@ -208,9 +218,9 @@ class _Run:
 class _Ends:
     """Why a recording is to stop."""
 
-    def __init__(self, limits: Limits, stopped: list[int], output: Path) -> None:
+    def __init__(self, limits: Limits, stop: StopRequest, output: Path) -> None:
         self._limits = limits
-        self._stopped = stopped
+        self.stop = stop
         self._output = output
         self._deadline = None if limits.duration_s is None else time.monotonic() + limits.duration_s
         self._measure_at = 0.0
@@ -219,14 +229,9 @@ class _Ends:
         """Return how many events may follow *n_events*; None for any number."""
         return None if self._limits.max_events is None else max(0, self._limits.max_events - n_events)
 
-    @property
-    def is_hurried(self) -> bool:
-        """Whether it was asked more than once to stop."""
-        return len(self._stopped) > 1
-
     def reason(self, n_events: int, n_events_on_disk: int) -> str | None:
         """Return why it is to stop now, if it is."""
-        if self._stopped:
+        if self.stop.is_made():
             return "interrupted"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "duration"

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gadgetops.errors import TraceError
 from gadgetops.trace.address_spaces import ModuleTracker
@@ -23,8 +23,10 @@ class Target:
     Attributes:
         description: `target` of the recording's header; what is added while it runs is written at the end.
         allocators: As far as they are known before it is attached to.
+        is_ours: Whether we start it.
     """
 
+    is_ours: ClassVar[bool] = False
     description: dict[str, Any]
     allocators: Sequence[Allocator] = ()
 
@@ -58,6 +60,10 @@ class Target:
         """Return whether it runs."""
         return True
 
+    def gets_interrupts(self) -> bool:
+        """Return whether a command of ours runs and gets the terminal's Ctrl-C when we do."""
+        return False
+
 
 class CommandTarget(Target):
     """
@@ -68,6 +74,8 @@ class CommandTarget(Target):
         with_children: Record what it starts, too.
         library: Look for the allocator here first.
     """
+
+    is_ours = True
 
     def __init__(
         self, argv: Sequence[str], *, with_children: bool = True, library: Path | None = None
@@ -114,6 +122,12 @@ class CommandTarget(Target):
     def is_alive(self) -> bool:
         """Return whether the command runs; its descendants are not waited for."""
         return self._child.poll() is None
+
+    def gets_interrupts(self) -> bool:
+        """Return whether the command runs, in our process group: it may have left it."""
+        if self._child.poll() is not None:
+            return False
+        return os.getpgid(self._child.pid) == os.getpgrp()
 
     @property
     def pid(self) -> int:
