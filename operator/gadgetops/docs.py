@@ -6,8 +6,9 @@ by people.
     …
     <!-- end flowchart -->
 
-Each comment stands on a line of its own and outside of code; what follows the name in the first one is a
-remark and kept. Nothing outside of the regions is touched, not even line ends. A diagram depends on the
+Each comment stands on a line of its own and outside of code, as CommonMark has it. What follows the name in
+the first one is a remark and kept. Content is indented as the first comment is, so that a region in a list
+item stays there. Nothing outside of the regions is touched, not even line ends. A diagram depends on the
 gadget alone, neither on the compiler nor on the architecture, so no region records what it was made with, and
 the check says the same on every machine.
 
@@ -19,6 +20,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +33,9 @@ from gadgetops.gadget.files import staged
 Content = Callable[[], str]
 """Makes the content of a region, line feeds after every line; called only if a document has that region."""
 
-_MARK: Final = re.compile(r"\s*<!--\s*(?P<side>begin|end)\s+(?P<name>\S+)(\s.*)?-->\s*")
-_FENCE: Final = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})(?P<info>.*)")
+_MARK: Final = re.compile(r"\ufeff?(?P<indent>\s*)<!--\s*(?P<side>begin|end)\s+(?P<name>\S+)(\s.*)?-->\s*")
+_CODE: Final = ("fence", "code_block")
+"""How markdown-it calls blocks of code."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,11 @@ class Document:
         lines: list[str] = []
         rest = 0
         for region, text in made:
-            line_end = "\r\n" if self.lines[region.begin].endswith("\r\n") else "\n"
+            begin = self.lines[region.begin]
+            line_end = "\r\n" if begin.endswith("\r\n") else "\n"
+            indent = found["indent"] if (found := _MARK.fullmatch(begin)) else ""
             lines += self.lines[rest : region.begin + 1]
-            lines += [line + line_end for line in text.split("\n")[:-1]]
+            lines += [f"{indent if line else ''}{line}{line_end}" for line in text.split("\n")[:-1]]
             rest = region.end
         return Document.from_bytes(self.path, "".join([*lines, *self.lines[rest:]]).encode())
 
@@ -193,12 +198,10 @@ def _regions(path: Path, lines: Sequence[str]) -> Iterator[Region]:
     """Yield the regions of *lines*; raise `MarkdownError` where marks do not pair."""
     seen: set[str] = set()
     begun: tuple[str, int] | None = None
-    fence = ""
-    for index, line in enumerate(lines):
-        # What looks like code inside a region is generated, and may have been cut by hand: marks count there.
-        fence = "" if begun else _fence_after(fence, line)
-        mark = None if fence else _MARK.fullmatch(line)
-        if mark is None:
+    marks = {index: found for index, line in enumerate(lines) if (found := _MARK.fullmatch(line))}
+    code = _lines_of_code(lines, marks) if marks else set()
+    for index, mark in marks.items():
+        if index in code:
             continue
         name = mark["name"]
         if mark["side"] == "begin":
@@ -212,15 +215,25 @@ def _regions(path: Path, lines: Sequence[str]) -> Iterator[Region]:
         raise MarkdownError(path, begun[1] + 1, f"region {begun[0]} has no end")
 
 
-def _fence_after(fence: str, line: str) -> str:
-    """Return the fence of the code block that is open after *line*, empty if none is; *fence* was before."""
-    found = _FENCE.fullmatch(line.rstrip())
-    if found is None:
-        return fence
-    if not fence:
-        # An opening of backticks with one more behind it is code within a line.
-        return "" if found["fence"][0] == "`" and "`" in found["info"] else found["fence"]
-    return "" if found["fence"].startswith(fence) and not found["info"].strip() else fence
+def _lines_of_code(lines: Sequence[str], marks: Mapping[int, re.Match[str]]) -> set[int]:
+    """
+    Return the indices of the *lines* that are code: fenced or indented, in lists and quotations as well.
+
+    The content of regions is left out: it is generated, and a fence in it that was cut by hand would make all
+    that follows code.
+    """
+    # Imported here: a document without marks needs none of it.
+    from markdown_it import MarkdownIt  # noqa: PLC0415
+
+    # A lone carriage return ends a line there, and not here.
+    text = [line.rstrip("\r\n").replace("\r", " ") for line in lines]
+    text[0] = text[0].removeprefix("\ufeff")
+    for (begin, first), (end, second) in pairwise(marks.items()):
+        if (first["side"], second["side"]) == ("begin", "end") and first["name"] == second["name"]:
+            text[begin + 1 : end] = [""] * (end - begin - 1)
+    tokens = MarkdownIt("commonmark").disable("inline").parse("\n".join(text))
+    blocks = (token.map for token in tokens if token.type in _CODE and token.map)
+    return {index for first, end in blocks for index in range(first, end)}
 
 
 def _check_begin(path: Path, index: int, name: str, begun: tuple[str, int] | None, seen: set[str]) -> None:

@@ -78,6 +78,61 @@ def test_a_fence_ends_with_its_like() -> None:
     assert document(f"``` a ``` b\n{DOCUMENT}").regions[0].name == "one"
 
 
+@pytest.mark.parametrize(
+    "example",
+    [
+        "    <!-- begin one -->\n    <!-- end one -->\n",
+        "\t<!-- begin one -->\n",
+        "1.  x\n\n    ```markdown\n    <!-- begin one -->\n    <!-- end one -->\n    ```\n",
+        "- x\n\n      <!-- begin one -->\n",
+        "- ```\n  <!-- begin one -->\n  ```\n",
+        "> ```\n> x\n\n~~~\n<!-- begin one -->\n~~~\n",
+    ],
+)
+def test_code_is_what_commonmark_takes_for_code(example: str) -> None:
+    """Indented by four, in a list, after a quotation: marks shown there are left alone."""
+    text = f"{example}\nprose\n\n{DOCUMENT}"
+    expected = text.replace("old\n", "new\n")
+    assert text_of(document(text).updated({"one": lambda: "new\n"})) == expected
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "- ```sh\n  make\n  ```\n",
+        "- ~~~\n  x\n\nprose ends the list, and the code in it\n",
+        "> ```\n> a quotation that ends ends its code\n",
+        "* a\n  * ```\n    b\n    ```\n",
+        "prose\n    goes on, however far it is indented\n",
+        "a lone \r```\r is no line end\n",
+        "\ufeff",
+    ],
+)
+def test_code_that_ends_hides_no_mark(before: str) -> None:
+    text = f"{before}{'' if before.isspace() or len(before) == 1 else chr(10)}{DOCUMENT[9:]}"
+    assert text_of(document(text).updated({"one": lambda: "new\n"})) == text.replace("old\n", "new\n")
+
+
+def test_a_region_in_a_list_item_stays_in_it() -> None:
+    """Its content is indented as its first mark is; empty lines are left empty."""
+    text = "- item\n\n  <!-- begin one -->\n  <!-- end one -->\n"
+    expected = "- item\n\n  <!-- begin one -->\n  a\n\n  b\n  <!-- end one -->\n"
+    assert text_of(document(text).updated({"one": lambda: "a\n\nb\n"})) == expected
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    """What it leads to is rewritten, and keeps its mode."""
+    target, link = tmp_path / "docs" / "README.md", tmp_path / "README.md"
+    target.parent.mkdir()
+    target.write_text(DOCUMENT)
+    target.chmod(0o640)
+    link.symlink_to("docs/README.md")
+    assert write([Document.read(link)], {"one": lambda: "new\n"}) == [link]
+    assert link.is_symlink() and target.read_text() == DOCUMENT.replace("old", "new")
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert [*tmp_path.rglob("*.md_*"), *tmp_path.rglob(".README*")] == []
+
+
 def test_an_open_fence_inside_a_region_hides_no_mark() -> None:
     """Who cut off its last line by hand gets it back."""
     cut = DOCUMENT.replace("old", "```mermaid")

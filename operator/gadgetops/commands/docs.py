@@ -1,6 +1,6 @@
 """`gadgetops docs`: the generated parts of Markdown files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -49,7 +49,7 @@ def command(
     """
     if image is not None and object_file is not None:
         raise UsageError("--image and --object both say what to draw", hint="pass one of them")
-    documents = [docs.Document.read(path) for path in dict.fromkeys(files or _default_files())]
+    documents = [docs.Document.read(path) for path in _distinct(files or _default_files())]
     subject = image or object_file
     read_object = _compile_object if subject is None else partial(_open_object, subject, store)
     contents = docs.diagrams(cache(read_object)) | _help_screens()
@@ -58,6 +58,14 @@ def command(
         return
     for path in docs.write(documents, contents):
         messages.say(f"{path}: updated")
+
+
+def _distinct(paths: Iterable[Path]) -> Iterable[Path]:
+    """Return *paths* without those that lead to the same file as one before."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        found.setdefault(path.resolve(), path)
+    return found.values()
 
 
 def _default_files() -> list[Path]:

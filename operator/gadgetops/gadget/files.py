@@ -15,12 +15,14 @@ def staged(contents: Mapping[Path, bytes]) -> Iterator[None]:
     """
     Write *contents* under other names, and give them their own when the `with` ends without an error.
 
-    Folders that are missing are made, and removed again if it ends with one. Files that are replaced keep
-    their mode and owner; what else root writes belongs to whom the folder belongs to.
+    Folders that are missing are made, and removed again if it ends with one. A symbolic link stays one: what
+    it points to is replaced. Files that are replaced keep their mode and owner; what else root writes belongs
+    to whom the folder belongs to.
 
     Raises:
         StorageError: Something cannot be written; nothing has changed then.
     """
+    contents = {path.resolve(): content for path, content in contents.items()}
     folders = _missing_folders(contents)
     temporaries = {path: path.with_name(f".{path.name}_{secrets.token_hex(8)}") for path in contents}
     try:
