@@ -23,7 +23,7 @@
 
 /*
  * So many returns inside one call are not nested calls any more: the owner of
- * the slot never returned (a longjmp out of a signal handler).
+ * the slot never returned, and was on another stack (a coroutine's).
  */
 #define MAX_NESTED 16
 
@@ -75,8 +75,15 @@ struct event {
 /* A call that has not returned yet. */
 struct call {
 	__u64 size;
+	__u64 sp; /* at entry */
 	enum memop operation;
-	__u32 nested; /* returns of other calls seen inside it */
+	__u32 nested; /* returns of deeper calls seen inside it */
+};
+
+/* Where posix_memalign() puts the address of its block. */
+struct memptr {
+	__u64 addr;
+	__u64 sp; /* at entry */
 };
 
 struct {
@@ -90,7 +97,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_CALLS);
 	__type(key, __u32); /* thread */
-	__type(value, __u64); /* first argument of posix_memalign */
+	__type(value, struct memptr);
 } memptrs SEC(".maps");
 
 GADGET_TRACER_MAP(events, 1024 * 256);
@@ -98,6 +105,8 @@ GADGET_TRACER(malloc, events, event);
 
 /* Sends slices through `events`, beside the events. */
 #include "stack_slice.h"
+
+#include "call_owner.h"
 
 /* Events that could not be delivered, and stacks that could not be kept. */
 __u64 lost_events = 0;
@@ -109,10 +118,11 @@ __u64 given_up_events = 0;
  * The block that a thread is reallocating just now, in a slot chosen by its
  * number. Two threads that share one overwrite each other, and then a free()
  * inside realloc() is reported beside the realloc_free; never is another
- * thread's free() taken for one.
+ * thread's free() taken for one, nor one further out than the realloc().
  */
 struct reallocation {
 	__u64 addr;
+	__u64 sp; /* at entry */
 	__u32 tid;
 };
 
@@ -251,33 +261,49 @@ static __always_inline void send_event(void *ctx, enum memop operation,
 		count_lost(1);
 }
 
-/* Entry of an allocating call: the outermost one of the thread gets the slot. */
-static __always_inline int enter(enum memop operation, __u64 size)
+/*
+ * Entry of an allocating call: the outermost one of the thread gets the slot.
+ * Returns whether this one did.
+ */
+static __always_inline bool enter(struct pt_regs *ctx, enum memop operation,
+				  __u64 size)
 {
-	struct call call = { .size = size, .operation = operation };
+	struct call call = {
+		.size = size,
+		.sp = PT_REGS_SP(ctx),
+		.operation = operation,
+	};
 	__u32 tid = current_tid();
 	long error;
 
 	if (is_filtered_at_entry())
-		return 0;
-	error = bpf_map_update_elem(&sizes, &tid, &call, BPF_NOEXIST);
-	if (error && error != -EEXIST)
+		return false;
+	error = bpf_map_update_elem(&sizes, &tid, &call, owner_flags(ctx, tid));
+	if (!error)
+		note_owner(ctx, tid);
+	else if (error != -EEXIST)
 		count_lost(1);
-	return 0;
+	return !error;
 }
 
 /*
  * Return of another call than the one in the slot: a nested one, unless there
- * have been so many that their owner must be gone.
+ * have been so many that their owner must be gone. One at the owner's place is
+ * a function to which the owner jumped, or the owner itself, whose return
+ * several functions share.
  */
-static __always_inline void leave_nested(struct call *call, __u32 *tid)
+static __always_inline void leave_nested(struct pt_regs *ctx, struct call *call,
+					 __u32 *tid)
 {
 	__u32 nested = call->nested + 1;
 
+	if (is_return_of(ctx, call->sp))
+		return;
 	call->nested = nested;
 	if (nested <= MAX_NESTED)
 		return;
 	bpf_map_delete_elem(&sizes, tid);
+	forget_owner(*tid);
 	count_lost(nested);
 	__sync_fetch_and_add(&given_up_events, nested);
 }
@@ -286,7 +312,8 @@ static __always_inline void leave_nested(struct call *call, __u32 *tid)
  * Return of an allocating call, with the address it gave (0: it failed).
  * Leaves nothing in `sizes`, whether the event is wanted or not.
  */
-static __always_inline int leave(void *ctx, enum memop operation, __u64 addr)
+static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
+				 __u64 addr)
 {
 	bool is_filtered = gadget_should_discard_data_current();
 	__u32 tid = current_tid();
@@ -295,12 +322,13 @@ static __always_inline int leave(void *ctx, enum memop operation, __u64 addr)
 
 	if (!call)
 		return 0;
-	if (call->operation != operation) {
-		leave_nested(call, &tid);
+	if (call->operation != operation || !is_return_of(ctx, call->sp)) {
+		leave_nested(ctx, call, &tid);
 		return 0;
 	}
 	size = call->size;
 	bpf_map_delete_elem(&sizes, &tid);
+	forget_owner(tid);
 	if (is_filtered || size < min_size)
 		return 0;
 	/* realloc(p, 0) gave the block back: that is no failure. */
@@ -332,7 +360,8 @@ static __always_inline struct reallocation *reallocation_of(__u32 tid)
 	SEC("uprobe/libc:" #name)                                      \
 	int BPF_UPROBE(trace_uprobe_##name, __VA_ARGS__)               \
 	{                                                              \
-		return enter(name, entry_size);                        \
+		enter(ctx, name, entry_size);                          \
+		return 0;                                              \
 	}                                                              \
                                                                        \
 	SEC("uretprobe/libc:" #name)                                   \
@@ -367,7 +396,8 @@ int BPF_UPROBE(trace_uprobe_free, void *block)
 	if (addr == 0 || !is_sampled(addr))
 		return 0;
 	/* Inside realloc(): the realloc_free said so already. */
-	if (reallocation->addr == addr && reallocation->tid == tid)
+	if (reallocation->addr == addr && reallocation->tid == tid &&
+	    reallocation->sp >= PT_REGS_SP(ctx))
 		return 0;
 	release(ctx, free, addr, 0);
 	return 0;
@@ -381,10 +411,12 @@ int BPF_UPROBE(trace_uprobe_realloc, void *block, size_t size)
 	struct reallocation *reallocation = reallocation_of(tid);
 
 	reallocation->addr = addr;
+	reallocation->sp = PT_REGS_SP(ctx);
 	reallocation->tid = tid;
 	if (likely(addr != 0 && is_sampled(addr)))
 		release(ctx, realloc_free, addr, 0);
-	return enter(realloc, size);
+	enter(ctx, realloc, size);
+	return 0;
 }
 
 SEC("uretprobe/libc:realloc")
@@ -393,7 +425,7 @@ int trace_uretprobe_realloc(struct pt_regs *ctx)
 	__u32 tid = current_tid();
 	struct reallocation *reallocation = reallocation_of(tid);
 
-	if (reallocation->tid == tid)
+	if (reallocation->tid == tid && is_return_of(ctx, reallocation->sp))
 		reallocation->addr = 0;
 	return leave(ctx, realloc, PT_REGS_RC(ctx));
 }
@@ -401,7 +433,8 @@ int trace_uretprobe_realloc(struct pt_regs *ctx)
 SEC("uprobe/libc:mmap")
 int BPF_UPROBE(trace_uprobe_mmap, void *hint, size_t length)
 {
-	return enter(mmap, length);
+	enter(ctx, mmap, length);
+	return 0;
 }
 
 SEC("uretprobe/libc:mmap")
@@ -428,29 +461,35 @@ SEC("uprobe/libc:posix_memalign")
 int BPF_UPROBE(trace_uprobe_posix_memalign, void **memptr, size_t alignment,
 	       size_t size)
 {
-	__u64 memptr_addr = (__u64)memptr;
+	struct memptr value = { (__u64)memptr, PT_REGS_SP(ctx) };
 	__u32 tid = current_tid();
+	long error;
 
 	if (is_filtered_at_entry())
 		return 0;
-	if (bpf_map_update_elem(&memptrs, &tid, &memptr_addr, BPF_ANY)) {
+	error = bpf_map_update_elem(&memptrs, &tid, &value,
+				    owner_flags(ctx, tid));
+	if (error && error != -EEXIST) {
 		count_lost(1);
 		return 0;
 	}
-	return enter(posix_memalign, size);
+	/* What was there is of a call that never returned. */
+	if (enter(ctx, posix_memalign, size) && error)
+		bpf_map_update_elem(&memptrs, &tid, &value, BPF_ANY);
+	return 0;
 }
 
 SEC("uretprobe/libc:posix_memalign")
 int trace_uretprobe_posix_memalign(struct pt_regs *ctx)
 {
 	__u32 tid = current_tid();
-	__u64 *memptr = bpf_map_lookup_elem(&memptrs, &tid);
+	struct memptr *memptr = bpf_map_lookup_elem(&memptrs, &tid);
 	void *memptr_addr;
 	__u64 addr = 0;
 
-	if (!memptr)
+	if (!memptr || !is_return_of(ctx, memptr->sp))
 		return 0;
-	memptr_addr = (void *)*memptr;
+	memptr_addr = (void *)memptr->addr;
 	bpf_map_delete_elem(&memptrs, &tid);
 	/* *memptr is undefined after a failure. */
 	if ((int)PT_REGS_RC(ctx) == 0)

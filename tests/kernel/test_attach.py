@@ -338,7 +338,7 @@ def told_to_go_on(process: subprocess.Popen[bytes]) -> str:
 
 def calls_in_progress(bpf: LoadedObject, tid: int) -> list[str]:
     """The maps that have an entry of a thread."""
-    sizes = {"sizes": 16, "memptrs": 8}
+    sizes = {"sizes": 24, "memptrs": 16}
     return [name for name, size_bytes in sizes.items() if bpf.look_up(name, tid, size_bytes) is not None]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -203,21 +204,35 @@ def test_missing_file_systems_are_mounted_with_a_message(gadget_object: Path, tm
     assert "mounted bpf on /sys/fs/bpf" in done.stderr
 
 
-def test_a_static_program_is_probed_itself_and_a_call_that_never_returns_is_given_up(
-    gadget_object: Path, tmp_path: Path
-) -> None:
-    """After 16 returns inside a call that has not returned, its owner is gone: 17 calls count as lost."""
-    program, recording = tmp_path / "jumper", tmp_path / "r.gadgetrec"
-    source = Path(__file__).parents[1] / "workloads/jumper.c"
-    subprocess.run(["gcc", "-static", "-O1", "-fno-builtin", source, "-o", program], check=True)
-    done = gadgetops("record", "-o", recording, "--image", gadget_object, "--", program)
+def made_and_recorded(
+    gadget_object: Path, folder: Path, source: str, *arguments: str
+) -> tuple[Path, dict[str, Any], list[tuple[str, int]], str]:
+    """A static program of tests/workloads, recorded: path, header, calls of its sizes, what was said."""
+    program, recording = folder / Path(source).stem, folder / "r.gadgetrec"
+    path = Path(__file__).parents[1] / "workloads" / source
+    subprocess.run(["gcc", "-static", "-O1", "-fno-builtin", path, "-o", program], check=True)
+    done = gadgetops("record", "-o", recording, "--image", gadget_object, "--", program, *arguments)
     assert done.returncode == 0, done.stderr
     header = json.loads((recording / "recording.json").read_text())
+    calls = [event[:2] for event in events(recording) if event[1] in (*range(100, 140), *range(1100, 1140))]
+    return program, header, calls, done.stderr
+
+
+def test_a_static_program_is_probed_itself_and_a_call_that_never_returns_costs_no_other(
+    gadget_object: Path, tmp_path: Path
+) -> None:
+    program, header, calls, _ = made_and_recorded(gadget_object, tmp_path, "jumper.c")
     assert header["target"]["attached"]["trace_uprobe_malloc"]["path"] == str(program)
-    made = [("malloc", size) for size in range(100, 140)]
-    recorded = [event[:2] for event in events(recording) if 100 <= event[1] < 140]
-    assert recorded == made[17:]
-    assert header["counters"]["lost"] == 17
-    assert header["counters"]["given_up"] == 17
-    assert "17 events lost inside calls that never returned" in done.stderr
-    assert "--buffer-size" not in done.stderr
+    assert calls == [("malloc", size) for size in range(100, 140)]
+    assert (header["counters"]["lost"], header["counters"]["given_up"]) == (0, 0)
+
+
+def test_calls_that_are_lost_inside_one_that_never_returns_are_said(
+    gadget_object: Path, tmp_path: Path
+) -> None:
+    """After 16 returns inside a call on a stack that was left, its owner is gone: 17 calls count as lost."""
+    _, header, calls, said = made_and_recorded(gadget_object, tmp_path, "leaps.c", "abandoned")
+    assert calls == [("malloc", size) for size in range(1117, 1140)]
+    assert (header["counters"]["lost"], header["counters"]["given_up"]) == (17, 17)
+    assert "17 events lost inside calls that never returned" in said
+    assert "--buffer-size" not in said

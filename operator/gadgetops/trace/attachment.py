@@ -15,6 +15,7 @@ from gadgetops.trace.events.code_pages import CodePages
 from gadgetops.trace.kernel.loader import STACK_MAP, Loader
 from gadgetops.trace.probes.allocator import Allocator
 from gadgetops.trace.probes.attach import Attached, Probes
+from gadgetops.trace.probes.hints import Hints
 
 _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
 
@@ -43,6 +44,7 @@ class Attachment:
     def loaded(self) -> Iterator[None]:
         """Have the object loaded for the length of the block."""
         with self.loader.loaded(), self._settling() as self._settler:
+            self._probes.hints = Hints(self.loader.object, self._bpf.data(".bss"))
             yield
 
     def find_places(self, allocators: Iterable[Allocator]) -> None:

@@ -8,6 +8,7 @@ from gadgetops.trace.kernel.libbpf import LoadedObject
 from gadgetops.trace.kernel.loader import AT_SYMBOL
 from gadgetops.trace.probes.allocator import Allocator
 from gadgetops.trace.probes.executable import Function
+from gadgetops.trace.probes.hints import Hints
 from gadgetops.trace.probes.prologue import Place, places_in
 
 
@@ -59,6 +60,9 @@ class Probes:
         bpf: The loaded object.
         attached: Learns what was attached.
         probe_at: One of `loader.PROBE_AT`.
+
+    Attributes:
+        hints: Tells the loaded gadget about the code it is attached to; None: it is told nothing.
     """
 
     def __init__(self, bpf: LoadedObject, attached: Attached, probe_at: str) -> None:
@@ -66,6 +70,7 @@ class Probes:
         self._attached = attached
         self._at_symbol = probe_at == AT_SYMBOL
         self._known: set[tuple[object, ...]] = set()
+        self.hints: Hints | None = None
 
     @property
     def n_attached(self) -> int:
@@ -85,11 +90,14 @@ class Probes:
             FileNotFoundError: The file is gone.
         """
         places = self._new_places(program, function, allocator)
-        if places:
-            offsets = [where.offset_bytes + place.offset_bytes for where, place in places]
+        offsets = [where.offset_bytes + place.offset_bytes for where, place in places]
+        if offsets:
             self._bpf.attach_uprobe(
                 program, allocator.probed, offsets, at_return=at_return, pid=allocator.pid
             )
+        if at_return and self.hints is not None:
+            for offset in offsets:
+                self.hints.add_entry(offset, by_instruction=False)
         for where, place in places:
             self._attached.add(program, _entry(allocator, where, place))
         if function not in allocator.functions:

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Which call owns its thread's entry in `sizes`: the outermost one.
+ *
+ * Calls are told apart by the stack pointer at their entry. A nested call lies
+ * deeper than the owner. A call at the owner's place or above it shows that
+ * the owner is gone without a return: an exception, or a longjmp().
+ */
+#ifndef __CALL_OWNER_H
+#define __CALL_OWNER_H
+
+#include <vmlinux.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#define OWNER_SLOTS 4096
+
+/* An owner's word: its thread's number, a mark, its place on the stack. */
+#define OWNER_TID_SHIFT 54
+#define OWNER_MARK_SHIFT 45
+#define OWNER_MARK_MASK 0x1ff
+#define OWNER_PLACE_MASK ((1ULL << OWNER_MARK_SHIFT) - 1)
+
+/* Marks: nobody knows, or a return probe's address, or a hash above these. */
+#define MARK_NONE 0
+#define MARK_TRAMPOLINE 1
+
+/* How the calls return that enter at an instruction; bits, as in a page. */
+#define RETURNS_TO_TRAMPOLINE 1
+#define RETURNS_BY_INSTRUCTION 2
+
+/*
+ * Where on the stack each thread's latest owner was entered, in a slot chosen
+ * by the thread's number: in one word, so that two threads of one slot never
+ * see a mixture. A thread that finds the other's word knows nothing.
+ */
+__u64 owners[OWNER_SLOTS] = {};
+
+/*
+ * By the place in its page of an instruction with a probe at entry: how what
+ * enters there returns. Set by who attaches; 0 where that is not known.
+ */
+__u8 entry_returns[4096] = {};
+
+struct xol_area___owner {
+	unsigned long vaddr;
+} __attribute__((preserve_access_index));
+
+struct uprobes_state___owner {
+	struct xol_area___owner *xol_area;
+} __attribute__((preserve_access_index));
+
+struct mm_struct___owner {
+	struct uprobes_state___owner uprobes_state;
+} __attribute__((preserve_access_index));
+
+struct task_struct___owner {
+	struct mm_struct___owner *mm;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u64 owner_place(__u64 sp)
+{
+	return (sp >> 3) & OWNER_PLACE_MASK;
+}
+
+/* Where the kernel lets functions return to that have a return probe, or 0. */
+static __always_inline __u64 return_trampoline(void)
+{
+	struct task_struct___owner *task = (void *)bpf_get_current_task();
+	struct xol_area___owner *area = NULL;
+
+	if (!bpf_core_field_exists(area->vaddr))
+		return 0;
+	area = BPF_CORE_READ(task, mm, uprobes_state.xol_area);
+	return area ? BPF_CORE_READ(area, vaddr) : 0;
+}
+
+/* At a function's entry: where it returns to; 0 if that cannot be read. */
+static __always_inline __u64 return_address(struct pt_regs *ctx)
+{
+#if defined(__TARGET_ARCH_x86)
+	__u64 address = 0;
+
+	bpf_probe_read_user(&address, sizeof(address), (void *)PT_REGS_SP(ctx));
+	return address;
+#else
+	return PT_REGS_RET(ctx);
+#endif
+}
+
+#if defined(__TARGET_ARCH_x86)
+
+static __always_inline __u64 address_mark(__u64 address)
+{
+	return (address * 0x9e3779b97f4a7c15ULL >> 55) | 2;
+}
+
+/* What to know the entering call's return address by, while it is inside. */
+static __always_inline __u64 entry_mark(struct pt_regs *ctx)
+{
+	__u8 returns = entry_returns[PT_REGS_IP(ctx) & 0xfff];
+
+	if (returns & RETURNS_BY_INSTRUCTION)
+		return address_mark(return_address(ctx));
+	return returns ? MARK_TRAMPOLINE : MARK_NONE;
+}
+
+/*
+ * Whether an owner is gone, although what enters lies deeper: the return
+ * address has been overwritten. To read it takes as long as to see a call.
+ */
+static __always_inline bool is_owner_gone(__u64 owner)
+{
+	__u64 mark = owner >> OWNER_MARK_SHIFT & OWNER_MARK_MASK;
+	__u64 trampoline, address = 0;
+
+	if (mark == MARK_NONE)
+		return false;
+	bpf_probe_read_user(&address, sizeof(address),
+			    (void *)((owner & OWNER_PLACE_MASK) << 3));
+	if (mark != MARK_TRAMPOLINE && address_mark(address) == mark)
+		return false;
+	trampoline = return_trampoline();
+	return trampoline && address != trampoline;
+}
+
+#else
+
+/* The return address lies anywhere in the frame. */
+static __always_inline __u64 entry_mark(struct pt_regs *ctx)
+{
+	return MARK_NONE;
+}
+
+static __always_inline bool is_owner_gone(__u64 owner)
+{
+	return false;
+}
+
+#endif
+
+/*
+ * How an entering call asks for the thread's entry in `sizes`: BPF_ANY takes
+ * it from an owner that is gone, BPF_NOEXIST leaves it to one that is not. A
+ * function that jumps on to another one, as memalign() to aligned_alloc(),
+ * enters twice at one place: its return address is the trampoline by then.
+ */
+static __always_inline __u64 owner_flags(struct pt_regs *ctx, __u32 tid)
+{
+	__u64 owner = owners[tid % OWNER_SLOTS];
+	__u64 place = owner_place(PT_REGS_SP(ctx));
+	__u64 trampoline;
+
+	if (owner >> OWNER_TID_SHIFT != tid / OWNER_SLOTS)
+		return BPF_NOEXIST;
+	if (place > (owner & OWNER_PLACE_MASK))
+		return BPF_ANY;
+	if (place < (owner & OWNER_PLACE_MASK))
+		return is_owner_gone(owner) ? BPF_ANY : BPF_NOEXIST;
+	trampoline = return_trampoline();
+	return trampoline && return_address(ctx) == trampoline ? BPF_NOEXIST
+							       : BPF_ANY;
+}
+
+/* The entering call owns the thread's entry now. */
+static __always_inline void note_owner(struct pt_regs *ctx, __u32 tid)
+{
+	owners[tid % OWNER_SLOTS] = (__u64)(tid / OWNER_SLOTS)
+					    << OWNER_TID_SHIFT |
+				    entry_mark(ctx) << OWNER_MARK_SHIFT |
+				    owner_place(PT_REGS_SP(ctx));
+}
+
+/* The thread has no call any more: what enters next need not look for one. */
+static __always_inline void forget_owner(__u32 tid)
+{
+	__u64 *owner = &owners[tid % OWNER_SLOTS];
+
+	if (*owner >> OWNER_TID_SHIFT == tid / OWNER_SLOTS)
+		*owner &= ~0ULL << OWNER_TID_SHIFT;
+}
+
+/*
+ * Whether it is the call entered at `sp` that returns. A trampoline has popped
+ * the return address (x86), a `ret` instruction has it still on the stack.
+ */
+static __always_inline bool is_return_of(struct pt_regs *ctx, __u64 sp)
+{
+	__u64 now = PT_REGS_SP(ctx);
+
+#if defined(__TARGET_ARCH_x86)
+	return now == sp || now == sp + 8;
+#else
+	return now == sp;
+#endif
+}
+
+#endif /* __CALL_OWNER_H */
