@@ -7,6 +7,7 @@ The kernel reports each executable mapping, fork, exec and exit as perf side-ban
 """
 
 import bisect
+import contextlib
 import mmap
 import os
 import struct
@@ -21,6 +22,7 @@ from gadgetops.errors import TraceError
 from gadgetops.recording.schema import ModuleRow, ProcessRow
 from gadgetops.stacks.files import File, Files, build_id_of
 from gadgetops.trace.kernel.perf_event import ATTRIBUTE_BYTES, perf_event_open
+from gadgetops.trace.processes import memory_holder, name_of, ranges_of, threads_of
 
 _SOFTWARE, _DUMMY = 1, 9
 _SAMPLE_TID_TIME: Final = 2 | 4
@@ -229,12 +231,13 @@ class ModuleTracker:
     def follow(self, pid: int) -> AddressSpace:
         """Begin with what process *pid* maps now; it may be gone."""
         space = self.spaces[pid] = AddressSpace()
-        space.comm = _comm_now(pid)
+        space.comm = name_of(pid)
         space.container = self._container_of(pid)
         space.threads = _threads_now(pid)
-        space.root = self._kept.root_of(pid)
+        holder = memory_holder(pid)
+        space.root = self._kept.root_of(holder)
         for mapping in _mapped_now(pid):
-            self._map(space, mapping)
+            self._map(space, mapping, holder)
         self._note(_now_ns(), pid, "start", space)
         return space
 
@@ -306,7 +309,7 @@ class ModuleTracker:
         elif record.kind == _COMM:
             self._named(record, pid, second, space)
         elif record.kind == _MMAP2:
-            self._map(space, _mapping(pid, record))
+            self._map(space, _mapping(pid, record), second)
 
     def _fork(self, timestamp_ns: int, pid: int, parent: int, tid: int) -> None:
         origin = self.spaces.get(parent)
@@ -342,10 +345,10 @@ class ModuleTracker:
         elif pid == tid:
             space.comm = name
 
-    def _map(self, space: AddressSpace, mapping: Mapping) -> None:
+    def _map(self, space: AddressSpace, mapping: Mapping, holder: int) -> None:
         if mapping.is_module:
             where = (mapping.start_address, mapping.end_address)
-            mapping.file = self._kept.mapped(mapping.pid, mapping.path, *where, root=space.root)
+            mapping.file = self._kept.mapped(holder, mapping.path, *where, root=space.root)
         space.add(mapping)
 
     def _note(
@@ -416,33 +419,18 @@ def _mapping(pid: int, record: _Record) -> Mapping:
 
 
 def _mapped_now(pid: int) -> Iterator[Mapping]:
-    try:
-        lines = Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        fields = line.split(maxsplit=5)
-        if "x" in fields[1]:
-            start, end = (int(address, 16) for address in fields[0].split("-"))
-            path = fields[5] if len(fields) == 6 else _ANONYMOUS
-            yield Mapping(pid, 0, start, end, int(fields[2], 16), path, None)
+    with contextlib.suppress(OSError):
+        for each in ranges_of(memory_holder(pid)):
+            if each.is_code:
+                path = each.path or _ANONYMOUS
+                path = f"{path} (deleted)" if each.is_deleted else path
+                yield Mapping(pid, 0, each.start_address, each.end_address, each.file_offset, path, None)
 
 
 def _threads_now(pid: int) -> set[int]:
     """Return the threads of *pid* that have not ended; the first one may have, before the others."""
-    try:
-        threads = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
-        status = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except OSError:
-        return set()
-    return threads - {pid} if status == b"Z" else threads
-
-
-def _comm_now(pid: int) -> str | None:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
-    except OSError:
-        return None
+    threads = threads_of(pid)
+    return threads if memory_holder(pid) == pid else threads - {pid}
 
 
 def _now_ns() -> int:

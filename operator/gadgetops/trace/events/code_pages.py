@@ -9,11 +9,12 @@ when it is behind. Nothing is taken back: a word that is taken for code by mista
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gadgetops.bpf.object import Object
+from gadgetops.trace.processes import Range, memory_holder, ranges_of
 
 _PAGE_BITS: Final = 12
 _HASH_FACTOR: Final = 0x9E3779B97F4A7C15
@@ -115,14 +116,15 @@ class CodePages:
 
 def code_map(pid: int) -> CodeMap | None:
     """Return where process *pid* has code; None if it is gone, or does not stop changing it."""
-    folder = Path(f"/proc/{pid}")
+    holder = memory_holder(pid)
+    folder = Path(f"/proc/{holder}")
     try:
         for _ in range(_ATTEMPTS):
             before = _n_code_pages(folder)
-            lines = (folder / "maps").read_text(errors="surrogateescape").splitlines()
+            ranges = [*ranges_of(holder)]
             if before == _n_code_pages(folder):
                 # A process that is ending has no memory any more.
-                return _code_map(lines, before) if lines else None
+                return _code_map(ranges, before) if ranges else None
     except OSError:
         pass
     return None
@@ -134,12 +136,10 @@ def _n_code_pages(folder: Path) -> int:
     return sum(map(int, sizes)) // _PAGE_KIB
 
 
-def _code_map(lines: list[str], n_pages: int) -> CodeMap:
-    mapped = [line.split(maxsplit=5) for line in lines]
-    code = [fields for fields in mapped if "x" in fields[1] and fields[5:] != [_TRAMPOLINES]]
-    ranges = [tuple(int(each, 16) for each in fields[0].split("-")) for fields in code]
-    paths = frozenset(fields[5] for fields in code if len(fields) == 6 and fields[5].startswith("/"))
-    return CodeMap(tuple((start, end) for start, end in ranges), paths, n_pages)
+def _code_map(ranges: Iterable[Range], n_pages: int) -> CodeMap:
+    code = [each for each in ranges if each.is_code and each.path != _TRAMPOLINES]
+    paths = frozenset(each.path for each in code if each.path is not None and each.path.startswith("/"))
+    return CodeMap(tuple((each.start_address, each.end_address) for each in code), paths, n_pages)
 
 
 def _table(obj: Object, bss: memoryview, name: str) -> memoryview:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gadgetops.errors import TraceError
+from gadgetops.trace.processes import memory_holder, ranges_of, way_to
 
 _AT_PHDR, _AT_PHNUM = 3, 5
 _PT_DYNAMIC, _PT_PHDR = 2, 6
@@ -50,8 +51,9 @@ def mapped_objects(pid: int) -> list[Mapped]:
     Raises:
         TraceError: No such process.
     """
+    holder = memory_holder(pid)
     try:
-        ranges = [*_ranges(pid)]
+        ranges = [*_ranges(holder)]
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TraceError(f"no process {pid}", hint="`ps` shows the running ones") from error
     except OSError as error:
@@ -60,7 +62,7 @@ def mapped_objects(pid: int) -> list[Mapped]:
         ) from error
     code = {each.file: each.object for each in ranges if each.is_code}
     in_order = [
-        each.file for address in _addresses(pid) for each in ranges if each.start <= address < each.end
+        each.file for address in _addresses(holder) for each in ranges if each.start <= address < each.end
     ]
     return [code[file] for file in dict.fromkeys([*in_order, *_downwards([*code])]) if file in code]
 
@@ -70,15 +72,10 @@ def _downwards(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _ranges(pid: int) -> Iterator[_Range]:
-    lines = Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines()
-    for line in lines:
-        place, rights, _offset, device, inode, *path = line.split(maxsplit=5)
-        if path and path[0].startswith("/"):
-            start, end = (int(address, 16) for address in place.split("-"))
-            # Not *place*: it is padded with zeros there, and here it is not.
-            way = Path(f"/proc/{pid}/map_files/{start:x}-{end:x}")
-            mapped = Mapped(Path(path[0].removesuffix(" (deleted)")), way)
-            yield _Range(start, end, "x" in rights, (device, inode), mapped)
+    for each in ranges_of(pid):
+        if each.path is not None and each.path.startswith("/"):
+            mapped = Mapped(Path(each.path), way_to(pid, each.start_address, each.end_address))
+            yield _Range(each.start_address, each.end_address, each.is_code, each.file, mapped)
 
 
 def _addresses(pid: int) -> list[int]:

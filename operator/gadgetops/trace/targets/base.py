@@ -12,7 +12,8 @@ from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
 from gadgetops.trace.probes.allocator import Allocator, allocators_of_command, allocators_of_process
-from gadgetops.trace.targets.launch import Command, find_program, is_alive, private_copies
+from gadgetops.trace.processes import all_processes, is_alive, name_of
+from gadgetops.trace.targets.launch import Command, find_program, private_copies
 from gadgetops.trace.targets.newcomers import Newcomers
 
 
@@ -203,15 +204,14 @@ class HostTarget(Target):
 
     def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the library, for all."""
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                tracker.follow(int(entry.name))
+        for pid in all_processes():
+            tracker.follow(pid)
         for allocator in self.allocators:
             attachment.attach(allocator)
 
 
 def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except OSError as error:
-        raise TraceError(f"process {pid} has ended") from error
+    name = name_of(pid)
+    if name is None:
+        raise TraceError(f"process {pid} has ended")
+    return name

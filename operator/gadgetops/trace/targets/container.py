@@ -9,7 +9,6 @@ filter by mount namespace keeps out other containers that share the file, which 
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +17,8 @@ from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
 from gadgetops.trace.probes.allocator import allocators_of_process
+from gadgetops.trace.processes import all_processes, is_alive, mount_namespace
 from gadgetops.trace.targets.base import Target
-from gadgetops.trace.targets.launch import is_alive
 from gadgetops.trace.targets.newcomers import Newcomers
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class ContainerTarget(Target):
         container = _running(name, engine, wait=wait)
         self._pid = int(container.attrs["State"]["Pid"])
         _check_is_here(container, self._pid)
-        namespace = _mount_namespace(self._pid)
+        namespace = mount_namespace(self._pid)
         if namespace is None:
             raise TraceError(f"container {name!r} has ended")
         self._namespace = namespace
@@ -74,13 +73,13 @@ class ContainerTarget(Target):
 
     def container_of(self, pid: int) -> str | None:
         """Return the container's name if *pid* is in it."""
-        return self.name if _mount_namespace(pid) == self._namespace else None
+        return self.name if mount_namespace(pid) == self._namespace else None
 
     def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the files that its processes have their allocators from."""
         self._newcomers.watch(tracker)
-        for pid in _processes():
-            if _mount_namespace(pid) == self._namespace:
+        for pid in all_processes():
+            if mount_namespace(pid) == self._namespace:
                 tracker.follow(pid)
         self._newcomers.update(attachment, tracker)
         if not attachment.attached.programs:
@@ -151,14 +150,3 @@ def _check_is_here(container: "Container", pid: int) -> None:
             f"container {container.name!r}: its process {pid} is not on this machine",
             hint="record on the machine that runs the container",
         )
-
-
-def _processes() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-
-
-def _mount_namespace(pid: int) -> int | None:
-    try:
-        return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
-    except OSError:
-        return None

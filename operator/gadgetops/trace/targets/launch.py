@@ -17,6 +17,7 @@ from typing import Final
 
 from gadgetops.errors import StorageError, TraceError, UsageError
 from gadgetops.trace.machine import libc
+from gadgetops.trace.processes import start_time
 
 _CLONE_NEWNS: Final = 0x00020000
 _MS_BIND: Final = 0x1000
@@ -25,22 +26,6 @@ _MS_PRIVATE: Final = 0x40000
 _EXEC_FAILED: Final = 127
 _COPIES: Final = "gadgetops-libraries-"
 """Begins the name of a folder of copies; its recorder's process and when that began follow."""
-_START_TIME_FIELD: Final = 19
-"""In /proc/PID/stat, after the name (proc(5)), in clock ticks since boot."""
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether process *pid* still runs; one that its parent has not waited for does not."""
-    status = _status(pid)
-    return bool(status) and status[0] not in (b"Z", b"X")
-
-
-def _status(pid: int) -> list[bytes]:
-    """Return what /proc/PID/stat has after the name, from the state on; nothing if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return []
 
 
 def find_program(name: str) -> Path:
@@ -71,7 +56,7 @@ def private_copies(libraries: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     places = ("/tmp", "/var/tmp", "/run")  # noqa: S108
     folder = next((place for place in places if _may_execute(place)), tempfile.gettempdir())
     _remove_those_of_the_dead(Path(folder))
-    owner = f"{_COPIES}{os.getpid()}-{_start_time(os.getpid())}-"
+    owner = f"{_COPIES}{os.getpid()}-{start_time(os.getpid())}-"
     with tempfile.TemporaryDirectory(prefix=owner, dir=folder) as name:
         Path(name).chmod(0o755)
         yield {library: _copy(library, Path(name) / str(n)) for n, library in enumerate(libraries)}
@@ -84,15 +69,9 @@ def _remove_those_of_the_dead(folder: Path) -> None:
     A command that lives on keeps its library: it is mounted, whatever becomes of its name.
     """
     for each in folder.glob(f"{_COPIES}*-*-*"):
-        pid, start_time, _ = each.name.removeprefix(_COPIES).split("-", 2)
-        if not (pid.isdecimal() and _start_time(int(pid)) == start_time):
+        pid, began, _ = each.name.removeprefix(_COPIES).split("-", 2)
+        if not (pid.isdecimal() and start_time(int(pid)) == began):
             shutil.rmtree(each, ignore_errors=True)
-
-
-def _start_time(pid: int) -> str | None:
-    """Return what tells process *pid* from others that had or will have its number; None if it is gone."""
-    status = _status(pid)
-    return status[_START_TIME_FIELD].decode() if status else None
 
 
 def _copy(library: Path, folder: Path) -> Path:

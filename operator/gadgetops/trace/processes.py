@@ -1,0 +1,166 @@
+"""
+What /proc says of processes: whether they run, their threads and children, and what they map.
+
+A process lives as long as one of its threads does. The first thread may end before the others: it is a
+zombie then, has no memory any more, and what /proc/PID shows of the memory is empty. `memory_holder` gives a
+thread that still has it; /proc/TID is like /proc/PID, although it is not listed.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_ENDED: Final = (b"Z", b"X")
+_PARENT_FIELD: Final = 1
+_START_TIME_FIELD: Final = 19
+"""In /proc/PID/stat, after the name (proc(5)), in clock ticks since boot."""
+_DELETED: Final = " (deleted)"
+_NEWLINE: Final = "\\012"
+"""How the kernel writes a newline in a path; it does not mark a backslash."""
+
+
+class Range(NamedTuple):
+    """
+    One line of /proc/PID/maps; addresses and offset in bytes.
+
+    Args:
+        start_address: First address.
+        end_address: First address after it.
+        is_code: Whether it is executable.
+        file_offset: Where it begins in the file.
+        file: Device and inode, as /proc spells them.
+        path: Of the file, or what the kernel calls it, as `[stack]`; None for memory without a name.
+        is_deleted: Whether the file has no such path any more.
+    """
+
+    start_address: int
+    end_address: int
+    is_code: bool
+    file_offset: int
+    file: tuple[str, str]
+    path: str | None
+    is_deleted: bool
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a thread of process *pid* runs; one that its parent has not waited for does not."""
+    return _runs(_status(pid)) or memory_holder(pid) != pid
+
+
+def memory_holder(pid: int) -> int:
+    """Return *pid*, or another thread of that process if the first one has ended before it."""
+    if _runs(_status(pid)):
+        return pid
+    threads = (tid for tid in threads_of(pid) if tid != pid)
+    return next((tid for tid in threads if _runs(_status(tid))), pid)
+
+
+def threads_of(pid: int) -> set[int]:
+    """Return the threads of *pid* that /proc lists, the first one included if it has ended."""
+    try:
+        return {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
+    except OSError:
+        return set()
+
+
+def all_processes() -> Iterator[int]:
+    """Yield the numbers of all processes."""
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def descendants_of(pids: Iterable[int]) -> list[int]:
+    """Return the running processes that *pids* started, and that those started; parents come first."""
+    children: dict[int, list[int]] = {}
+    for pid in all_processes():
+        status = _status(pid)
+        if status:
+            children.setdefault(int(status[_PARENT_FIELD]), []).append(pid)
+    known = dict.fromkeys(pids)
+    waiting = [*known]
+    while waiting:
+        new = [child for child in children.get(waiting.pop(0), ()) if child not in known]
+        known.update(dict.fromkeys(new))
+        waiting += new
+    return [pid for pid in known if pid not in {*pids}]
+
+
+def start_time(pid: int) -> str | None:
+    """Return what tells process *pid* from others that had or will have its number; None if it is gone."""
+    status = _status(pid)
+    return status[_START_TIME_FIELD].decode() if status else None
+
+
+def name_of(pid: int) -> str | None:
+    """Return the name of process *pid*; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+    except OSError:
+        return None
+
+
+def mount_namespace(pid: int) -> int | None:
+    """Return the number of the mount namespace that *pid* is in; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+    except OSError:
+        return None
+
+
+def ranges_of(pid: int) -> Iterator[Range]:
+    """
+    Yield what process *pid* maps, in order of addresses.
+
+    Raises:
+        OSError: There is no such process, or it may not be looked into.
+    """
+    for line in Path(f"/proc/{pid}/maps").read_bytes().split(b"\n"):
+        # Only the blank ends a field: a path may have all that Python takes for space.
+        fields = line.split(b" ", 5)
+        if len(fields) == 6 or fields[0]:
+            yield _range(pid, fields)
+
+
+def way_to(pid: int, start_address: int, end_address: int) -> Path:
+    """Return the way to the very file that *pid* maps there, whatever lies at its path now."""
+    # The kernel pads addresses with zeros in /proc/PID/maps, and not here.
+    return Path(f"/proc/{pid}/map_files/{start_address:x}-{end_address:x}")
+
+
+def _range(pid: int, fields: list[bytes]) -> Range:
+    place, rights, offset, device, inode, *rest = fields
+    start, end = (int(address, 16) for address in place.split(b"-"))
+    # Padded with blanks, which a path of ours does not begin with: it begins with a slash.
+    path = rest[0].lstrip(b" ").decode(errors="surrogateescape") if rest else ""
+    if path.startswith("/") and _NEWLINE in path:
+        path = _linked(way_to(pid, start, end)) or path
+    is_deleted = path.startswith("/") and path.endswith(_DELETED) and not _exists(pid, path, inode)
+    path = path.removesuffix(_DELETED) if is_deleted else path
+    file = device.decode(), inode.decode()
+    return Range(start, end, b"x" in rights, int(offset, 16), file, path or None, is_deleted)
+
+
+def _linked(way: Path) -> str | None:
+    try:
+        return str(way.readlink())
+    except OSError:
+        return None
+
+
+def _exists(pid: int, path: str, inode: bytes) -> bool:
+    """Return whether *path*, with all of its end, is the file's name, rather than that of a deleted one."""
+    try:
+        return Path(f"/proc/{pid}/root{path}").stat().st_ino == int(inode)
+    except OSError:
+        return False
+
+
+def _runs(status: list[bytes]) -> bool:
+    return bool(status) and status[0] not in _ENDED
+
+
+def _status(pid: int) -> list[bytes]:
+    """Return what /proc/PID/stat has after the name, from the state on; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
