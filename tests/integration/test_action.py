@@ -223,6 +223,25 @@ def test_a_field_that_is_gone_since_the_last_release_fails(
     assert "1 breaking change" in second.printed
 
 
+@pytest.mark.parametrize(
+    ("ref_name", "tag", "expected"),
+    [
+        ("v1", "", "v1"),
+        ("release/v1.2+build.3", "", "release-v1.2-build.3"),
+        ("v1", "feature/x", "feature-x"),
+        ("v1", ".x", "x"),
+        ("v" * 200, "", "v" * 128),
+    ],
+)
+def test_what_references_cannot_have_is_replaced(
+    action: Runner, ref_name: str, tag: str, expected: str
+) -> None:
+    """Owners of repositories may have capitals, git's tags slashes and plus signs."""
+    run = action("tag", ref_name, tag=tag, image="registry.example/INTO-CPS-Association/mine", push="false")
+    assert run.failed is None, run.printed
+    assert run.outputs["reference"] == f"registry.example/into-cps-association/mine:{expected}"
+
+
 def test_a_push_without_an_image_is_refused_in_words(action: Runner) -> None:
     run = action("branch", "main", push="true")
     assert run.failed == "push"
