@@ -181,8 +181,8 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}{fence}\n"
 
 
-def _diagram(draw: Callable[[Graph], str], read_object: Callable[[], Object]) -> str:
-    return fenced(draw(Graph.from_object(read_object())), "mermaid")
+def _diagram(draw: Callable[..., str], read_object: Callable[[], Object]) -> str:
+    return fenced(draw(Graph.from_object(read_object()), is_escaped=True), "mermaid")
 
 
 def _require_regions(documents: Sequence[Document]) -> None:
@@ -284,8 +284,8 @@ def _diff(old: Document, new: Document) -> str:
 _Fact = tuple[str, ...]
 """`("map", name)`, `("program", name)` or `("edge", program, verb, map)`."""
 
-_NODE: Final = re.compile(r'(?P<name>\S+)\[(?P<round>\(?)"(?P=name)"\)?\]')
-_PARTICIPANT: Final = re.compile(r"participant (?P<name>\S+)")
+_NODE: Final = re.compile(r'(?P<id>\S+)\[(?P<round>\(?)"(?P<name>[^"]+)"\)?\]')
+_PARTICIPANT: Final = re.compile(r"participant (?P<id>\S+)(?: as (?P<name>\S+))?")
 _EDGE: Final = re.compile(r'(?P<program>\S+) -- "(?P<verbs>[^"]+)" --> (?P<map>\S+)')
 _MESSAGE: Final = re.compile(r"(?P<program>\S+?)->>(?P<map>\S+): (?P<verbs>\w+)")
 _BOX_OF_PROGRAMS: Final = "box eBPF Programs"
@@ -322,12 +322,20 @@ def _sentence(fact: _Fact, *, edge: str, node: str) -> str:
 
 def _facts(text: str) -> Iterator[_Fact]:
     box = ""
+    names = _names(text)
     for line in text.splitlines():
         if line.startswith("box "):
             box = line
         elif found := _EDGE.fullmatch(line) or _MESSAGE.fullmatch(line):
-            yield from (("edge", found["program"], verb, found["map"]) for verb in found["verbs"].split("+"))
+            ends = [names.get(found[end], found[end]) for end in ("program", "map")]
+            yield from (("edge", ends[0], verb, ends[1]) for verb in found["verbs"].split("+"))
         elif found := _NODE.fullmatch(line):
             yield "map" if found["round"] else "program", found["name"]
         elif (found := _PARTICIPANT.fullmatch(line)) and box == _BOX_OF_PROGRAMS:
-            yield "program", found["name"]
+            yield "program", found["name"] or found["id"]
+
+
+def _names(text: str) -> dict[str, str]:
+    """Return the names of nodes and participants by their identifiers, where they differ."""
+    found = (_NODE.fullmatch(line) or _PARTICIPANT.fullmatch(line) for line in text.splitlines())
+    return {each["id"]: each["name"] for each in found if each and each["name"]}

@@ -1,47 +1,90 @@
 """
 Graphs as Mermaid text, byte for byte what `ig image inspect` (v0.48.0) writes.
 
-Nothing is quoted or escaped, as there. Every line ends with a line feed. A map of which the kernel's name
-differs (`a$b` is loaded as `ab`) is drawn by that name, while arrows lead to its name in the source, as
-there.
+Nothing is quoted or escaped, as there, unless the caller asks for text that Mermaid parses whatever maps and
+programs are called. Every line ends with a line feed. A map of which the kernel's name differs (`a$b` is
+loaded as `ab`) is drawn by that name, while arrows lead to its name in the source, as there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from gadgetops.bpf.graph import HIDDEN_MAPS, Edge, Graph
 from gadgetops.bpf.maps import kernel_name
 
 _MERGED_VERBS: Final = ("Lookup", "Update", "Delete")
+_WORDS: Final = """
+    accdescr acctitle activate actor alt and as autonumber box bt call class classdef click create critical
+    deactivate default destroy details direction else end flowchart graph href interpolate left link links
+    linkstyle loop lr note off opt option over par par_over participant properties rb rect right rl
+    sequencediagram break style subgraph tb td title _blank _parent _self _top
+    __proto__ constructor hasownproperty prototype tostring
+"""
+_KEYWORDS: Final = frozenset(_WORDS.split())
+"""Words of Mermaid's grammars (11.17, both diagrams) and of JavaScript's objects, in lower case."""
 
 
-def flowchart(graph: Graph) -> str:
-    """Return *graph* as a flowchart: maps, then each program's arrows and itself."""
+def flowchart(graph: Graph, *, is_escaped: bool = False) -> str:
+    """
+    Return *graph* as a flowchart: maps, then each program's arrows and itself.
+
+    Args:
+        graph: What is drawn.
+        is_escaped: Give nodes that are called like a word of Mermaid's another identifier; their labels stay.
+    """
+    identifier = _identifiers(graph) if is_escaped else _unchanged
     lines = ["flowchart LR"]
-    lines += [f'{name}[("{name}")]' for name in sorted(map(kernel_name, graph.maps))]
+    lines += [f'{identifier(name)}[("{name}")]' for name in sorted(map(kernel_name, graph.maps))]
     for program in graph.programs:
-        lines += [f'{program} -- "{label}" --> {name}' for label, name in _arrows(graph.of_program(program))]
-        lines.append(f'{program}["{program}"]')
+        node = identifier(program)
+        arrows = _arrows(graph.of_program(program))
+        lines += [f'{node} -- "{label}" --> {identifier(name)}' for label, name in arrows]
+        lines.append(f'{node}["{program}"]')
     return _text(lines)
 
 
-def sequence(graph: Graph) -> str:
+def sequence(graph: Graph, *, is_escaped: bool = False) -> str:
     """
     Return *graph* as a sequence diagram: participants, then what each program does, in order of first use.
+
+    Args:
+        graph: What is drawn.
+        is_escaped: As of `flowchart`.
     """
+    identifier = _identifiers(graph) if is_escaped else _unchanged
     used = dict.fromkeys(edge.map for edge in graph.edges if edge.map not in HIDDEN_MAPS)
     return _text(
         [
             "sequenceDiagram",
             "box eBPF Programs",
-            *(f"participant {program}" for program in graph.programs),
+            *(_participant(identifier(program), program) for program in graph.programs),
             "end",
             "box eBPF Maps",
-            *(f"participant {name}" for name in used),
+            *(_participant(identifier(name), name) for name in used),
             "end",
-            *(f"{edge.program}->>{edge.map}: {edge.verb}" for edge in graph.edges),
+            *(f"{identifier(edge.program)}->>{identifier(edge.map)}: {edge.verb}" for edge in graph.edges),
         ]
     )
+
+
+def _participant(identifier: str, name: str) -> str:
+    return f"participant {name}" if identifier == name else f"participant {identifier} as {name}"
+
+
+def _unchanged(name: str) -> str:
+    return name
+
+
+def _identifiers(graph: Graph) -> Callable[[str], str]:
+    """Return what gives each name an identifier that no other name has and that no keyword is."""
+    names = {*graph.programs, *graph.maps, *map(kernel_name, graph.maps), *(edge.map for edge in graph.edges)}
+    found = {}
+    for name in sorted(names):
+        identifier = name
+        while identifier.lower() in _KEYWORDS or (identifier != name and identifier in names):
+            identifier += "_"
+        found[name] = identifier
+    return found.__getitem__
 
 
 def _arrows(edges: Iterable[Edge]) -> Iterator[tuple[str, str]]:

@@ -65,6 +65,24 @@ def test_constants_take_no_part_but_their_arrows_stay() -> None:
     assert "p->>.rodata: Lookup\np->>.bss: Lookup\n" in text
 
 
+def test_keywords_of_mermaid_get_another_identifier_if_asked() -> None:
+    """The names that are shown stay, and no identifier is given twice."""
+    named = Graph(
+        ("end", "p"), ("Note", "end_"), (Edge("end", "Lookup", "Note"), Edge("end", "Delete", "end_"))
+    )
+    assert flowchart(named, is_escaped=True).splitlines()[1:] == [
+        'Note_[("Note")]',
+        'end_[("end_")]',
+        'end__ -- "Lookup" --> Note_',
+        'end__ -- "Delete" --> end_',
+        'end__["end"]',
+        'p["p"]',
+    ]
+    assert sequence(named, is_escaped=True).splitlines()[2:4] == ["participant end__ as end", "participant p"]
+    assert "end__->>Note_: Lookup" in sequence(named, is_escaped=True)
+    assert flowchart(named).splitlines()[1] == 'Note[("Note")]'
+
+
 def test_maps_are_drawn_by_the_kernels_name() -> None:
     """Arrows lead to the name in the source, as in ig."""
     drawn = flowchart(Graph(("p$",), ("a$b",), (Edge("p$", "Lookup", "a$b"),)))
