@@ -274,7 +274,7 @@ static __always_inline bool enter(struct pt_regs *ctx, enum memop operation,
 		.operation = operation,
 	};
 	__u32 tid = current_tid();
-	long error;
+	int error; /* not long: before Linux 6.4 the upper half is undefined */
 
 	if (is_filtered_at_entry())
 		return false;
@@ -463,7 +463,7 @@ int BPF_UPROBE(trace_uprobe_posix_memalign, void **memptr, size_t alignment,
 {
 	struct memptr value = { (__u64)memptr, PT_REGS_SP(ctx) };
 	__u32 tid = current_tid();
-	long error;
+	int error;
 
 	if (is_filtered_at_entry())
 		return 0;
