@@ -5,15 +5,17 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from gadgetops.bpf.object import Object
 from gadgetops.trace.events.layout import EventLayout
+from gadgetops.trace.events.records import decode
 from gadgetops.trace.events.ring import RingBuffer
 from gadgetops.trace.kernel import features
 from gadgetops.trace.kernel.libbpf import LoadedObject
@@ -177,8 +179,8 @@ def test_a_program_without_an_allocator_is_an_error_with_a_way_out(
 @contextmanager
 def loaded(
     gadget: Path, *, by_link: bool | None = None, namespaces: Sequence[int] = ()
-) -> Iterator[tuple[LoadedObject, RingBuffer]]:
-    """The gadget in the kernel, with its ring buffer; only for these mount namespaces if there are any."""
+) -> Iterator[tuple[LoadedObject, Callable[[], Mapping[str, Any]]]]:
+    """The gadget in the kernel, and what reads its events; of these mount namespaces if there are any."""
     data = gadget.read_bytes()
     gadget_object = Object.from_bytes(data)
     layout = EventLayout.from_object(gadget_object)
@@ -191,8 +193,8 @@ def loaded(
         for namespace in namespaces:
             bpf.update("gadget_mntns_filter_map", struct.pack("<Q", namespace), struct.pack("<I", 0))
         room = bpf.map_fd(layout.map), bpf.max_entries(layout.map)
-        with RingBuffer(*room, layout.dtype, layout.event_bytes) as ring:
-            yield bpf, ring
+        ring = RingBuffer(*room, layout.event_bytes)
+        yield bpf, lambda: decode(ring.read(), layout.dtype, layout.event_bytes).columns
 
 
 @contextmanager
@@ -278,7 +280,7 @@ def test_all_threads_of_a_process_are_seen_and_no_other_process(
     """Threads that begin after the probe was put, too."""
     n_calls = 500
     with (
-        loaded(gadget_object, by_link=by_link) as (bpf, ring),
+        loaded(gadget_object, by_link=by_link) as (bpf, events),
         waiting(waiter, n_calls) as target,
         waiting(waiter, n_calls) as other,
     ):
@@ -290,7 +292,7 @@ def test_all_threads_of_a_process_are_seen_and_no_other_process(
             )
         for process in (target, other):
             process.communicate(b"\n")
-        columns = ring.read().columns
+        columns = events()
     of_workload = columns["size_bytes"] == 3011
     assert {target.pid} == set(columns["pid"].tolist())
     tids = columns["tid"][of_workload].tolist()
@@ -355,11 +357,11 @@ def test_other_mount_namespaces_give_no_event_and_leave_nothing_behind(
     with waiting("unshare", "--mount", program) as inside, waiting(program) as outside:
         namespace = Path(f"/proc/{inside.pid}/ns/mnt").stat().st_ino
         assert namespace != Path(f"/proc/{outside.pid}/ns/mnt").stat().st_ino
-        with loaded(gadget_object, namespaces=[namespace]) as (bpf, ring):
+        with loaded(gadget_object, namespaces=[namespace]) as (bpf, events):
             libc = c_library(outside.pid)
             attach_posix_memalign(bpf, libc.probed, libc.functions["posix_memalign"][0].offset_bytes)
             assert [told_to_go_on(process) for process in (outside, inside)] == ["done", "done"]
-            assert {inside.pid} == set(ring.read().columns["pid"].tolist())
+            assert {inside.pid} == set(events()["pid"].tolist())
             assert calls_in_progress(bpf, outside.pid) == []
 
 

@@ -56,9 +56,7 @@ MAX_SLICE_BYTES = 1 << 20
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Kept with the recording, to group by."
 )
-@click.option(
-    "--buffer-size", default="256MiB", show_default=True, help="Of the ring buffer, a power of two."
-)
+@click.option("--buffer-size", default="64MiB", show_default=True, help="Ring buffer size (a power of two).")
 @click.option(
     "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops import __version__
 from gadgetops.errors import AlreadyExists, RecordingError, StorageError
+from gadgetops.recording.event_columns import Columns, checked, joined
 from gadgetops.recording.schema import (
     FORMAT_VERSION,
     FRAME_COLUMNS,
@@ -38,7 +39,6 @@ from gadgetops.recording.whole_file import whole
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gadgetops.recording.event_columns import Columns
     from gadgetops.recording.parquet import ParquetWriter
 
 SEGMENT_EVENTS: Final = 1_000_000
@@ -160,9 +160,6 @@ class RecordingWriter:
                 recording is closed.
             StorageError: A segment cannot be written.
         """
-        # Imported here: numpy is not needed before there are events, and takes its time.
-        from gadgetops.recording.event_columns import checked  # noqa: PLC0415
-
         self._check_open()
         events = checked(self.path, columns, len(operations))
         if tuple(operations) != self._operations:
@@ -257,8 +254,6 @@ class RecordingWriter:
         self.tick()
 
     def _write_segment(self, parts: "list[Columns]", number: int, first_seq: int) -> None:
-        from gadgetops.recording.event_columns import joined  # noqa: PLC0415 - as above
-
         events = joined(parts, first_seq)
         self._files().write_events(self.path / segment_name("events", number), events, self._operations)
 

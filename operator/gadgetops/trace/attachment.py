@@ -1,17 +1,20 @@
 """
-A gadget in the kernel and its probes: all that has to be there before the target begins.
+A gadget in the kernel, its probes, and the helpers that read what it sends.
 
-Nothing is imported here that only reading events needs: for that there is time once the target runs.
+All of it is there before the target begins.
 """
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import TraceError
 from gadgetops.stacks.frame_pointers import need_no_slices
-from gadgetops.trace.code_watcher import Settler
+from gadgetops.trace.code_watcher import CodeWatcher
 from gadgetops.trace.events.code_pages import CodePages
+from gadgetops.trace.events.drain import Drain
+from gadgetops.trace.events.spool import Spool
 from gadgetops.trace.kernel.loader import STACK_MAP, Loader
 from gadgetops.trace.probes.allocator import Allocator
 from gadgetops.trace.probes.attach import Attached, Probes
@@ -30,20 +33,33 @@ class Attachment:
     Attributes:
         loader: The same.
         attached: What was attached, and where.
+        drain: What the gadget sends, while it is loaded.
     """
+
+    drain: Drain
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
         self.attached = Attached()
         self._bpf = loader.bpf
         self._probes = Probes(self._bpf, self.attached, loader.options.probe_at)
-        self._settler: Settler | None = None
+        self._code_watcher: CodeWatcher | None = None
         self._stack_bytes = next((m.value_size_bytes for m in loader.object.maps if m.name == STACK_MAP), 0)
 
     @contextlib.contextmanager
-    def loaded(self) -> Iterator[None]:
-        """Have the object loaded for the length of the block."""
-        with self.loader.loaded(), self._settling() as self._settler:
+    def loaded(self, folder: Path) -> Iterator[None]:
+        """
+        Have the object loaded, and what it sends read, for the length of the block.
+
+        Args:
+            folder: Where what there is no time for may wait on disk.
+        """
+        with (
+            self.loader.loaded(),
+            self._code_watching() as self._code_watcher,
+            Spool(folder) as spool,
+            self._draining(spool) as self.drain,
+        ):
             self._probes.hints = Hints(self.loader.object, self._bpf.data(".bss"))
             yield
 
@@ -77,26 +93,26 @@ class Attachment:
         """Detach all programs."""
         self._bpf.detach()
 
-    def ring(self) -> tuple[int, int]:
-        """Return descriptor and size, in bytes, of the ring buffer."""
-        name = self.loader.layout.map
-        return self._bpf.map_fd(name), self._bpf.max_entries(name)
-
     def stack(self, kernel_id: int) -> bytes | None:
         """Return the value of the kernel's stack map for an id."""
         return self._bpf.look_up(STACK_MAP, kernel_id, self._stack_bytes)
 
     def end_settling(self) -> dict[int, str]:
-        """Decide no more, and return by which way processes have their stacks: `fp` or `dwarf`, by pid."""
-        return {} if self._settler is None else self._settler.stop()
+        """Stop deciding, and return by which way processes have their stacks: `fp` or `dwarf`, by pid."""
+        return {} if self._code_watcher is None else self._code_watcher.stop()
 
-    def _settling(self) -> contextlib.AbstractContextManager[Settler | None]:
+    def _draining(self, spool: Spool) -> Drain:
+        layout = self.loader.layout
+        ring = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
+        return Drain(*ring, layout.event_bytes, spool)
+
+    def _code_watching(self) -> contextlib.AbstractContextManager[CodeWatcher | None]:
         """Return what tells the gadget where code is, if it is to send slices."""
         if self.loader.slice_layout is None:
             return contextlib.nullcontext()
         needs_none = need_no_slices if self.loader.options.unwind == "auto" else _none_needs_none
         code = CodePages(self.loader.object, self._bpf.data(".bss"), needs_none)
-        return Settler(code, self._bpf.map_fd(self.loader.layout.map))
+        return CodeWatcher(code, self._bpf.map_fd(self.loader.layout.map))
 
 
 def _none_needs_none(_pid: int, _paths: frozenset[str]) -> bool:

@@ -1,30 +1,28 @@
 """
-Telling the gadget what is code as soon as it does not know, in a process of its own.
+Helper process that publishes executable pages to the gadget.
 
-Until it is told the gadget sends every stack, and gives up after thousands. A thread would share the
-interpreter with those that read all that, and be late by a tenth of a second just when much comes.
+Until the gadget knows what is code it sends every stack, and gives up after thousands. A thread would share
+the interpreter with those that read all that, and be late by a tenth of a second just when much comes.
 """
 
+import contextlib
 import json
 import os
 import select
-import signal
 import time
 from typing import Final
 
 from gadgetops.trace.events.code_pages import CodePages
-from gadgetops.trace.events.priority import FIRST_OF_ALL, go_first
-from gadgetops.trace.machine import end_with_parent
-from gadgetops.trace.signals import STOP_SIGNALS
+from gadgetops.trace.helper import HelperProcess
 
 _INTERVAL_S: Final = 0.005
 _SHARE_OF_TIME: Final = 10
 """Code that changes all the time, as that of just-in-time compilers, is not looked at more than this part."""
 
 
-class Settler:
+class CodeWatcher:
     """
-    Looks after *code* until it is stopped. Use as a context manager, before there are other threads.
+    Publishes what is code until it is stopped. Use as a context manager, before there are other threads.
 
     Args:
         code: The gadget's tables.
@@ -37,19 +35,10 @@ class Settler:
         self._ring_fd = ring_fd
         self._unwound: dict[int, str] = {}
         self._not_before_s: dict[int, float] = {}
-        self._pid: int | None = None
-        self._ends: tuple[int, int]
+        self._helper: HelperProcess | None = None
 
-    def __enter__(self) -> "Settler":
-        stop_read, stop_write = os.pipe()
-        answer_read, answer_write = os.pipe()
-        parent, self._pid = os.getpid(), os.fork()
-        if self._pid == 0:
-            os.close(stop_write)
-            self._run(parent, stop_read, answer_write)
-        os.close(stop_read)
-        os.close(answer_write)
-        self._ends = stop_write, answer_read
+    def __enter__(self) -> "CodeWatcher":
+        self._helper = HelperProcess(self._run)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,40 +46,31 @@ class Settler:
 
     def stop(self) -> dict[int, str]:
         """
-        End, and return by which way processes have their stacks, `fp` or `dwarf`, by pid.
+        Stop publishing, and return how processes got their stacks, `fp` or `dwarf`, by pid.
 
         Empty if that is not known: the second time, and after it was killed.
         """
-        if self._pid is None:
+        helper, self._helper = self._helper, None
+        if helper is None:
             return {}
-        stop, answer_fd = self._ends
-        os.close(stop)
-        with os.fdopen(answer_fd) as answer:
-            text = answer.read()
-        os.waitpid(self._pid, 0)
-        self._pid = None
+        with contextlib.suppress(BrokenPipeError):
+            os.write(helper.orders, b"\n")
+        with os.fdopen(os.dup(helper.answers)) as answers:
+            text = answers.read()
+        helper.close()
         return {int(pid): way for pid, way in json.loads(text or "{}").items()}
 
-    def _run(self, parent: int, stop: int, answer: int) -> None:
-        """Be the process. Never returns."""
-        try:
-            end_with_parent(parent)
-            # The terminal's Ctrl-C is for the recorder.
-            for number in STOP_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            go_first(FIRST_OF_ALL)
-            self._follow(stop)
-            with os.fdopen(answer, "w") as file:
-                json.dump(self._unwound, file)
-        finally:
-            os._exit(0)
+    def _run(self, orders: int, answers: int) -> None:
+        self._follow(orders)
+        with os.fdopen(answers, "w") as file:
+            json.dump(self._unwound, file)
 
-    def _follow(self, stop: int) -> None:
+    def _follow(self, orders: int) -> None:
         with select.epoll() as waker:
-            waker.register(stop, select.EPOLLIN)
+            waker.register(orders, select.EPOLLIN)
             # Once for each record that is to wake: else it would wake as long as anything is there.
             waker.register(self._ring_fd, select.EPOLLIN | select.EPOLLET)
-            while not any(fd == stop for fd, _ in waker.poll(_INTERVAL_S)):
+            while not any(fd == orders for fd, _ in waker.poll(_INTERVAL_S)):
                 for pid in self._code.unsettled():
                     self._settle(pid)
 

@@ -6,22 +6,21 @@ What happens is told to a `Listener`; nothing is printed here, and no target is 
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from gadgetops.errors import GadgetOpsError, StorageError
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
+from gadgetops.trace.events.live_estimate import LiveEstimate
 from gadgetops.trace.events.priority import going_first
 from gadgetops.trace.machine import mount_file_systems
+from gadgetops.trace.session import Session
 from gadgetops.trace.signals import GroupWitness, StopRequest, stop_signals
 from gadgetops.trace.targets.base import Target
-
-if TYPE_CHECKING:
-    from gadgetops.trace.session import Session
 
 _IDLE_SLEEP_S: Final = 0.005
 """How long it sleeps when nothing was read."""
@@ -117,7 +116,7 @@ def record(
         target.restrict(attachment.loader)
         attachment.loader.begin()
         attachment.find_places(target.allocators)
-        with attachment.loaded(), ModuleTracker(target.container_of) as tracker:
+        with attachment.loaded(output.parent), ModuleTracker(target.container_of) as tracker:
             target.attach(attachment, tracker)
             target.description["attached"] = attachment.attached.programs
             target.description["missing"] = attachment.attached.missing
@@ -129,36 +128,20 @@ def record(
             }
             writer = RecordingWriter.create(output, full)
             stop = StopRequest(signals, witness, target.gets_interrupts, lambda: listener.say(_EXCUSED))
-            ends = _Ends(limits, stop, output)
-            with _reading(attachment, target, tracker, writer) as session:
-                on_begun()
-                _Run(session, target, ends, listener).to_its_end()
-                return session.counters()
+            session = Session(attachment, tracker, writer)
+            run = _Run(session, target, _Ends(limits, stop, output), listener)
+            run.to_its_end(on_begun)
+            return session.counters()
 
 
 def _witness(target: Target) -> contextlib.AbstractContextManager[GroupWitness | None]:
     return GroupWitness() if target.is_ours else contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def _reading(
-    attachment: Attachment, target: Target, tracker: ModuleTracker, writer: RecordingWriter
-) -> Iterator["Session"]:
-    """Let *target* begin, and have its events read for the length of the block."""
-    with contextlib.ExitStack() as stack:
-        with going_first():
-            target.start()
-            # Imported here, while it runs: numpy takes its time, and the ring buffer has room for that.
-            from gadgetops.trace.session import Session  # noqa: PLC0415
-
-            session = stack.enter_context(Session(attachment, tracker, writer))
-        yield session
-
-
 class _Run:
     """The part of a recording in which events come."""
 
-    def __init__(self, session: "Session", target: Target, ends: "_Ends", listener: Listener) -> None:
+    def __init__(self, session: Session, target: Target, ends: "_Ends", listener: Listener) -> None:
         self._session = session
         self._writer = session.writer
         self._target = target
@@ -168,9 +151,12 @@ class _Run:
         if listener.wants_progress:
             session.on_events = self._meter.estimate.add
 
-    def to_its_end(self) -> None:
-        """Follow the target, and close the recording, whatever happens."""
+    def to_its_end(self, on_begun: Callable[[], None]) -> None:
+        """Let the target begin, follow it, and close the recording, whatever happens."""
         try:
+            with going_first():
+                self._target.start()
+            on_begun()
             with going_first():
                 end = self._follow()
                 self._drain()
@@ -260,10 +246,7 @@ def size_bytes(folder: Path) -> int:
 class _Meter:
     """Measures the progress of a session."""
 
-    def __init__(self, session: "Session", target: Target) -> None:
-        # Imported here: numpy, as above.
-        from gadgetops.trace.events.live_estimate import LiveEstimate  # noqa: PLC0415
-
+    def __init__(self, session: Session, target: Target) -> None:
         self.estimate = LiveEstimate()
         self._target = target
         self._session = session

@@ -5,7 +5,6 @@ Nothing is symbolised while events come in: the loop only copies columns out of 
 of mappings.
 """
 
-import contextlib
 import platform
 import time
 from collections import Counter
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 from gadgetops.recording.writer import RecordingWriter, drop_slices
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
-from gadgetops.trace.events.drain import Drain
-from gadgetops.trace.events.ring import Batch, RingBuffer
+from gadgetops.trace.events.records import Batch, decode
 from gadgetops.trace.events.slice_ids import SliceStacks
 from gadgetops.trace.events.slices import SLICE_MISSED, SliceAssembler
 from gadgetops.trace.events.stack_ids import CALLER_ONLY, StackCollector, no_stacks
@@ -35,7 +33,7 @@ OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
 
 class Session:
     """
-    Takes what a gadget sends. Use as a context manager, as long as the gadget is loaded.
+    Takes what a gadget sends, as long as it is loaded.
 
     Args:
         attachment: The gadget.
@@ -59,28 +57,14 @@ class Session:
         slices = self._loader.slice_layout
         self._assembler = None if slices is None else SliceAssembler(slices)
         self._slice_stacks = SliceStacks(tracker, self._stacks, writer)
-        self._ring = contextlib.ExitStack()
-        self._drain: Drain
         self._unwound: dict[str, int] = {}
         self._n_missed = 0
         self.n_events = 0
         self.on_events: OnEvents = lambda _columns, _operations: None
 
-    def __enter__(self) -> "Session":
-        """Begin to empty the ring buffer, beside all else."""
-        layout = self._loader.layout
-        with contextlib.ExitStack() as stack:
-            ring = RingBuffer(*self.attachment.ring(), layout.dtype, layout.event_bytes)
-            self._drain = stack.enter_context(Drain(stack.enter_context(ring)))
-            self._ring = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ring.close()
-
     def read(self, at_most: int | None = None) -> bool:
         """Write a part of what the gadget sent, *at_most* so many events; return whether there was any."""
-        batch = self._drain.take()
+        batch = self._next_batch()
         # After the events: what they refer to was mapped before them.
         self.tracker.read()
         if batch is not None:
@@ -89,6 +73,10 @@ class Session:
         self.writer.write_processes(self.tracker.take_processes())
         self.writer.tick()
         return batch is not None
+
+    def _next_batch(self) -> Batch | None:
+        records, layout = self.attachment.drain.take(), self._loader.layout
+        return None if records is None else decode(records, layout.dtype, layout.event_bytes)
 
     def _take(self, batch: Batch, at_most: int | None) -> None:
         columns = {name: column[:at_most] for name, column in batch.columns.items()}
@@ -104,9 +92,9 @@ class Session:
         self.n_events += count
 
     def detach(self) -> None:
-        """Detach all programs, and empty the ring buffer into memory: `read` takes what is there."""
+        """Detach all programs; from now on `read` waits for what there still is."""
         self.attachment.detach()
-        self._drain.stop()
+        self.attachment.drain.stop()
 
     def counters(self) -> dict[str, int]:
         """

@@ -1,113 +1,162 @@
 """
-Emptying the ring buffer beside the work with what it held: a thread that does nothing else.
+Emptying the ring buffer beside the work with what it held: a helper process that does nothing else.
 
-Turning events into a recording goes in bursts: new stacks, and segments that are written. The program that is
-recorded does not wait for it, and what does not fit into the ring buffer is lost.
+The program that is recorded does not wait for the recorder, and what does not fit into the ring buffer is
+lost. Turning events into a recording goes in bursts, and holds the interpreter at times: new stacks, segments
+that are written, modules that are imported. The helper shares none of that, and is there before the program
+begins.
 """
 
-import threading
-import time
-from collections import deque
+import contextlib
+import os
+import select
+import struct
 from typing import Final
 
-from gadgetops.trace.events.priority import go_first
-from gadgetops.trace.events.ring import Batch, RingBuffer
+from gadgetops.errors import TraceError
+from gadgetops.trace.events.ring import RingBuffer
+from gadgetops.trace.events.spool import Place, Spool
+from gadgetops.trace.helper import HelperProcess
 
-_IDLE_SLEEP_S: Final = 0.002
-_NEARLY_EMPTY_BYTES: Final = 1 << 20
-_FILLING: Final = 8
-"""The part of the ring buffer that is in use then."""
-_GIVEN_WAY_S: Final = 0.001
-_MOST_GIVEN_WAY_S: Final = 0.1
-MAX_BACKLOG_BYTES: Final = 256 << 20
-"""
-What is kept in memory at most while events come; then the ring buffer fills, and what is lost is counted. In
-the end what the ring buffer has comes on top.
-"""
+_IDLE_S: Final = 0.002
+_WORTH_A_PIECE: Final = 16
+"""While older records wait, fewer than this part of the ring buffer stay there."""
+_MOST_LEFT_BYTES: Final = 1 << 20
+"""As above, at most."""
+_PLACE: Final = struct.Struct("=?7xQQ")
+_FAILURE: Final = b"!"
+"""Begins an answer that is no place: the helper's last words follow."""
+_TAKEN, _STOP = b"t", b"s"
+_ORDERS_AT_ONCE: Final = 4096
 
 
 class Drain:
     """
-    Reads *ring* in a thread of its own until it is stopped.
+    Empties a ring buffer into *spool* until it is stopped. Use as a context manager.
 
-    Use as a context manager.
+    Enter it before there are other threads and before probes are attached.
 
     Args:
-        ring: Read by nobody else meanwhile.
+        ring_fd: The ring buffer; read by nobody else meanwhile.
+        ring_bytes: Its size.
+        event_bytes: Length of an event without header.
+        spool: Takes what is read until it is taken.
     """
 
-    def __init__(self, ring: RingBuffer) -> None:
-        self._ring = ring
-        self._batches: deque[Batch] = deque()
-        self._backlog_bytes = 0
-        self._lock = threading.Lock()
-        self._is_stopping = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+    def __init__(self, ring_fd: int, ring_bytes: int, event_bytes: int, spool: Spool) -> None:
+        self._ring = ring_fd, ring_bytes, event_bytes
+        self._spool = spool
+        self._helper: HelperProcess
+        self._owes_room = False
+        self._has_ended = False
+        self.is_stopping = False
+        """Whether it was told to stop: nothing is added to the ring buffer any more."""
 
     def __enter__(self) -> "Drain":
-        self._thread.start()
+        self._helper = HelperProcess(self._run)
+        os.set_blocking(self._helper.answers, False)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self._helper.close()
 
     def stop(self) -> None:
         """Read what is left in the ring buffer, to which nothing is added any more, and end."""
-        self._is_stopping.set()
-        self._thread.join()
+        if not self.is_stopping:
+            self.is_stopping = True
+            os.set_blocking(self._helper.answers, True)
+            self._order(_STOP)
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it was told to."""
-        return self._is_stopping.is_set()
-
-    def take(self) -> Batch | None:
+    def take(self) -> memoryview | None:
         """
-        Return the oldest batch that was read; None if there is none now.
+        Return the oldest records that were read, which are there until the next call.
 
-        Where the ring buffer fills, it waits a little: while both want the interpreter each has half of it,
-        and what was read can wait, but not what is lost.
+        None if there are none now; once it was told to stop, None if there are none left.
 
         Raises:
-            BaseException: What went wrong in the thread.
+            TraceError: The helper failed.
         """
-        deadline_s = time.monotonic() + _MOST_GIVEN_WAY_S
-        while self._needs_all() and time.monotonic() < deadline_s:
-            time.sleep(_GIVEN_WAY_S)
-        with self._lock:
-            if self._batches:
-                batch = self._batches.popleft()
-                self._backlog_bytes -= batch.size_bytes
-                return batch
-        if self._error is not None:
-            raise self._error
+        if self._owes_room:
+            self._owes_room = False
+            self._order(_TAKEN)
+        if self._has_ended:
+            return None
+        try:
+            answer = os.read(self._helper.answers, _PLACE.size)
+        except BlockingIOError:
+            return None
+        if len(answer) == _PLACE.size and not answer.startswith(_FAILURE):
+            self._owes_room = True
+            return self._spool.get(Place(*_PLACE.unpack(answer)))
+        self._has_ended = True
+        if answer or not self.is_stopping:
+            raise TraceError(f"the ring buffer is not read any more: {self._last_words(answer)}")
         return None
 
-    def _needs_all(self) -> bool:
-        """Return whether the ring buffer fills, and there is room for what is in it."""
-        is_filling = self._ring.size_bytes > self._ring.room_bytes // _FILLING
-        return is_filling and not self.is_stopping and self._backlog_bytes < MAX_BACKLOG_BYTES
+    def _last_words(self, answer: bytes) -> str:
+        os.set_blocking(self._helper.answers, True)
+        while part := os.read(self._helper.answers, 4096):
+            answer += part
+        return answer.removeprefix(_FAILURE).decode(errors="replace") or "its process was killed"
 
-    def _run(self) -> None:
-        go_first()
+    def _order(self, order: bytes) -> None:
+        # One that has ended has said why, or will be found to be silent.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._helper.orders, order)
+
+    def _run(self, orders: int, answers: int) -> None:
         try:
-            while self._has_read() or not self.is_stopping:
-                if self._ring.size_bytes < _NEARLY_EMPTY_BYTES and not self.is_stopping:
-                    time.sleep(_IDLE_SLEEP_S)
-        except BaseException as error:
-            # Raised again by `take`, where it can be handled.
-            self._error = error
+            _Emptying(RingBuffer(*self._ring), self._spool, orders, answers).to_its_end()
+        except Exception as error:
+            os.write(answers, _FAILURE + str(error).encode())
 
-    def _has_read(self) -> bool:
-        """Read once, if there is room; return whether there was anything."""
-        if self._backlog_bytes >= MAX_BACKLOG_BYTES and not self.is_stopping:
-            time.sleep(_IDLE_SLEEP_S)
-            return True
-        batch = self._ring.read()
-        if batch.size_bytes == 0:
+
+class _Emptying:
+    """The helper's work."""
+
+    def __init__(self, ring: RingBuffer, spool: Spool, orders: int, answers: int) -> None:
+        self._ring = ring
+        self._spool = spool
+        self._orders = orders
+        self._answers = answers
+        self._n_waiting = 0
+        self._is_stopping = False
+        self._is_left_alone = False
+        self._poll = select.poll()
+        self._poll.register(orders, select.POLLIN)
+        self._worth_a_piece_bytes = min(_MOST_LEFT_BYTES, ring.room_bytes // _WORTH_A_PIECE)
+
+    def to_its_end(self) -> None:
+        """Empty the ring buffer until told to stop, and then what is left in it."""
+        has_passed_on = True
+        while not self._is_left_alone:
+            self._take_orders(0 if has_passed_on else _IDLE_S)
+            has_passed_on = self._has_passed_on()
+            if self._is_stopping and not self._ring.read():
+                return
+
+    def _take_orders(self, wait_s: float) -> None:
+        """Do what was ordered by now; where nothing was, wait so long for it."""
+        if not self._poll.poll(wait_s * 1000):
+            return
+        orders = os.read(self._orders, _ORDERS_AT_ONCE)
+        self._is_left_alone = not orders
+        self._is_stopping |= _STOP in orders
+        for _ in range(orders.count(_TAKEN)):
+            self._spool.free_oldest()
+            self._n_waiting -= 1
+
+    def _has_passed_on(self) -> bool:
+        """Pass on what is in the ring buffer, if it is worth it; return whether there was anything."""
+        if self._n_waiting and not self._is_stopping and self._ring.size_bytes < self._worth_a_piece_bytes:
             return False
-        with self._lock:
-            self._batches.append(batch)
-            self._backlog_bytes += batch.size_bytes
+        records = self._ring.read()
+        if not records:
+            return False
+        place = self._spool.put(records)
+        if place is None:
+            return False
+        self._ring.free(len(records))
+        os.write(self._answers, _PLACE.pack(*place))
+        self._n_waiting += 1
         return True

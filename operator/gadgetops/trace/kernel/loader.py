@@ -50,7 +50,7 @@ class Options:
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    buffer_bytes: int = 256 << 20
+    buffer_bytes: int = 64 << 20
     max_stacks: int = 32768
     collect_stacks: bool = True
     symbolise: bool = True

@@ -1,8 +1,8 @@
 """
 The ring buffer, made before there is a gadget to use it.
 
-The kernel fills all of it with zeros. For the usual 256 MiB this takes a third of what loading a gadget
-takes, and depends on nothing but the size.
+The kernel fills all of it with zeros, which depends on nothing but its size: 256 MiB take a third of what
+loading a gadget takes.
 """
 
 import os

@@ -1,73 +1,133 @@
-"""Emptying the ring buffer beside other work."""
+"""Emptying a ring buffer in a process of its own."""
 
-import threading
+import mmap
+import os
+import signal
+import struct
 import time
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from gadgetops.trace.events import drain
+from gadgetops.errors import TraceError
 from gadgetops.trace.events.drain import Drain
-from gadgetops.trace.events.ring import Batch
+from gadgetops.trace.events.spool import Spool
 
-BATCH_BYTES = 100
-N_BATCHES = 10
+EVENT_BYTES = 1016
+RECORD_BYTES = EVENT_BYTES + 8
+RING_BYTES = 1 << 16
+SPOOL_BYTES = 1 << 17
+TIMEOUT_S = 20
 
 
 class Ring:
-    """A ring buffer with some batches in it."""
-
-    room_bytes = N_BATCHES << 30
+    """A file that looks like a ring buffer map, and takes records as the kernel does."""
 
     def __init__(self) -> None:
-        self.n_left = N_BATCHES
+        self.fd = os.memfd_create("ring")
+        os.ftruncate(self.fd, 2 * mmap.PAGESIZE + 2 * RING_BYTES)
+        self.n_put = 0
 
-    @property
-    def size_bytes(self) -> int:
-        """What is left, in a size that is worth reading at once."""
-        return self.n_left << 30
+    def put(self) -> bool:
+        """Put an event with the next number; return whether there was room for it."""
+        position = self.n_put * RECORD_BYTES
+        (consumed,) = struct.unpack("<Q", os.pread(self.fd, 8, 0))
+        if position + RECORD_BYTES - consumed > RING_BYTES:
+            return False
+        record = struct.pack("<IIQ", EVENT_BYTES, 0, self.n_put).ljust(RECORD_BYTES, b"\0")
+        for copy in (0, RING_BYTES):
+            os.pwrite(self.fd, record, 2 * mmap.PAGESIZE + copy + position % RING_BYTES)
+        self.n_put += 1
+        os.pwrite(self.fd, struct.pack("<Q", position + RECORD_BYTES), mmap.PAGESIZE)
+        return True
 
-    def read(self) -> Batch:
-        """Give one batch, or an empty one."""
-        if self.n_left == 0:
-            return Batch({}, [], 0)
-        time.sleep(0.002)
-        self.n_left -= 1
-        return Batch({}, [], BATCH_BYTES)
+    def put_while_there_is_room(self) -> None:
+        """Put events until there has been no room for a while."""
+        deadline = time.monotonic() + 0.2
+        while time.monotonic() < deadline:
+            if self.put():
+                deadline = time.monotonic() + 0.2
+            else:
+                time.sleep(0.001)
 
 
-def stopped(draining: Drain) -> bool:
-    """Return whether it can be stopped, by somebody who takes nothing meanwhile."""
-    stopping = threading.Thread(target=draining.stop, daemon=True)
-    stopping.start()
-    stopping.join(10)
-    return not stopping.is_alive()
-
-
-def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "MAX_BACKLOG_BYTES", 3 * BATCH_BYTES)
+@pytest.fixture
+def ring() -> Iterator[Ring]:
     ring = Ring()
-    with Drain(cast("Any", ring)):
-        deadline = time.monotonic() + 10
-        while ring.n_left > N_BATCHES - 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        time.sleep(0.02)
-        assert ring.n_left == N_BATCHES - 3
+    yield ring
+    os.close(ring.fd)
 
 
-def test_while_the_ring_buffer_fills_nothing_else_is_done() -> None:
-    ring = Ring()
-    with Drain(cast("Any", ring)) as draining:
-        assert draining.take() is not None
-        assert ring.n_left <= N_BATCHES // 8
+@pytest.fixture
+def drain(ring: Ring, tmp_path: Path) -> Iterator[Drain]:
+    with (
+        Spool(tmp_path, memory_bytes=SPOOL_BYTES, file_bytes=0) as spool,
+        Drain(ring.fd, RING_BYTES, EVENT_BYTES, spool) as drain,
+    ):
+        yield drain
 
 
-def test_it_ends_with_all_that_is_there_though_nobody_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when events came faster than they were written, and then the program ended."""
-    monkeypatch.setattr(drain, "MAX_BACKLOG_BYTES", 3 * BATCH_BYTES)
-    ring = Ring()
-    draining = Drain(cast("Any", ring)).__enter__()
-    assert stopped(draining)
-    assert len([*iter(draining.take, None)]) == N_BATCHES
-    assert ring.n_left == 0
+def taken(drain: Drain) -> list[int]:
+    """Return the numbers of the events that the next records hold."""
+    records = drain.take()
+    return [] if records is None else [*memoryview(records).cast("Q")[1 :: RECORD_BYTES // 8]]
+
+
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_more_passes_through_than_there_is_room_for(ring: Ring, drain: Drain) -> None:
+    """All of it, in order, while it is taken; nobody waits at the end for what is not there."""
+    seen: list[int] = []
+    while ring.n_put < 1000:
+        while not ring.put():
+            seen += taken(drain)
+    drain.stop()
+    while numbers := taken(drain):
+        seen += numbers
+    assert seen == [*range(1000)]
+    assert taken(drain) == []
+
+
+def test_no_more_is_kept_than_there_is_room_for(ring: Ring, drain: Drain) -> None:
+    """While nothing is taken: the spool and the ring buffer, and not much less."""
+    ring.put_while_there_is_room()
+    assert RING_BYTES < ring.n_put * RECORD_BYTES <= RING_BYTES + SPOOL_BYTES
+    drain.stop()
+    seen: list[int] = []
+    while numbers := taken(drain):
+        seen += numbers
+    assert seen == [*range(ring.n_put)]
+
+
+def test_a_helper_that_was_killed_is_an_error(ring: Ring, drain: Drain) -> None:
+    """Else the recorder would wait for events that nobody reads."""
+    [pid] = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+
+    def has_failed() -> bool:
+        try:
+            drain.take()
+        except TraceError as error:
+            assert "killed" in str(error)
+            return True
+        return False
+
+    until(has_failed)
+
+
+def test_what_goes_wrong_in_the_helper_is_said(tmp_path: Path) -> None:
+    """A descriptor that is no ring buffer."""
+    with (
+        Spool(tmp_path) as spool,
+        (tmp_path / "empty").open("w+b") as file,
+        Drain(file.fileno(), RING_BYTES, EVENT_BYTES, spool) as drain,
+    ):
+        drain.stop()
+        with pytest.raises(TraceError, match=r"the ring buffer is not read any more: .*length"):
+            drain.take()
