@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from gadgetops.bpf.object import Object
 from gadgetops.commands import main
+from gadgetops.errors import TraceError
 from gadgetops.recording.reader import Recording, open_recording
-from gadgetops.stacks import unwind_pool, unwind_recording
+from gadgetops.stacks import recorded_slices, unwind_pool
 from gadgetops.stacks.batch_unwinder import Lockstep
 from gadgetops.stacks.libdw import Unwinder
 from gadgetops.stacks.symbolize import Finder
@@ -300,6 +301,25 @@ def test_slices_are_kept_only_until_stacks_are_made(record: Record, tmp_path: Pa
     assert not [*recording.path.glob("slices-*")]
 
 
+def test_a_recording_whose_stacks_could_not_be_made_is_whole_but_for_them(
+    gadget_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is said, and `symbolize` makes them later."""
+    program = compiled(tmp_path / "program", "-O2")
+
+    def write(*_: object, **__: object) -> None:
+        raise TraceError("the unwinder is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Unwinding, "write", write)
+        options = ["-q", "-o", tmp_path / "r", "--image", gadget_object]
+        assert main([*map(str, ["record", *options, "--", program])]) != 0
+    assert open_recording(tmp_path / "r").problems == ()
+    assert open_recording(tmp_path / "r").header["end"] == "complete"
+    assert main(["symbolize", "-q", str(tmp_path / "r")]) == 0
+    assert as_recorded(open_recording(tmp_path / "r")) == as_gdb_sees(program)
+
+
 def test_slices_can_be_kept(record: Record, tmp_path: Path) -> None:
     """For who wants to unwind them again; the same stacks are not made twice."""
     recording = record([compiled(tmp_path / "program", "-O2")], "--keep-slices")
@@ -318,7 +338,7 @@ def test_several_processes_unwind_as_one_does(
     recording = record([compiled(tmp_path / "program", "-O2")], "--symbols", "late")
     alone = [*Unwinding(recording, Finder()).rows()]
     monkeypatch.setattr(unwind_pool, "_WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(unwind_recording, "_SLICES_OF_A_JOB", 2)
+    monkeypatch.setattr(recorded_slices, "_SLICES_OF_A_JOB", 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     together = Unwinding(recording, Finder())
     assert [*together.rows()] == alone

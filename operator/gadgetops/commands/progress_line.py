@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from gadgetops.commands import messages
 from gadgetops.units import format_bytes, format_count, plural
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from gadgetops.trace.recorder import Progress
 
 _ERASE_LINE = "\r\x1b[K"
+_INTERVAL_S: Final = 0.1
 
 
 class ProgressLine:
@@ -23,6 +25,7 @@ class ProgressLine:
     def __init__(self) -> None:
         self.wants_progress = sys.stderr.isatty() and not messages.settings.quiet
         self._is_shown = False
+        self._shown_s = 0.0
 
     def __enter__(self) -> "ProgressLine":
         return self
@@ -37,12 +40,14 @@ class ProgressLine:
 
     def progress(self, progress: "Progress") -> None:
         """Write how it goes over how it went."""
+        self._shown_s = 0.0
         self.stage(_line(progress))
 
     def stage(self, what: str) -> None:
-        """Write what is done over what was, on a terminal."""
-        if not self.wants_progress:
+        """Write what is done over what was, on a terminal, a few times a second at most."""
+        if not self.wants_progress or time.monotonic() - self._shown_s < _INTERVAL_S:
             return
+        self._shown_s = time.monotonic()
         width = shutil.get_terminal_size().columns - 1
         sys.stderr.write(_ERASE_LINE + what[:width])
         sys.stderr.flush()

@@ -7,6 +7,8 @@ import click
 
 from gadgetops.commands import messages
 from gadgetops.commands.options import verb
+from gadgetops.commands.progress_line import ProgressLine
+from gadgetops.units import plural
 
 if TYPE_CHECKING:
     from gadgetops.stacks.symbolize import Finder
@@ -45,7 +47,8 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], kee
     For recordings made with `record --symbols late` or not ended, also on another machine. A file whose build
     id differs from the recorded one is not asked; debug files are found by build id, as
     DIR/.build-id/ab/cdef.debug, and by .gnu_debuglink. If nothing is found, what is there stays. Stacks that
-    are still copies are unwound first, and the copies dropped.
+    are still copies are unwound first, and the copies dropped; those that end in a file that is not here stay
+    copies. What was interrupted goes on where it was.
     """
     # Imported here: DuckDB and the symboliser would cost every `--help` half a second.
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
@@ -54,30 +57,41 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], kee
     from gadgetops.stacks.symbols import DEBUG_FOLDER  # noqa: PLC0415
 
     finder = Finder(sysroot=sysroot, debug_folders=(*debug_folders, DEBUG_FOLDER))
-    _unwind(recording, finder, keep_slices=keep_slices)
-    opened = open_recording(recording)
-    rows = [*symbols_of(opened, finder)]
-    n_found, n_addresses = len({row.frame_id for row in rows}), opened.n_addresses()
-    if n_found:
-        write_symbols(recording, rows)
-    messages.say(f"{n_found:,} of {n_addresses:,} addresses symbolised")
-    if n_found < n_addresses:
-        messages.say(f"`gadgetops info {recording}` shows modules without symbols")
+    with ProgressLine() as line:
+        _unwind(recording, finder, line, keep_slices=keep_slices)
+        line.stage("finding functions and lines")
+        opened = open_recording(recording)
+        rows = [*symbols_of(opened, finder)]
+        n_found, n_addresses = len({row.frame_id for row in rows}), opened.n_addresses()
+        if n_found:
+            write_symbols(recording, rows)
+        line.say(f"{n_found:,} of {n_addresses:,} addresses symbolised")
+        if n_found < n_addresses:
+            line.say(f"`gadgetops info {recording}` shows modules without symbols")
 
 
-def _unwind(recording: Path, finder: "Finder", *, keep_slices: bool) -> None:
+def _unwind(recording: Path, finder: "Finder", line: ProgressLine, *, keep_slices: bool) -> None:
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.recording.writer import append_stacks, drop_slices  # noqa: PLC0415
+    from gadgetops.recording.writer import StackAppender  # noqa: PLC0415
     from gadgetops.stacks.unwind_recording import Unwinding  # noqa: PLC0415
 
     opened = open_recording(recording)
     if not opened.tables["slices"]:
         return
-    unwinding = Unwinding(opened, finder)
-    rows = [*unwinding.rows()]
-    if rows:
-        append_stacks(recording, (row for frames, _ in rows for row in frames), (stack for _, stack in rows))
+    unwinding = Unwinding(opened, finder, leaves_missing=True)
+    with StackAppender(recording) as sink:
+        unwinding.write(
+            sink,
+            keep_slices=keep_slices,
+            on_progress=lambda done, of: line.stage(f"unwinding stacks, {done:,} of {of:,}"),
+        )
+    n_unwound = sum(unwinding.ends.values()) - unwinding.ends["joined"]
+    if n_unwound:
         whole = unwinding.ends["complete"]
-        messages.say(f"{len(rows):,} stacks unwound, {whole:,} of them to their beginning")
-    if not keep_slices:
-        drop_slices(recording)
+        line.say(f"{n_unwound:,} stacks unwound, {whole:,} of them to their beginning")
+    for path, count in sorted(unwinding.missing.items()):
+        line.say(
+            f"{plural(count, 'stack')} left for later: {path} of the recorded machine is not here (--sysroot)"
+        )
+    for problem in unwinding.problems:
+        messages.warn(problem)

@@ -31,6 +31,8 @@ from gadgetops.units import plural
 
 MEMORY_LIMIT: Final = "1GiB"
 """What DuckDB may hold before it spills to disk; with Python and its own overhead below 2 GiB."""
+STREAM_MEMORY_LIMIT: Final = "512MiB"
+"""The same while rows of one file are read in their order: a few blocks of it."""
 
 _TABLES: Final = {**SEGMENT_TABLES, "symbols": SYMBOL_COLUMNS}
 _FRAMES_VIEW: Final = """
@@ -103,6 +105,22 @@ class Recording:
                 yield connection
             except duckdb.Error as error:
                 raise RecordingError(self.path, _first_line(error)) from error
+
+    def streamed(self, table: str, path: Path, columns: str, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
+        """
+        Yield *columns* of one file of *table*, *at_once* rows at a time, in their order and bounded memory.
+
+        Raises:
+            RecordingError: The file cannot be read; what was yielded before is right.
+        """
+        with _connection(threads=1, memory_limit=STREAM_MEMORY_LIMIT) as connection:
+            try:
+                _create_view(connection, table, _TABLES[table], [path])
+                cursor = connection.execute(f"select {columns} from {table}")  # noqa: S608 - our own names
+                while rows := cursor.fetchmany(at_once):
+                    yield rows
+            except duckdb.Error as error:
+                raise RecordingError(self.path, f"{path.name}: {_first_line(error)}") from error
 
     def n_addresses(self) -> int:
         """Return the number of distinct return addresses."""
@@ -258,14 +276,18 @@ def _incompleteness(recording: Recording, n_rows: Mapping[str, int]) -> Iterator
 
 
 @contextlib.contextmanager
-def _connection(scratch: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(
+    scratch: str = "", *, threads: int | None = None, memory_limit: str = MEMORY_LIMIT
+) -> Iterator[duckdb.DuckDBPyConnection]:
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY_LIMIT,
+        "memory_limit": memory_limit,
         "temp_directory": scratch,
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
+    if threads is not None:
+        config["threads"] = threads
     connection = duckdb.connect(config=config)
     try:
         yield connection

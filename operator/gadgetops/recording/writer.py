@@ -280,28 +280,59 @@ def _parquet_writer() -> "ParquetWriter":
     return ParquetWriter()
 
 
-def append_stacks(path: Path, frames: Iterable[FrameRow], stacks: Iterable[StackRow]) -> None:
+class StackAppender:
     """
-    Add stacks to the recording in the folder *path*, which nobody is writing, and the frames that they name.
+    Adds stacks to the recording in the folder *path*, which nobody is writing. Use as a context manager.
 
-    Raises:
-        StorageError: A file cannot be written.
+    What `close_segment` made durable stays, whatever happens afterwards.
     """
-    known = filter(None, (parse_segment_name(each.name) for each in path.iterdir()))
-    number = max((number for _, number in known), default=-1) + 1
-    with _parquet_writer() as files:
-        files.write_rows(path / segment_name("frames", number), FRAME_COLUMNS, frames)
-        files.write_rows(path / segment_name("stacks", number), STACK_COLUMNS, stacks)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files = _parquet_writer()
+        self._frames: list[FrameRow] = []
+        self._stacks: list[StackRow] = []
+        known = filter(None, (parse_segment_name(each.name) for each in path.iterdir()))
+        self._number = max((number for _, number in known), default=-1) + 1
+
+    def __enter__(self) -> "StackAppender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def write_frames(self, rows: Iterable[FrameRow]) -> None:
+        """Append return addresses."""
+        self._frames.extend(rows)
+
+    def write_stacks(self, rows: Iterable[StackRow]) -> None:
+        """Append stacks, whose return addresses were appended before."""
+        self._stacks.extend(rows)
+
+    def close_segment(self) -> None:
+        """
+        Make durable what was appended, return addresses before the stacks that have them.
+
+        Raises:
+            StorageError: A file cannot be written.
+        """
+        if not self._frames and not self._stacks:
+            return
+        frames, stacks = segment_name("frames", self._number), segment_name("stacks", self._number)
+        self._files.write_rows(self._path / frames, FRAME_COLUMNS, self._frames)
+        self._files.write_rows(self._path / stacks, STACK_COLUMNS, self._stacks)
+        self._number += 1
+        self._frames, self._stacks = [], []
 
 
-def drop_slices(path: Path) -> None:
+def drop_slices(paths: Iterable[Path]) -> None:
     """
-    Remove the slices of the recording in the folder *path*: they are memory of the process.
+    Remove files of slices: they are memory of the process.
 
     Raises:
         StorageError: A file cannot be removed.
     """
-    for each in sorted(path.glob("slices-*.parquet")):
+    for each in paths:
         try:
             each.unlink(missing_ok=True)
         except OSError as error:

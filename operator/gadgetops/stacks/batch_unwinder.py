@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gadgetops.stacks.cfi import FrameRules
 from gadgetops.stacks.cfi_instructions import FARTHEST_BYTES, SAVED, STACK_POINTER, NotSimple, Rule
-from gadgetops.stacks.libdw import MAX_FRAMES, MappedFile
+from gadgetops.stacks.libdw import MAX_FRAMES, End, MappedFile, Unwound
 
 _N_REGISTERS: Final = 17
 """Of a slice: those of x86-64, and the program counter."""
@@ -43,9 +43,9 @@ class Lockstep:
         self._rows: list[tuple[int, ...]] = []
         self._table: _Numbers = np.empty((0, 4 + len(SAVED)), np.int64)
 
-    def unwind(self, slices: Sequence[tuple[bytes, bytes]]) -> list[list[int] | None]:
+    def unwind(self, slices: Sequence[tuple[bytes, bytes]]) -> list[Unwound | None]:
         """
-        Return the stack of each slice, leaf first; None where there is one rule that is not simple.
+        Return the stack of each slice; None where there is one rule that is not simple.
 
         Args:
             slices: Registers, 8 bytes each by DWARF's numbers, the program counter last, and memory from the
@@ -54,7 +54,7 @@ class Lockstep:
         fitting = [
             n for n, (registers, _) in enumerate(slices) if len(registers) == _N_REGISTERS * _WORD_BYTES
         ]
-        found: list[list[int] | None] = [None] * len(slices)
+        found: list[Unwound | None] = [None] * len(slices)
         if fitting and self._files:
             walk = _Walk([slices[n] for n in fitting])
             for is_leaf in (True, *[False] * (MAX_FRAMES - 2)):
@@ -125,7 +125,9 @@ class _Walk:
         self._values = table[:, _COLUMNS].copy()
         self._counter = table[:, -1].copy()
         self._frames = [self._counter.copy()]
+        self._pointers = [self._start.copy()]
         self._is_whole = np.zeros(len(slices), np.bool_)
+        self._is_cut = np.zeros(len(slices), np.bool_)
         self.active = np.arange(len(slices))
 
     def counters(self) -> _Numbers:
@@ -151,17 +153,31 @@ class _Walk:
         # Where there is nothing to return to, the stack begins.
         self._is_whole[active[is_there & (counter == 0)]] = True
         goes_on = is_there & (counter != 0)
+        self._is_cut[active[~is_there & self._is_beyond(active, frame + rules[:, 3])]] = True
         self.active = active[goes_on]
         self._counter[self.active] = counter[goes_on]
         self._frames.append(np.zeros(len(self._counter), np.int64))
         self._frames[-1][self.active] = counter[goes_on]
+        self._pointers.append(np.zeros(len(self._counter), np.int64))
+        self._pointers[-1][self.active] = frame[goes_on]
 
-    def stacks(self) -> Iterator[list[int] | None]:
-        """Yield the stack of each slice; None if it could not be followed to its beginning."""
+    def stacks(self) -> Iterator[Unwound | None]:
+        """Yield the stack of each slice; None if it has a rule that is not simple."""
         frames = np.stack(self._frames, axis=1).view(np.uint64)
-        depths = np.count_nonzero(frames, axis=1)
-        for stack, depth, is_whole in zip(frames, depths.tolist(), self._is_whole.tolist(), strict=True):
-            yield stack[:depth].tolist() if is_whole else None
+        pointers = np.stack(self._pointers, axis=1).view(np.uint64)
+        depths = np.count_nonzero(frames, axis=1).tolist()
+        ends = zip(self._is_whole.tolist(), self._is_cut.tolist(), strict=True)
+        for number, (depth, (is_whole, is_cut)) in enumerate(zip(depths, ends, strict=True)):
+            if is_whole or is_cut:
+                end: End = "complete" if is_whole else "cut"
+                yield Unwound(frames[number, :depth].tolist(), end, pointers[number, :depth].tolist())
+            else:
+                yield None
+
+    def _is_beyond(self, of: NDArray[np.intp], addresses: _Numbers) -> NDArray[np.bool_]:
+        """Return which of *addresses* lie where the slices *of* do not reach."""
+        is_beyond: NDArray[np.bool_] = addresses - self._start[of] >= self._n_words[of] * _WORD_BYTES
+        return is_beyond
 
     def _read(self, of: NDArray[np.intp], addresses: _Numbers) -> tuple[_Numbers, NDArray[np.bool_]]:
         """Return the words at *addresses* of the slices *of*, and which of them are there."""

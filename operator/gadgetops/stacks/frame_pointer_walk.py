@@ -13,22 +13,23 @@ from gadgetops.recording.reader import Recording
 from gadgetops.recording.schema import MAX_WALKED_FRAMES, registers_of
 from gadgetops.stacks.callers import with_caller
 from gadgetops.stacks.libdw import STACK_POINTER
+from gadgetops.stacks.recorded_slices import read_slices
+from gadgetops.stacks.unwind_pool import SliceCopy
 
 _FRAME_POINTER: Final = {"x86_64": 6, "aarch64": 29}
 _LINK_REGISTER: Final = {"aarch64": 30}
 _FRAME: Final = struct.Struct("<QQ")
 """The caller's frame pointer, and where the call returns to."""
-_SLICES: Final = """
-    select stack_id, pid, timestamp_ns, registers, memory,
-        stack_id in (
-            select stack_id from events where operation in ('free', 'realloc_free', 'munmap')
-        ) as is_at_entry
-    from slices
-    where list_contains($pids, pid) and not exists (
-        select 1 from processes
-        where processes.pid = slices.pid and event = 'exec' and processes.timestamp_ns > slices.timestamp_ns
-    )
-    order by stack_id
+_AT_ENTRY: Final = """
+    select distinct stack_id
+    from events
+    where operation in ('free', 'realloc_free', 'munmap') and list_contains($pids, pid)
+"""
+_EXECUTED: Final = """
+    select pid, max(timestamp_ns)
+    from processes
+    where event = 'exec' and list_contains($pids, pid)
+    group by pid
 """
 
 
@@ -61,12 +62,20 @@ def walked(recording: Recording, pids: Sequence[int], machine: str) -> Iterator[
     if not pids or machine not in _FRAME_POINTER:
         return
     with recording.connect() as connection:
-        rows = connection.execute(_SLICES, {"pids": [*pids]}).fetchall()
-    for number, pid, timestamp_ns, packed, memory, is_at_entry in rows:
-        registers = registers_of(packed)
-        found = walk(registers, memory, machine)
-        caller = _caller(registers, memory, machine) if is_at_entry else registers[-1]
-        yield Walked(number, pid, timestamp_ns, with_caller(found, caller))
+        at_entry = {number for (number,) in connection.execute(_AT_ENTRY, {"pids": [*pids]}).fetchall()}
+        executed_ns = dict(connection.execute(_EXECUTED, {"pids": [*pids]}).fetchall())
+    wanted = frozenset(pids)
+    for path in recording.tables["slices"]:
+        for _, found in read_slices(recording, path, lambda _, pid: pid in wanted):
+            if executed_ns.get(found.pid, found.timestamp_ns) <= found.timestamp_ns:
+                yield _walked(found, machine, is_at_entry=found.stack_id in at_entry)
+
+
+def _walked(found: SliceCopy, machine: str, *, is_at_entry: bool) -> Walked:
+    registers = registers_of(found.registers)
+    addresses = walk(registers, found.memory, machine)
+    caller = _caller(registers, found.memory, machine) if is_at_entry else registers[-1]
+    return Walked(found.stack_id, found.pid, found.timestamp_ns, with_caller(addresses, caller))
 
 
 def walk(registers: Sequence[int], memory: bytes, machine: str) -> list[int]:

@@ -58,10 +58,12 @@ class Unwound(NamedTuple):
     Attributes:
         addresses: Leaf first: the program counter, then return addresses.
         end: Why there are no more.
+        pointers: The stack pointer in each of these frames, as far as they are known.
     """
 
     addresses: list[int]
     end: End
+    pointers: Sequence[int] = ()
 
 
 _FindElf = CFUNCTYPE(c_int, c_void_p, c_void_p, c_char_p, c_uint64, POINTER(c_char_p), POINTER(c_void_p))
@@ -110,6 +112,10 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "dwfl_thread_state_register_pc": (None, [c_void_p, c_uint64]),
     "dwfl_frame_pc": (c_bool, [c_void_p, POINTER(c_uint64), POINTER(c_bool)]),
 }
+_SINCE_0_188: Final[dict[str, tuple[Any, list[Any]]]] = {
+    "dwfl_frame_reg": (c_int, [c_void_p, c_uint, POINTER(c_uint64)]),
+}
+"""Without it stack pointers stay unknown, and deep stacks cut."""
 
 
 @cache
@@ -121,10 +127,26 @@ def _library() -> ctypes.CDLL:
             "libdw.so.1 is not installed",
             hint="apt-get install libdw1, or record with --unwind fp",
         ) from error
-    for name, (result, arguments) in _SIGNATURES.items():
+    newer = {name: types for name, types in _SINCE_0_188.items() if hasattr(library, name)}
+    for name, (result, arguments) in {**_SIGNATURES, **newer}.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def check_machine(machine: str) -> None:
+    """
+    Raise unless stacks of *machine* can be unwound here.
+
+    Raises:
+        TraceError: libdw is missing, or the machine is none that is known.
+    """
+    if machine not in STACK_POINTER:
+        raise TraceError(
+            f"unwinding is not supported on machine {machine or 'unknown'!r}",
+            hint=f"supported: {', '.join(STACK_POINTER)}",
+        )
+    _library()
 
 
 class Unwinder:
@@ -142,11 +164,7 @@ class Unwinder:
     """
 
     def __init__(self, files: Sequence[MappedFile], machine: str) -> None:
-        if machine not in STACK_POINTER:
-            raise TraceError(
-                f"stacks of machine {machine or 'unknown'!r} cannot be unwound",
-                hint=f"known are {', '.join(STACK_POINTER)}",
-            )
+        check_machine(machine)
         self._lib = _library()
         self._stack_pointer = STACK_POINTER[machine]
         self._debug = {_name(number): file.debug for number, file in enumerate(files)}
@@ -154,6 +172,7 @@ class Unwinder:
         self._memory = b""
         self._registers: tuple[int, ...] = ()
         self._found: list[int] = []
+        self._pointers: list[int] = []
         self._is_cut = False
         self._is_attached = False
         self._callbacks = _Callbacks(_FindElf(_no_elf), _FindDebug(self._find_debug), None, None)
@@ -187,13 +206,14 @@ class Unwinder:
         """
         self._registers, self._memory = tuple(registers), memory
         self._start = self._registers[self._stack_pointer]
-        self._found, self._is_cut = [], False
+        self._found, self._pointers, self._is_cut = [], [], False
         if not self._attach():
             return Unwound([self._registers[-1]], "unknown")
         status = self._lib.dwfl_getthread_frames(self._dwfl, _FALSE_PID, self._on_frame, None)
         if self._is_cut:
-            return Unwound(self._found, "cut")
-        return Unwound(self._found or [self._registers[-1]], "complete" if status == 0 else "unknown")
+            return Unwound(self._found or [self._registers[-1]], "cut", self._pointers)
+        end: End = "complete" if status == 0 else "unknown"
+        return Unwound(self._found or [self._registers[-1]], end, self._pointers)
 
     def _attach(self) -> bool:
         """Take the first file's machine for that of all; there is none without a readable file."""
@@ -238,8 +258,16 @@ class Unwinder:
             return _ABORTS
         if address.value:
             self._found.append(address.value)
+            self._note_pointer(frame)
         self._is_cut = len(self._found) >= MAX_FRAMES
         return _ABORTS if self._is_cut else _GOES_ON
+
+    def _note_pointer(self, frame: int) -> None:
+        """Note the stack pointer, as long as that of every frame was known."""
+        value = c_uint64()
+        is_expected = len(self._pointers) == len(self._found) - 1 and hasattr(self._lib, "dwfl_frame_reg")
+        if is_expected and self._lib.dwfl_frame_reg(frame, self._stack_pointer, byref(value)) == 0:
+            self._pointers.append(value.value)
 
 
 def _name(number: int) -> bytes:

@@ -9,23 +9,18 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import takewhile
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gadgetops.recording.writer import RecordingWriter, drop_slices
+from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.records import Batch, decode
 from gadgetops.trace.events.slice_ids import SliceStacks
 from gadgetops.trace.events.slices import SLICE_MISSED, SliceAssembler
 from gadgetops.trace.events.stack_ids import CALLER_ONLY, StackCollector, no_stacks
-
-_SAID_EVERY: Final = 500
-"""After how many stacks it is said how many are unwound."""
-
 
 OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
 """Shown each batch of events: columns as the gadget wrote them, and the names of operations."""
@@ -133,12 +128,14 @@ class Session:
         self.writer.close_segment()
         ways = self.attachment.end_settling()
         self._walk([pid for pid, way in ways.items() if way == "fp"])
-        if self._loader.options.symbolise:
-            self._unwind(is_hurried, on_stage)
-            on_stage("finding functions and lines")
-            self._find_symbols(is_hurried)
-        facts = {"unwind": Counter(ways.values())} if self._assembler is not None else {}
-        self.writer.close(counters=self.counters(), end=end, facts=facts)
+        try:
+            if self._loader.options.symbolise:
+                self._unwind(is_hurried, on_stage)
+                self._find_symbols(is_hurried, on_stage)
+        finally:
+            # Whatever failed: what is there is a recording, and `symbolize` goes on.
+            facts = {"unwind": Counter(ways.values())} if self._assembler is not None else {}
+            self.writer.close(counters=self.counters(), end=end, facts=facts)
 
     def _walk(self, pids: Sequence[int]) -> None:
         """Make stacks of what processes sent before it was known that they need no slices."""
@@ -151,13 +148,17 @@ class Session:
                 self._stacks.write(*stack)
             self.writer.close_segment()
 
-    def _find_symbols(self, is_hurried: Callable[[], bool]) -> None:
+    def _find_symbols(self, is_hurried: Callable[[], bool], on_stage: Callable[[str], None]) -> None:
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
         from gadgetops.stacks.symbolize import Finder, symbols_of  # noqa: PLC0415
 
-        found = symbols_of(open_recording(self.writer.path), Finder(files=self.tracker.files))
-        symbols = [*takewhile(lambda _: not is_hurried(), found)]
-        self.writer.write_symbols(() if is_hurried() else symbols)
+        symbols = []
+        on_stage("finding functions and lines")
+        for symbol in symbols_of(open_recording(self.writer.path), Finder(files=self.tracker.files)):
+            if is_hurried():
+                return
+            symbols.append(symbol)
+        self.writer.write_symbols(symbols)
 
     def _unwind(self, is_hurried: Callable[[], bool], on_stage: Callable[[str], None]) -> None:
         """Make stacks of the slices that came; what is left when it is to hurry stays for later."""
@@ -167,18 +168,16 @@ class Session:
         from gadgetops.stacks.symbolize import Finder  # noqa: PLC0415
         from gadgetops.stacks.unwind_recording import Unwinding  # noqa: PLC0415
 
-        finder = Finder(files=self.tracker.files)
-        unwinding = Unwinding(open_recording(self.writer.path), finder)
-        rows = takewhile(lambda _: not is_hurried(), unwinding.rows())
-        for n_done, (frames, stack) in enumerate(rows):
-            if n_done % _SAID_EVERY == 0:
-                on_stage(f"unwinding stacks, {n_done:,} of {unwinding.n_slices:,}")
-            self.writer.write_frames(frames)
-            self.writer.write_stacks([stack])
-        self.writer.close_segment()
-        self._unwound = {f"unwound_{end}": count for end, count in unwinding.ends.items()}
-        if not is_hurried() and not self._loader.options.keep_slices:
-            drop_slices(self.writer.path)
+        unwinding = Unwinding(open_recording(self.writer.path), Finder(files=self.tracker.files))
+        try:
+            unwinding.write(
+                self.writer,
+                keep_slices=self._loader.options.keep_slices,
+                is_stopped=is_hurried,
+                on_progress=lambda done, of: on_stage(f"unwinding stacks, {done:,} of {of:,}"),
+            )
+        finally:
+            self._unwound = {f"unwound_{end}": count for end, count in unwinding.ends.items()}
 
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
         if not self._loader.options.collect_stacks or "stack_id" not in columns:

@@ -9,7 +9,7 @@ import pytest
 
 from gadgetops.elf import Elf
 from gadgetops.stacks.batch_unwinder import Lockstep
-from gadgetops.stacks.libdw import MAX_FRAMES, MappedFile, Unwinder
+from gadgetops.stacks.libdw import MAX_FRAMES, MappedFile, Unwinder, Unwound
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="rules of x86-64 are read")
 
@@ -96,17 +96,21 @@ def cases(program: Program) -> dict[str, tuple[tuple[bytes, bytes], list[int] | 
     }
 
 
+def whole(stack: Unwound | None) -> list[int] | None:
+    """The addresses of a stack that was followed to its beginning."""
+    return stack.addresses if stack is not None and stack.end == "complete" else None
+
+
 def test_stacks_are_followed_to_their_beginning(program: Program) -> None:
     slices, expected = zip(*cases(program).values(), strict=True)
-    assert dict(zip(cases(program), Lockstep(program.files).unwind(slices), strict=True)) == dict(
-        zip(cases(program), expected, strict=True)
-    )
+    found = map(whole, Lockstep(program.files).unwind(slices))
+    assert dict(zip(cases(program), found, strict=True)) == dict(zip(cases(program), expected, strict=True))
 
 
 def test_each_is_as_if_it_were_alone(program: Program) -> None:
     lockstep = Lockstep(program.files)
     for found, expected in cases(program).values():
-        assert lockstep.unwind([found]) == [expected]
+        assert [*map(whole, lockstep.unwind([found]))] == [expected]
 
 
 def test_libdw_says_the_same(program: Program) -> None:
@@ -123,7 +127,16 @@ def test_too_deep_a_stack_is_left_to_libdw(program: Program) -> None:
         words = [program.leaf] * (n_frames - 2) + [program.start]
         [stack] = lockstep.unwind([slice_of(program.leaf, words)])
         assert (stack is not None) == is_followed
-        assert stack is None or len(stack) == n_frames
+        assert stack is None or len(stack.addresses) == n_frames
+
+
+def test_what_is_there_of_a_stack_that_was_cut(program: Program) -> None:
+    """With the stack pointer in each frame, by which others complete it; as libdw says."""
+    registers, memory = slice_of(program.leaf, [program.middle, 1, START + 32], START + 16)
+    [stack] = Lockstep(program.files).unwind([(registers, memory)])
+    assert stack == Unwound([program.leaf, program.middle], "cut", [START, START + 8])
+    with Unwinder(program.files, "x86_64") as unwinder:
+        assert unwinder.unwind(struct.unpack("<17Q", registers), memory) == stack
 
 
 def test_nothing_and_what_is_of_another_machine(program: Program) -> None:
