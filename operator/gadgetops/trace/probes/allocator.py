@@ -6,6 +6,7 @@ is preloaded, or linked before the C library, comes first, and for what it does 
 remains. So one program may have several such files. Functions of an allocator under names of its own count.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from gadgetops.errors import GadgetOpsError, ObjectError, StorageError, TraceErr
 from gadgetops.trace.probes.executable import Executable, Function, read_executable
 from gadgetops.trace.probes.link_map import Mapped, mapped_objects
 from gadgetops.trace.probes.prologue import is_forwarder
+from gadgetops.trace.probes.returns import is_return_seen
 from gadgetops.trace.targets.launch import find_program
 
 FUNCTIONS: Final = (
@@ -62,7 +64,11 @@ _EQUIVALENTS: Final[Mapping[str, tuple[str, ...]]] = {
 Functions of an allocator that do the same with the same first arguments: jemalloc's own, and `operator new`
 and `delete` where the allocator itself defines them. Those of libstdc++ call malloc and free.
 """
+_SETTINGS: Final = ("malloc_conf", "je_malloc_conf", "_rjem_malloc_conf")
+"""Variables by which a program sets jemalloc up."""
 _RELEASES: Final = ("free",)
+_WITHOUT_RETURN: Final = (*_RELEASES, "munmap")
+"""What is reported when it is called."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Allocator:
         functions: Where each function is, by the name in `FUNCTIONS`; never empty.
         executable: What is in the file.
         pid: The process to which probes are limited; None for all that map the file.
+        has_profiler: Whether the allocator's own profiler is on.
     """
 
     path: Path
@@ -83,6 +90,7 @@ class Allocator:
     functions: Mapping[str, tuple[Function, ...]] = field(hash=False)
     executable: Executable = field(compare=False)
     pid: int | None = None
+    has_profiler: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,9 +146,12 @@ def _allocators(
     mapped: Iterable[Mapped], pid: int | None, whose: str, library: Path | None
 ) -> list[Allocator]:
     objects = [*_readable({m.path: m for m in mapped}.values(), library)]
+    executables = [each.executable for each in objects]
+    has_profiler = _has_profiler(pid, executables)
+    resolved = _resolved(executables, has_profiler=has_profiler)
     found = [
-        Allocator(each.path, each.probed, functions, each.executable, pid)
-        for each, functions in zip(objects, _resolved([o.executable for o in objects]), strict=True)
+        Allocator(each.path, each.probed, functions, each.executable, pid, has_profiler)
+        for each, functions in zip(objects, resolved, strict=True)
         if functions
     ]
     if library is not None and (not found or found[0].path != objects[0].path):
@@ -154,6 +165,21 @@ def _allocators(
     return found
 
 
+def _has_profiler(pid: int | None, executables: Iterable[Executable]) -> bool:
+    """Return whether jemalloc is told to profile (`jemalloc(3)`, TUNING) in *pid*, or in our own if None."""
+    if any(each.has_own_data(name) for each in executables for name in _SETTINGS):
+        # What it says is only known at run time.
+        return True
+    root = Path("/" if pid is None else f"/proc/{pid}/root")
+    settings = []
+    with contextlib.suppress(OSError):
+        environment = Path(f"/proc/{pid or 'self'}/environ").read_text(errors="replace")
+        settings += [each for each in environment.split("\0") if "MALLOC_CONF=" in each]
+    with contextlib.suppress(OSError):
+        settings.append(str((root / "etc/malloc.conf").readlink()))
+    return any("prof:true" in each for each in settings)
+
+
 def _readable(mapped: Iterable[Mapped], library: Path | None) -> Iterator[_Object]:
     for each in mapped:
         try:
@@ -164,55 +190,90 @@ def _readable(mapped: Iterable[Mapped], library: Path | None) -> Iterator[_Objec
                 raise
 
 
-def _resolved(objects: Sequence[Executable]) -> list[dict[str, tuple[Function, ...]]]:
+_Places = dict[str, list[Function]]
+"""By the name in `FUNCTIONS`."""
+
+
+def _resolved(
+    objects: Sequence[Executable], *, has_profiler: bool = False
+) -> list[dict[str, tuple[Function, ...]]]:
     """Return what to probe in each of *objects*, which are in the order of lookup."""
-    found: list[dict[str, list[Function]]] = [{} for _ in objects]
+    found: list[_Places] = [{} for _ in objects]
+    searches = [_Search(each, places, has_profiler) for each, places in zip(objects, found, strict=True)]
     for name in FUNCTIONS:
-        _add_first(objects, found, name, name)
-    for index, each in enumerate(objects):
-        _add_prefixed(each, found[index])
+        _add_first(searches, name, name)
+    for search in searches:
+        search.add_prefixed()
     for name, others in _EQUIVALENTS.items():
         for other in others:
-            _add_first(objects, found, name, other, only_beside=name)
+            _add_first(searches, name, other, only_beside=name)
     return [{name: _each_place_once(places) for name, places in each.items()} for each in found]
 
 
 def _add_first(
-    objects: Sequence[Executable],
-    found: Sequence[dict[str, list[Function]]],
-    name: str,
-    spelled: str,
-    only_beside: str | None = None,
+    searches: Iterable["_Search"], name: str, spelled: str, only_beside: str | None = None
 ) -> None:
     """Add *spelled* of the object that a program finds it in, if *only_beside* was found there as well."""
-    for each, functions in zip(objects, found, strict=True):
-        places = each.functions(spelled, exported_only=each.is_dynamic)
+    for search in searches:
+        places = search.exported(name, spelled)
         if not places:
+            # What hands on to the next object that has it is seen there.
             continue
-        if only_beside is None or only_beside in functions:
-            _add(each, functions, name, places)
+        if only_beside is None or only_beside in search.found:
+            search.add(name, places)
         return
 
 
-def _add_prefixed(each: Executable, functions: dict[str, list[Function]]) -> None:
-    """Add functions under an allocator's own names where the plain ones are not probed anyway."""
-    plain = {*functions}
-    for prefix in PREFIXES:
-        if not each.functions(f"{prefix}malloc", exported_only=False):
-            continue
-        for name in FUNCTIONS:
-            for spelled in (name, *_EQUIVALENTS.get(name, ())):
-                if name not in plain:
-                    _add(each, functions, name, each.functions(prefix + spelled, exported_only=False))
+@dataclass
+class _Search:
+    """
+    The search for functions in one object.
 
+    Attributes:
+        executable: The object.
+        found: What was found.
+        has_profiler: Whether the allocator's own profiler is on.
+    """
 
-def _add(each: Executable, functions: dict[str, list[Function]], name: str, places: list[Function]) -> None:
-    known = functions.get(name, [])
-    if known and name in _RELEASES:
-        # A release that only hands on to another one would be seen twice.
-        places = [place for place in places if not is_forwarder(each, place, {f.address for f in known})]
-    if places:
-        functions[name] = known + places
+    executable: Executable
+    found: _Places
+    has_profiler: bool
+
+    def exported(self, name: str, spelled: str) -> list[Function]:
+        """Return the functions *spelled* that do the same as *name*, as other files may call them."""
+        return self._seen(name, self.executable.functions(spelled, exported_only=self.executable.is_dynamic))
+
+    def add_prefixed(self) -> None:
+        """Add functions under an allocator's own names where the plain ones are not probed anyway."""
+        plain = {*self.found}
+        for prefix in PREFIXES:
+            if not self.executable.functions(f"{prefix}malloc", exported_only=False):
+                continue
+            for name in FUNCTIONS:
+                for spelled in (name, *_EQUIVALENTS.get(name, ())):
+                    if name not in plain:
+                        places = self.executable.functions(prefix + spelled, exported_only=False)
+                        self.add(name, self._seen(name, places))
+
+    def add(self, name: str, places: list[Function]) -> None:
+        """Add *places* to those of *name*."""
+        known = self.found.get(name, [])
+        if known and name in _RELEASES:
+            # A release that only hands on to another one would be seen twice.
+            addresses = {function.address for function in known}
+            places = [place for place in places if not is_forwarder(self.executable, place, addresses)]
+        if places:
+            self.found[name] = known + places
+
+    def _seen(self, name: str, places: list[Function]) -> list[Function]:
+        """Return those of *places* whose calls can be seen to the end, which those of a release need not."""
+        if name in _WITHOUT_RETURN:
+            return places
+        return [
+            place
+            for place in places
+            if is_return_seen(self.executable, place, has_profiler=self.has_profiler)
+        ]
 
 
 def _each_place_once(places: Iterable[Function]) -> tuple[Function, ...]:

@@ -1,6 +1,6 @@
 """Which program of a gadget is attached to which instruction, each pair once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from gadgetops.trace.probes.allocator import Allocator
 from gadgetops.trace.probes.executable import Function
 from gadgetops.trace.probes.hints import Hints
 from gadgetops.trace.probes.prologue import Place, places_in
+from gadgetops.trace.probes.returns import return_addresses, why_no_return_probe
 
 
 @dataclass
@@ -90,18 +91,42 @@ class Probes:
             FileNotFoundError: The file is gone.
         """
         places = self._new_places(program, function, allocator)
-        offsets = [where.offset_bytes + place.offset_bytes for where, place in places]
+        at_instructions = [
+            (each, place) for each, place in places if at_return and _why_no_return_probe(allocator, each)
+        ]
+        probed = [each for each in places if each not in at_instructions]
+        offsets = [where.offset_bytes + place.offset_bytes for where, place in probed]
+        self._attach(program, allocator, offsets, at_return=at_return)
+        if at_return:
+            self._hint(probed, by_instruction=False)
+            self._hint(at_instructions, by_instruction=True)
+        for where, place in probed:
+            self._attached.add(program, _entry(allocator, where, place))
+        self._attach_at_returns(program, allocator, [each for each, _ in at_instructions])
+        if function not in allocator.functions:
+            self._attached.add_missing(program)
+
+    def _attach_at_returns(self, program: str, allocator: Allocator, functions: Sequence[Function]) -> None:
+        """Attach *program* to the instructions at which *functions* return, one that several share once."""
+        addresses = {
+            function: return_addresses(allocator.executable, function) or () for function in functions
+        }
+        distinct = {address for each in addresses.values() for address in each}
+        offsets = [allocator.executable.offset_bytes(address) for address in sorted(distinct)]
+        self._attach(program, allocator, offsets, at_return=False)
+        for function, found in addresses.items():
+            self._attached.add(program, _entry_at_returns(allocator, function, found))
+
+    def _attach(self, program: str, allocator: Allocator, offsets: Sequence[int], *, at_return: bool) -> None:
         if offsets:
             self._bpf.attach_uprobe(
                 program, allocator.probed, offsets, at_return=at_return, pid=allocator.pid
             )
-        if at_return and self.hints is not None:
-            for offset in offsets:
-                self.hints.add_entry(offset, by_instruction=False)
-        for where, place in places:
-            self._attached.add(program, _entry(allocator, where, place))
-        if function not in allocator.functions:
-            self._attached.add_missing(program)
+
+    def _hint(self, places: Iterable[tuple[Function, Place]], *, by_instruction: bool) -> None:
+        """Tell the gadget how calls return that enter at *places*."""
+        for where, place in places if self.hints is not None else ():
+            self.hints.add_entry(where.offset_bytes + place.offset_bytes, by_instruction=by_instruction)
 
     def _new_places(
         self, program: str, function: str, allocator: Allocator
@@ -119,6 +144,22 @@ class Probes:
     def _places(self, allocator: Allocator) -> Mapping[Function, Place]:
         wanted = ((each, name) for name, functions in allocator.functions.items() for each in functions)
         return places_in(allocator.executable, (*wanted,), at_symbol=self._at_symbol)
+
+
+def _why_no_return_probe(allocator: Allocator, function: Function) -> str | None:
+    return why_no_return_probe(allocator.executable, function, has_profiler=allocator.has_profiler)
+
+
+def _entry_at_returns(allocator: Allocator, function: Function, addresses: Sequence[int]) -> dict[str, Any]:
+    offsets = [address - function.address for address in addresses]
+    return {
+        "path": str(allocator.path),
+        "function": function.name,
+        "offset": offsets[0],
+        "instruction": "ret",
+        "reason": f"where it returns, and no return probe: {_why_no_return_probe(allocator, function)}",
+        "returns": offsets,
+    }
 
 
 def _entry(allocator: Allocator, function: Function, place: Place) -> dict[str, Any]:

@@ -7,7 +7,7 @@ what was read once is kept.
 
 import functools
 import struct
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from gadgetops.elf import (
 )
 from gadgetops.errors import ObjectError, StorageError, TraceError
 from gadgetops.trace.probes.branches import branch_targets, positions
+from gadgetops.trace.probes.code_map import CodeMap
 
 _SYMBOL: Final = struct.Struct(f"<{SYMBOL}")
 _KEPT_FILES: Final = 64
@@ -70,9 +71,21 @@ class _Symbols:
 
     def find(self, name: str, *, exported_only: bool) -> Iterator[tuple[int, int]]:
         """Yield address and size of each function of that name."""
-        for name_offset in positions(self._names, name.encode() + b"\0"):
-            if name_offset in self._name_offsets:
-                yield from self._named(name_offset, exported_only=exported_only)
+        for _, info, _, section, address, size in self._all_named(name):
+            is_hidden = exported_only and info >> 4 == Binding.LOCAL
+            if _is_defined(info, section, address) and not is_hidden:
+                yield address, size
+
+    def has_own_data(self, name: str) -> bool:
+        """Return whether there is a variable of that name, and not only in case no other file has it."""
+        return any(
+            info >> 4 == Binding.GLOBAL and info & 15 == SymbolType.OBJECT and section != 0
+            for _, info, _, section, _, _ in self._all_named(name)
+        )
+
+    def has_undefined(self, name: str) -> bool:
+        """Return whether a symbol of that name is to be found in another file."""
+        return any(section == 0 for _, _, _, section, _, _ in self._all_named(name))
 
     def beginnings(self) -> Iterator[int]:
         """Yield the address of each function."""
@@ -80,13 +93,16 @@ class _Symbols:
             if _is_defined(info, section, address):
                 yield address
 
-    def _named(self, name_offset: int, *, exported_only: bool) -> Iterator[tuple[int, int]]:
+    def _all_named(self, name: str) -> Iterator[tuple[int, ...]]:
+        """Yield each symbol of that name."""
+        for name_offset in positions(self._names, name.encode() + b"\0"):
+            if name_offset in self._name_offsets:
+                yield from self._named(name_offset)
+
+    def _named(self, name_offset: int) -> Iterator[tuple[int, ...]]:
         for position in positions(self._table, struct.pack("<I", name_offset)):
             if position % _SYMBOL.size == 0:
-                _, info, _, section, address, size = _SYMBOL.unpack_from(self._table, position)
-                is_hidden = exported_only and info >> 4 == Binding.LOCAL
-                if _is_defined(info, section, address) and not is_hidden:
-                    yield address, size
+                yield _SYMBOL.unpack_from(self._table, position)
 
 
 def _is_defined(info: int, section: int, address: int) -> bool:
@@ -130,13 +146,39 @@ class Executable:
         ]
         return [self._function(name, address, size) for address, size in dict(found).items()]
 
+    def imports(self, names: Iterable[str]) -> bool:
+        """Return whether one of *names* is a function that the file takes from another one."""
+        return self._exported is not None and any(map(self._exported.has_undefined, names))
+
+    def has_own_data(self, name: str) -> bool:
+        """Return whether there is a variable *name*, and not only in case no other file has it."""
+        return any(table.has_own_data(name) for table in (self._exported, self._all) if table)
+
+    def defines(self, names: Iterable[str]) -> bool:
+        """Return whether one of *names* is a function in the file."""
+        return any(self.functions(name, exported_only=False) for name in names)
+
     def code(self, function: Function) -> bytes:
         """Return the code of *function*."""
-        segment = self._segment(function.address)
+        return self.code_at(range(function.address, function.address + function.size_bytes))
+
+    def code_at(self, addresses: range) -> bytes:
+        """Return the code at *addresses*, as far as the file has it."""
+        segment = self._segment(addresses.start)
         if segment is None:
             return b""
-        start = function.address - segment.address
-        return segment.data[start : start + function.size_bytes]
+        start = addresses.start - segment.address
+        return segment.data[start : start + len(addresses)]
+
+    def offset_bytes(self, address: int) -> int:
+        """Return where in the file the code at *address* lies."""
+        segment = self._segment(address)
+        return address if segment is None else address - segment.address + segment.offset_bytes
+
+    @functools.cached_property
+    def code_map(self) -> CodeMap:
+        """What the file's tables say about its code."""
+        return CodeMap(self.path)
 
     def is_in_linkage(self, address: int) -> bool:
         """Return whether *address* is in the table through which functions of other files are called."""
@@ -160,9 +202,7 @@ class Executable:
         return frozenset(address for symbols in tables for address in symbols.beginnings())
 
     def _function(self, name: str, address: int, size_bytes: int) -> Function:
-        segment = self._segment(address)
-        offset = address if segment is None else address - segment.address + segment.offset_bytes
-        return Function(name, address, offset, size_bytes)
+        return Function(name, address, self.offset_bytes(address), size_bytes)
 
     def _segment(self, address: int) -> _Segment | None:
         return next((s for s in self._segments if s.address <= address < s.address + len(s.data)), None)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,3 +166,30 @@ def test_what_is_no_program_is_a_typed_error(tmp_path: Path, content: bytes) -> 
 def test_a_missing_process_says_so() -> None:
     with pytest.raises(TraceError, match="no process"):
         allocators_of_process(2**22 + 1)
+
+
+JEMALLOC = subprocess.check_output(["gcc", "-print-file-name=libjemalloc.so.2"], text=True).strip()
+SETS_IT_UP = 'const char *malloc_conf = "lg_prof_sample:9";\n' + MALLOC_FREE
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "expected"),
+    [
+        (MALLOC_FREE, "narenas:2", False),
+        (MALLOC_FREE, "narenas:2,prof:true", True),
+        (SETS_IT_UP, "narenas:2", True),
+    ],
+)
+def test_a_profiler_of_jemalloc_is_noticed(
+    tmp_path: Path, source: str, settings: str, expected: bool
+) -> None:
+    """By the environment, or because the program sets jemalloc up itself."""
+    program = built(tmp_path, "program", source, "-rdynamic", JEMALLOC)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from gadgetops.trace.probes.allocator import allocators_of_command as ask\n"
+        "print([each.has_profiler for each in ask(Path(sys.argv[1]))][0])"
+    )
+    environment = os.environ | {"MALLOC_CONF": settings}
+    answer = subprocess.check_output([sys.executable, "-c", code, program], env=environment, text=True)
+    assert answer.strip() == str(expected)
