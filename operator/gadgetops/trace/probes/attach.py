@@ -125,7 +125,9 @@ class Probes:
 
     def _hint(self, places: Iterable[tuple[Function, Place]], *, by_instruction: bool) -> None:
         """Tell the gadget how calls return that enter at *places*."""
-        for where, place in places if self.hints is not None else ():
+        if self.hints is None:
+            return
+        for where, place in places:
             self.hints.add_entry(where.offset_bytes + place.offset_bytes, by_instruction=by_instruction)
 
     def _new_places(
