@@ -12,11 +12,12 @@ from gadgetops.bpf.mermaid import flowchart, sequence
 
 ROOT = Path(__file__).parents[2]
 NAMES = """
-    end End END graph flowchart subgraph class classDef style call click href linkStyle default direction TB LR
-    RL BT TD up down note Note box loop alt else opt par par_over and rect critical option break participant
-    actor as create destroy activate deactivate link links properties details autonumber title accTitle
-    accDescr over left right sequenceDiagram interpolate off on x o v ends end_ _end graph1 clickx boxed
-    .rodata .bss ab.c a$b __proto__ constructor toString prototype undefined true null _self _blank _parent _top
+    end End END graph flowchart subgraph class classDef style call click href linkStyle default
+    direction TB LR RL BT TD up down note Note box loop alt else opt par par_over and rect critical
+    option break participant actor as create destroy activate deactivate link links properties
+    details autonumber title accTitle accDescr over left right sequenceDiagram interpolate off on x
+    o v ends end_ _end graph1 clickx boxed .rodata .bss ab.c a$b __proto__ constructor toString
+    prototype undefined true null _self _blank _parent _top
 """
 PARSER = """
 import { JSDOM } from "jsdom";

@@ -289,3 +289,53 @@ class TestStoreOption:
         """Nobody is left wondering where the images went."""
         result = gadgetops("list", "--store", tmp_path)
         assert result.status == 0 and "has no effect: GADGETOPS_STORE" in result.err
+
+
+class TestPrune:
+    """`gadgetops prune`, `list --untagged`, and what goes with a last name."""
+
+    def test_what_rebuilding_leaves_is_listed_and_goes(self, store: Layout, gadgetops: Call) -> None:
+        """What has a name stays, with its signatures and parts."""
+        old = put(store, "foo", text="v1")
+        sign(store, old)
+        new, other = put(store, "foo", text="v2"), put(store, "bar", text="v3")
+        kept = sign(store, other)
+        listed = json.loads(gadgetops("list", "--untagged", "--format", "json").out)
+        assert [(row["reference"], row["problem"]) for row in listed] == [(old.digest, None)]
+        assert gadgetops("prune", "--dry-run").out == f"{old.digest}\n"
+        assert store.untagged() != []
+        pruned = gadgetops("prune")
+        assert (pruned.out, pruned.err) == (f"{old.digest}\n", "removed 1 image without a name\n")
+        assert gadgetops("list", "--untagged").out == gadgetops("prune").out == ""
+        assert {each.digest for _, each in store.entries()} >= {new.digest, other.digest}
+        assert kept in store.names() and len(store.names()) == 3
+
+    def test_nothing_stays_after_the_last_name(self, store: Layout, gadgetops: Call) -> None:
+        """What had it before goes along, whatever number of rebuilds; what had another name stays."""
+        for number in range(4):
+            put(store, "foo", text=f"v{number}")
+        bar = [put(store, "bar", text=f"w{number}") for number in range(2)]
+        assert gadgetops("remove", "foo").status == 0
+        assert [each.digest for each in store.untagged()] == [bar[0].digest]
+        assert gadgetops("remove", "bar").status == 0
+        assert store.entries() == []
+        store.collect_garbage(grace_s=-1)
+        assert [*store.root.glob("blobs/sha256/*")] == []
+
+    def test_what_got_another_name_stays(self, store: Layout, gadgetops: Call) -> None:
+        first = put(store, "foo", text="v1")
+        put(store, "foo", text="v2")
+        store.tag(first, Reference.parse("kept"))
+        assert gadgetops("remove", "foo").status == 0
+        assert [each.digest for each in store.names().values()] == [first.digest]
+        assert store.untagged() == []
+
+    def test_a_damaged_image_without_a_name_can_go(self, store: Layout, gadgetops: Call) -> None:
+        old = put(store, "foo", text="v1")
+        put(store, "foo", text="v2")
+        store.blob_path(old.digest).unlink()
+        assert old.digest in gadgetops("prune").out
+        assert old.digest not in {each.digest for _, each in store.entries()}
+
+    def test_untagged_is_not_for_registries(self, gadgetops: Call) -> None:
+        assert gadgetops("list", "--untagged", "--remote", "localhost:1/x").status == 2

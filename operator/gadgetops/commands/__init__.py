@@ -32,6 +32,7 @@ VERBS: Final = {
     "list": "List the images of the store.",
     "tag": "Give an image another name.",
     "remove": "Remove images from the store.",
+    "prune": "Remove the images of the store that have no name.",
     "export": "Write images to a tar file.",
     "import-image": "Read images from a tar file.",
     "push": "Send an image of the store to a registry.",

@@ -1,6 +1,6 @@
 """`gadgetops list`: the images of the store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from gadgetops.commands.options import format_option, verb
 from gadgetops.commands.output import print_rows
 from gadgetops.commands.registry_options import registry_options
 from gadgetops.commands.store_option import store_option
-from gadgetops.errors import ContentError, InvalidReference, NotFound
+from gadgetops.errors import ContentError, InvalidReference, NotFound, UsageError
 from gadgetops.oci.access import Access
 from gadgetops.oci.attachments import signed_digest
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, Descriptor
@@ -49,24 +49,30 @@ class _Row:
     "list",
     example="""\
 gadgetops list --format json
+gadgetops list --untagged
 gadgetops list --remote ghcr.io/me/trace_malloc
 """,
 )
 @click.option("--remote", metavar="REPO", help="The tags of this repository of a registry instead.")
+@click.option(
+    "--untagged", is_flag=True, help="The images without a name instead, as rebuilding leaves them."
+)
 @format_option
 @registry_options
 @store_option
-def command(remote: str | None, output_format: str, store: str, access: Access) -> None:
+def command(remote: str | None, untagged: bool, output_format: str, store: str, access: Access) -> None:
     """List the images of the store, by name, or the tags of a repository.
 
     JSON has of each image reference, digest (of its index), created, platforms, and problem: null, or what is
     wrong with it; of each tag of a repository, tag and reference. Signatures and other content that is no
-    image are left out.
+    image are left out. Images without a name have their digest as reference; `gadgetops prune` removes them.
     """
+    if remote is not None and untagged:
+        raise UsageError("--untagged is about the store: it does not go with --remote")
     if remote is not None:
         print_rows([*_remote_rows(Reference.parse(remote), access)], _REMOTE_COLUMNS, output_format)
     else:
-        _list_store(output_format, store)
+        _list_store(output_format, store, _untagged_rows if untagged else _rows)
 
 
 def _remote_rows(reference: Reference, access: Access) -> Iterator[dict[str, str]]:
@@ -80,14 +86,14 @@ def _remote_rows(reference: Reference, access: Access) -> Iterator[dict[str, str
             messages.detail(f"not shown: {tag}")
 
 
-def _list_store(output_format: str, store: str) -> None:
+def _list_store(output_format: str, store: str, rows_of: Callable[[Layout], Iterable[_Row]]) -> None:
     try:
         layout = open_store(store, create=False)
     except NotFound as error:
         messages.say(f"no images yet: {error.problem}")
         rows = []
     else:
-        rows = list(_rows(layout))
+        rows = list(rows_of(layout))
     if output_format == "table":
         print_rows([row.for_people for row in rows], _COLUMNS, output_format)
     else:
@@ -102,6 +108,10 @@ def _rows(layout: Layout) -> Iterator[_Row]:
             yield _row(layout, name, descriptor)
         else:
             messages.detail(f"not shown: {name}: {descriptor.media_type}")
+
+
+def _untagged_rows(layout: Layout) -> Iterator[_Row]:
+    return (_row(layout, each.digest, each) for each in layout.untagged() if each.is_index)
 
 
 def _row(layout: Layout, name: str, descriptor: Descriptor) -> _Row:

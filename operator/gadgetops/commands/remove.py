@@ -15,8 +15,8 @@ from gadgetops.oci.store import open_store
 def command(images: tuple[str, ...], store: str) -> None:
     """Remove the names REF from the store.
 
-    A digest stands for all names of the image. With its last name an image goes, and its signatures with it;
-    what was written in the last ten minutes is deleted by a later removal.
+    A digest stands for all names of the image. With its last name an image goes, its signatures with it, and
+    what had that name before. What was written in the last ten minutes is deleted by a later removal.
     """
     references = [parse_image(image) for image in images]
     layout = open_store(store, create=False)

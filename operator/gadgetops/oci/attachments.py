@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from gadgetops.errors import ContentError
@@ -50,10 +51,21 @@ def as_referrer(entry: Descriptor, manifest: Manifest) -> Descriptor:
     return replace(entry, annotations=manifest.annotations, artifact_type=artifact_type)
 
 
-def tops(source: Source, listed: Iterable[tuple[str | None, Descriptor]]) -> list[Descriptor]:
-    """Return what of the *listed* names and content is part of nothing else and attached to nothing."""
+def tops(
+    source: Source, listed: Iterable[tuple[str | None, Descriptor]], children: Children | None = None
+) -> list[Descriptor]:
+    """
+    Return what of the *listed* names and content is part of nothing else and attached to nothing.
+
+    Args:
+        source: Where manifests can be read.
+        listed: What is there.
+        children: What a piece of content consists of; `graph.children_of` by default, which raises
+            `ContentError` for what is damaged.
+    """
+    children = children or partial(children_of, source)
     entries = {entry.digest: entry for name, entry in listed if not signed_digest(name or "")}
-    inner = {child.digest for entry in entries.values() for child in children_of(source, entry)}
+    inner = {child.digest for entry in entries.values() for child in children(entry)}
     about = referrers_by_subject(source, entries.values())
     inner.update(each.digest for subject in entries.keys() & about.keys() for each in about[subject])
     return [entry for digest, entry in entries.items() if digest not in inner]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import ContentError
-from gadgetops.oci.attachments import signed_digest, with_attachments
+from gadgetops.oci.attachments import signed_digest, tops, with_attachments
 from gadgetops.oci.content import DIGEST_LENGTHS, MAX_MANIFEST_BYTES, Descriptor, is_digest
 from gadgetops.oci.files import storage_errors
 from gadgetops.oci.graph import Source, children_of, walk
@@ -22,6 +22,8 @@ def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[
     """
     Take *names* of *found* off *index*, and if it has no other, all that only it needed.
 
+    What had one of these names before *found* goes as well.
+
     Returns:
         The signature tags that went with the last name.
     """
@@ -29,10 +31,22 @@ def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[
         index.drop_name(name)
     if found.digest in {named.digest for named in index.names.values()}:
         return []
+    return forget_untagged(source, index, [found, *index.superseded([*names])])
+
+
+def forget_untagged(source: Source, index: IndexFile, roots: Collection[Descriptor]) -> list[str]:
+    """
+    Take *roots*, which have no names, off *index*, and all that only they needed.
+
+    Returns:
+        The signature tags that went with them.
+    """
     children = partial(_readable_children, source)
-    nodes, tags = with_attachments(source, index, [found], children)
+    nodes, tags = with_attachments(source, index, roots, children)
     going = {node.digest for node in nodes}
-    index.forget({found.digest})  # a referrer goes, though its subject stays and would keep it
+    index.forget(
+        {root.digest for root in roots}
+    )  # a referrer goes, though its subject stays and would keep it
     staying = [
         entry for name, entry in index.entries if (name or entry.digest not in going) and name not in tags
     ]
@@ -41,9 +55,17 @@ def forget(source: Source, index: IndexFile, found: Descriptor, names: Iterable[
     for tag in dropped:
         index.drop_name(tag)
     index.forget(going - needed)
-    if found.digest in needed:
-        index.add_untagged(found)
+    for root in roots:
+        if root.digest in needed:
+            index.add_untagged(root)
     return dropped
+
+
+def untagged(source: Source, index: IndexFile) -> list[Descriptor]:
+    """Return the manifests and indexes without a name that are part of nothing and about nothing."""
+    named = {entry.digest for entry in index.names.values()}
+    found = tops(source, index.entries, partial(_readable_children, source))
+    return [each for each in found if each.digest not in named and (each.is_index or each.is_manifest)]
 
 
 def names_needing(source: Source, index: IndexFile, digest: str) -> list[str]:

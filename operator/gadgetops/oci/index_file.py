@@ -19,6 +19,8 @@ from gadgetops.oci.content import (
     to_go_json,
 )
 
+ANNOTATION_FORMER_NAME: Final = "gadgetops.former-name"
+"""In index.json, at what lost its last name to other content: that name."""
 EMPTY: Final = b'{"schemaVersion":2,"mediaType":"' + MEDIA_TYPE_INDEX.encode() + b'","manifests":[]}'
 """The index.json of a layout without content, as ig writes it."""
 
@@ -57,8 +59,11 @@ class IndexFile:
         return dict(sorted(((name, found) for name, found in self.entries if name), key=lambda pair: pair[0]))
 
     def set_name(self, name: str, descriptor: Descriptor) -> None:
-        """Let *name* stand for *descriptor*; what it stood for before stays listed."""
+        """Let *name* stand for *descriptor*; what it stood for before stays listed, and is `superseded`."""
+        before = self.names.get(name)
         self.drop_name(name)
+        if before is not None and before.digest != descriptor.digest:
+            self._note_former_name(before.digest, name)
         self.forget({descriptor.digest})
         self._entries.append(_named(descriptor, name))
 
@@ -73,6 +78,21 @@ class IndexFile:
         """List *descriptor* without a name, unless its digest is listed already."""
         if all(entry.digest != descriptor.digest for entry in self._entries):
             self._entries.append(_named(descriptor, None))
+
+    def superseded(self, names: Collection[str]) -> list[Descriptor]:
+        """Return the untagged entries whose last name was one of *names* and was given to other content."""
+        untagged = (entry for entry in self._entries if not _name(entry))
+        former = (entry for entry in untagged if entry.annotations.get(ANNOTATION_FORMER_NAME) in names)
+        return [_named(entry, None) for entry in former]
+
+    def _note_former_name(self, digest: str, name: str) -> None:
+        former = {ANNOTATION_FORMER_NAME: name}
+        self._entries = [
+            replace(entry, annotations={**entry.annotations, **former})
+            if entry.digest == digest and not _name(entry)
+            else entry
+            for entry in self._entries
+        ]
 
     def sort(self) -> None:
         """Put the entries in the order of their digests, then names, whatever order they came in."""
@@ -89,7 +109,8 @@ def _name(entry: Descriptor) -> str | None:
 
 def _named(descriptor: Descriptor, name: str | None) -> Descriptor:
     """Return *descriptor* with *name* in the annotation that index.json keeps names in."""
-    annotations = {key: text for key, text in descriptor.annotations.items() if key != ANNOTATION_REF_NAME}
+    ours = (ANNOTATION_REF_NAME, ANNOTATION_FORMER_NAME)
+    annotations = {key: text for key, text in descriptor.annotations.items() if key not in ours}
     if name is not None:
         annotations[ANNOTATION_REF_NAME] = name
     return replace(descriptor, annotations=annotations)

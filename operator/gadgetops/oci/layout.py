@@ -222,6 +222,27 @@ class Layout:
             garbage.sweep(self, index, self.root, older_than_s=grace_s)
         return sorted([*names, *signatures])
 
+    def untagged(self) -> list[Descriptor]:
+        """Return the images without a name, as rebuilds under one name leave them, in order of index.json."""
+        return garbage.untagged(self, self._read_index())
+
+    def prune(self, *, grace_s: float = GRACE_S) -> list[Descriptor]:
+        """
+        Take the images without a name off the list, with what only they needed, and collect garbage.
+
+        Args:
+            grace_s: Blobs written in the last so many seconds stay until the next collection.
+
+        Returns:
+            The images that are gone.
+        """
+        with self._locked_index() as index:
+            found = garbage.untagged(self, index)
+            garbage.forget_untagged(self, index, found)
+            self._write_index(index)
+            garbage.sweep(self, index, self.root, older_than_s=grace_s)
+        return found
+
     def collect_garbage(self, *, grace_s: float = GRACE_S) -> None:
         """Delete the blobs that nothing listed needs and no process has touched for *grace_s* seconds."""
         with self._locked_index() as index:
