@@ -3,6 +3,8 @@ Every error that gadgetops raises on purpose.
 
     GadgetOpsError                 exit 1 unless noted
     ├── UsageError                 the request makes no sense; exit 2
+    │   ├── NoSuchProgram          a command that does not exist; exit 127
+    │   └── NotExecutable          a command that may not or cannot be executed; exit 126
     ├── InvalidReference           text that names no image; exit 2
     ├── ToolError                  clang, ig or docker failed: argv, status, last lines
     ├── EngineError                no container engine answers, or it refuses: what was asked, reason
@@ -22,6 +24,7 @@ Every error that gadgetops raises on purpose.
     ├── MetadataError              gadget.yaml or build.yaml: path into the document
     ├── MarkdownError              the marks of generated regions make no sense: file, line
     ├── TraceError                 this machine or target cannot be traced: what is missing
+    │   └── NoAllocator            a program has no allocator that can be found
     ├── RecordingError             a recording cannot be read or written: file
     ├── IgOutputError              what ig printed cannot be read: source, line
     ├── BudgetError                a budget or baseline makes no sense: file, reason; exit 2
@@ -65,6 +68,30 @@ class UsageError(GadgetOpsError):
     """The request makes no sense, whatever the state of the world."""
 
     exit_status = 2
+
+
+class NoSuchProgram(UsageError):
+    """A command to run is not there, or lacks what it names to run it; the status is a shell's."""
+
+    exit_status = 127
+
+    def __init__(self, program: str, reason: str, *, hint: str | None = "give its path, or see PATH") -> None:
+        super().__init__(f"{program}: {reason}", hint=hint)
+        self.program = program
+        self.reason = reason
+
+
+class NotExecutable(UsageError):
+    """A command to run is there, and the kernel does not execute it; the status is a shell's."""
+
+    exit_status = 126
+
+    def __init__(
+        self, program: str, reason: str, *, hint: str | None = "`ls -l` and `file` show what it is"
+    ) -> None:
+        super().__init__(f"{program}: cannot be executed: {reason}", hint=hint)
+        self.program = program
+        self.reason = reason
 
 
 class InvalidReference(GadgetOpsError):
@@ -326,6 +353,18 @@ class MarkdownError(GadgetOpsError):
 
 class TraceError(GadgetOpsError):
     """This machine, or this target, cannot be traced as asked; the hint says what to do."""
+
+
+class NoAllocator(TraceError):
+    """No allocator was found in a program or process, so nothing of what it allocates can be seen."""
+
+    def __init__(self, whose: str, reason: str) -> None:
+        super().__init__(
+            f"{whose}: {reason}",
+            hint="give the file that has it with --library; a stripped static program shows no functions",
+        )
+        self.whose = whose
+        self.reason = reason
 
 
 class RecordingError(GadgetOpsError):

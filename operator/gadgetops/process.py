@@ -29,6 +29,23 @@ def run(
     return complete(argv, cwd=cwd, env=env, hint=hint, timeout_s=timeout_s).out
 
 
+def run_bytes(
+    argv: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout_s: float = 600
+) -> bytes:
+    """
+    Run *argv* as `complete` does and return what it wrote to standard output, in whatever encoding.
+
+    Args:
+        argv: Program and arguments; the program is looked up on PATH.
+        environment: All that it is given; None for this process's own.
+        timeout_s: Seconds after which it is killed.
+
+    Raises:
+        ToolError: It is missing, failed, or took too long.
+    """
+    return _completed(argv, env=environment, timeout_s=timeout_s).stdout
+
+
 def complete(
     argv: Sequence[str],
     *,
@@ -50,15 +67,21 @@ def complete(
     Raises:
         ToolError: It is missing, failed, or took too long.
     """
+    environment = None if env is None else {**os.environ, **env}
+    done = _completed(argv, cwd=cwd, env=environment, hint=hint, timeout_s=timeout_s)
+    return Done(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def _completed(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    timeout_s: float,
+    cwd: Path | None = None,
+    hint: str | None = None,
+) -> "subprocess.CompletedProcess[bytes]":
     try:
-        done = subprocess.run(
-            argv,
-            cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
-            capture_output=True,
-            check=False,
-            timeout=timeout_s,
-        )
+        done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, check=False, timeout=timeout_s)
     except FileNotFoundError as error:
         raise ToolError(argv, status=None, hint=hint) from error
     except subprocess.TimeoutExpired as error:
@@ -68,7 +91,7 @@ def complete(
     if done.returncode != 0:
         output = (done.stderr or done.stdout).decode(errors="replace")
         raise ToolError(argv, status=done.returncode, output=output)
-    return Done(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    return done
 
 
 def is_installed(tool: str) -> bool:

@@ -234,6 +234,8 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
         late = max(entry["at_most_ms_late"] for entry in target["attached_late"])
         what = f"{target['n_attached_late']} times"
         messages.warn(f"reached a process or library after it began {what}, by at most {late:g} ms")
+    if target.get("unseen"):
+        messages.warn(f"nothing of what this program allocates can be seen: {target['unseen']}")
     if target.get("n_not_covered"):
         messages.warn(f"not recorded: {target['n_not_covered']} processes, in recording.json's `not_covered`")
 

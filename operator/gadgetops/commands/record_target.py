@@ -145,8 +145,8 @@ def record_host() -> int:
     from gadgetops.trace.targets.launch import Command, private_copies  # noqa: PLC0415 - as above
 
     os.environ[_HOST_RECORDER] = str(os.getpid())
-    own = [allocator.path for allocator in allocators_of_command(Path(sys.executable).resolve())]
-    with private_copies(own) as copies:
+    own = allocators_of_command([sys.executable]).found
+    with private_copies([allocator.path for allocator in own]) as copies:
         recorder = Command([sys.executable, "-m", "gadgetops", *sys.argv[1:]], copies=copies)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda received, _frame: os.kill(recorder.pid, received))

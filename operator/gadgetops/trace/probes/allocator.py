@@ -10,16 +10,14 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from gadgetops import process
-from gadgetops.elf import Elf, SegmentType
-from gadgetops.errors import GadgetOpsError, ObjectError, StorageError, TraceError
+from gadgetops.errors import GadgetOpsError, NoAllocator, TraceError
 from gadgetops.trace.probes.executable import Executable, Function, read_executable
 from gadgetops.trace.probes.link_map import Mapped, mapped_objects
+from gadgetops.trace.probes.program import Executed, executed_by, objects_of, why_unseen
 from gadgetops.trace.probes.prologue import is_forwarder
 from gadgetops.trace.probes.returns import is_return_seen
-from gadgetops.trace.targets.launch import find_program
 
 FUNCTIONS: Final = (
     "malloc",
@@ -93,6 +91,19 @@ class Allocator:
     has_profiler: bool = False
 
 
+class CommandAllocators(NamedTuple):
+    """
+    Where a command's allocators are.
+
+    Args:
+        found: Files whose functions are to be probed; may be none.
+        unseen: Why nothing can be seen of what its last program allocates; None if it can.
+    """
+
+    found: list[Allocator]
+    unseen: str | None
+
+
 @dataclass(frozen=True)
 class _Object:
     path: Path
@@ -120,26 +131,40 @@ def allocators_of_process(pid: int, library: Path | None = None) -> list[Allocat
     return _allocators(mapped, pid, f"process {pid}", library)
 
 
-def allocators_of_command(executable: Path, library: Path | None = None) -> list[Allocator]:
+def allocators_of_command(argv: Sequence[str], library: Path | None = None) -> CommandAllocators:
     """
-    Return the files that will hold the allocator of *executable*, never none.
-
-    A script is followed to its interpreter. Libraries are asked of the executable's own dynamic linker, under
-    this environment: LD_PRELOAD and LD_LIBRARY_PATH count.
+    Return the files that will hold the allocators of what *argv* executes in its first process.
 
     Args:
-        executable: A program.
+        argv: The command.
         library: Look here first.
 
     Raises:
-        TraceError: It is no program that can be traced.
+        NoSuchProgram: It will not be found, or lacks its interpreter.
+        NotExecutable: The kernel will refuse it.
+        TraceError: *library* defines no allocating function.
     """
-    paths = _objects_of_command(executable)
+    found: list[Allocator] = []
+    unseen: NoAllocator | None = None
+    for executed in executed_by(argv):
+        try:
+            allocators = _of_executed(executed, library)
+            unseen = None
+        except NoAllocator as error:
+            allocators, unseen = [], error
+        found += [allocator for allocator in allocators if allocator not in found]
+    return CommandAllocators(found, None if unseen is None else unseen.problem)
+
+
+def _of_executed(executed: Executed, library: Path | None) -> list[Allocator]:
+    reason = why_unseen(executed.path)
+    if reason is not None:
+        raise NoAllocator(str(executed.path), reason)
+    paths = objects_of(executed)
     if library is not None:
         paths = [library, *paths]
-    return _allocators(
-        [Mapped(path, path) for path in map(Path.resolve, paths)], None, str(executable), library
-    )
+    mapped = [Mapped(path, path) for path in map(Path.resolve, paths)]
+    return _allocators(mapped, None, str(executed.path), library)
 
 
 def _allocators(
@@ -158,9 +183,8 @@ def _allocators(
         raise TraceError(f"{library}: defines no allocating function", hint="leave --library out to search")
     if not any("malloc" in allocator.functions for allocator in found):
         looked_at = ", ".join(str(each.path) for each in objects[:3])
-        raise TraceError(
-            f"{whose}: no malloc in {looked_at or 'what it maps'}{', …' if len(objects) > 3 else ''}",
-            hint="give the file that has it with --library; a stripped static program shows no functions",
+        raise NoAllocator(
+            whose, f"no malloc in {looked_at or 'what it maps'}{', …' if len(objects) > 3 else ''}"
         )
     return found
 
@@ -278,39 +302,3 @@ class _Search:
 
 def _each_place_once(places: Iterable[Function]) -> tuple[Function, ...]:
     return tuple({place.address: place for place in reversed([*places])}.values())[::-1]
-
-
-def _objects_of_command(executable: Path) -> list[Path]:
-    """Return the executable and its libraries in the order of lookup."""
-    interpreter = _script_interpreter(executable)
-    if interpreter is not None:
-        return _objects_of_command(interpreter)
-    linker = _dynamic_linker(executable)
-    if linker is None:
-        return [executable]
-    listing = process.run([linker, "--list", str(executable)])
-    words = (line.partition("=>")[2].split() or line.split() for line in listing.splitlines())
-    return [executable, *(Path(found[0]) for found in words if found and found[0].startswith("/"))]
-
-
-def _script_interpreter(executable: Path) -> Path | None:
-    try:
-        with executable.open("rb") as stream:
-            line = stream.readline(256)
-    except OSError as error:
-        raise StorageError.from_os_error(error, executable) from error
-    if not line.startswith(b"#!"):
-        return None
-    words = line[2:].decode(errors="replace").split()
-    if Path(words[0]).name == "env" and len(words) > 1:
-        return find_program(words[-1])
-    return Path(words[0])
-
-
-def _dynamic_linker(executable: Path) -> str | None:
-    try:
-        segments = Elf.from_file(executable).segments
-    except ObjectError as error:
-        raise TraceError(f"{executable}: not a program: {error}") from error
-    names = (segment.data for segment in segments if segment.type == SegmentType.INTERPRETER)
-    return next((bytes(name).rstrip(b"\0").decode(errors="surrogateescape") for name in names), None)

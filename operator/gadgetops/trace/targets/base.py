@@ -13,7 +13,7 @@ from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
 from gadgetops.trace.probes.allocator import Allocator, allocators_of_command, allocators_of_process
 from gadgetops.trace.processes import all_processes, is_alive, name_of
-from gadgetops.trace.targets.launch import Command, find_program, private_copies
+from gadgetops.trace.targets.launch import Command, private_copies
 from gadgetops.trace.targets.newcomers import Newcomers
 
 
@@ -84,7 +84,9 @@ class CommandTarget(Target):
         self.description: dict[str, Any] = {"command": list(argv), "children": with_children}
         self._argv = argv
         self._with_children = with_children
-        self.allocators = allocators_of_command(find_program(argv[0]), library)
+        self.allocators, unseen = allocators_of_command(argv, library)
+        if unseen is not None:
+            self.description["unseen"] = unseen
         self._newcomers = Newcomers(by_process=False, library=library)
         self._copies: Mapping[Path, Path]
         self._child: Command

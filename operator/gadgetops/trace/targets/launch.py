@@ -8,39 +8,30 @@ anything, from the first allocation on. A running process is reached through per
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
+import signal
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from gadgetops.errors import StorageError, TraceError, UsageError
+from gadgetops.errors import NoSuchProgram, StorageError, TraceError, UsageError
 from gadgetops.trace.machine import libc
+from gadgetops.trace.probes.program import SHELL, locate
 from gadgetops.trace.processes import start_time
 
 _CLONE_NEWNS: Final = 0x00020000
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 0x40000
-_EXEC_FAILED: Final = 127
+_REFUSED, _NOT_FOUND = 126, 127
+"""Exit statuses of what cannot be executed, as a shell has them."""
+_CAPABILITY: Final = "security.capability"
 _COPIES: Final = "gadgetops-libraries-"
 """Begins the name of a folder of copies; its recorder's process and when that began follow."""
-
-
-def find_program(name: str) -> Path:
-    """
-    Return the path of program *name*, looked up on PATH.
-
-    Raises:
-        UsageError: There is none, or it may not be executed.
-    """
-    found = shutil.which(name)
-    if found is None:
-        if Path(name).exists():
-            raise UsageError(f"{name}: cannot be executed", hint="`ls -l` shows whether it may be")
-        raise UsageError(f"{name}: no such program", hint="give its path, or see PATH")
-    return Path(found).absolute()
 
 
 @contextlib.contextmanager
@@ -53,12 +44,11 @@ def private_copies(libraries: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     Raises:
         StorageError: There is no room for it.
     """
-    places = ("/tmp", "/var/tmp", "/run")  # noqa: S108
-    folder = next((place for place in places if _may_execute(place)), tempfile.gettempdir())
+    folder = _place()
     _remove_those_of_the_dead(Path(folder))
     owner = f"{_COPIES}{os.getpid()}-{start_time(os.getpid())}-"
     with tempfile.TemporaryDirectory(prefix=owner, dir=folder) as name:
-        Path(name).chmod(0o755)
+        # Nobody else is to find a copy there, whose mode may be set-user-ID: it is reached through its mount.
         yield {library: _copy(library, Path(name) / str(n)) for n, library in enumerate(libraries)}
 
 
@@ -75,18 +65,37 @@ def _remove_those_of_the_dead(folder: Path) -> None:
 
 
 def _copy(library: Path, folder: Path) -> Path:
-    folder.mkdir(mode=0o755)
+    folder.mkdir(mode=0o700)
     try:
-        return Path(shutil.copy(library, folder))
+        return _copied(library, folder / library.name)
     except OSError as error:
         raise StorageError.from_os_error(error, folder / library.name) from error
 
 
-def _may_execute(place: str) -> bool:
+def _copied(original: Path, copy: Path) -> Path:
+    """Copy contents, owner, mode and capabilities, in this order: a set-user-ID bit is worth its owner's."""
+    shutil.copyfile(original, copy)
+    status = original.stat()
+    os.chown(copy, status.st_uid, status.st_gid)
+    copy.chmod(stat.S_IMODE(status.st_mode))
+    with contextlib.suppress(OSError):
+        os.setxattr(copy, _CAPABILITY, os.getxattr(original, _CAPABILITY))
+    return copy
+
+
+def _place() -> str:
+    """Return a folder from which code may run, if possible with the rights that a file there gives."""
+    places = ("/tmp", "/var/tmp", "/run")  # noqa: S108
+    executable = [place for place in places if not _flags(place) & os.ST_NOEXEC]
+    with_rights = [place for place in executable if not _flags(place) & os.ST_NOSUID]
+    return next(iter([*with_rights, *executable]), tempfile.gettempdir())
+
+
+def _flags(place: str) -> int:
     try:
-        return not os.statvfs(place).f_flag & os.ST_NOEXEC
+        return os.statvfs(place).f_flag
     except OSError:
-        return False
+        return os.ST_NOEXEC
 
 
 class Command:
@@ -94,7 +103,7 @@ class Command:
     A command that is ready to run with *copies* lying over their originals, and waits for `start`.
 
     Args:
-        argv: The command.
+        argv: The command; as for execvp(3), what is neither a program nor names its interpreter is a shell's.
         copies: What `private_copies` made.
 
     Raises:
@@ -139,14 +148,33 @@ class Command:
             _lay_over(copies)
         except OSError as error:
             os.write(ready, str(error.strerror).encode())
-            os._exit(_EXEC_FAILED)
+            os._exit(_NOT_FOUND)
         os.close(ready)
         if os.read(self._go_read, 1):
             try:
-                os.execvp(self._argv[0], self._argv)  # noqa: S606
-            except OSError as error:
-                os.write(2, f"gadgetops: error: {self._argv[0]}: {error.strerror}\n".encode())
-        os._exit(_EXEC_FAILED)
+                _execute(self._argv)
+            except (OSError, UsageError) as error:
+                os.write(2, os.fsencode(f"gadgetops: error: {self._argv[0]}: {_reason(error)}\n"))
+                os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError | NoSuchProgram) else _REFUSED)
+        os._exit(_NOT_FOUND)
+
+
+def _reason(error: OSError | UsageError) -> str:
+    return str(error if isinstance(error, UsageError) else error.strerror)
+
+
+def _execute(argv: Sequence[str]) -> None:
+    """Become *argv*, as execvp(3) does. Returns never, or raises."""
+    # Python ignores these, and what is ignored stays so: a pipe's writer would not end with its reader.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    file = locate(argv[0])
+    try:
+        os.execv(file, [*argv])  # noqa: S606
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        os.execv(SHELL, [SHELL, file, *argv[1:]])  # noqa: S606
 
 
 def _lay_over(copies: Mapping[Path, Path]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,16 @@ def test_copies_are_gone_afterwards(library: Path) -> None:
     with private_copies([library]) as copies:
         assert copies[library].read_bytes() == b"code"
     assert not folder_of(copies[library]).exists()
+
+
+def test_a_copy_has_the_rights_of_its_original_and_nobody_else_finds_it(library: Path) -> None:
+    """A set-user-ID program of one user must not become one of ours."""
+    os.chown(library, 65534, 65533)
+    library.chmod(stat.S_ISUID | 0o755)
+    with private_copies([library]) as copies:
+        status = copies[library].stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (65534, 65533, 0o4755)
+        assert stat.S_IMODE(folder_of(copies[library]).stat().st_mode) == 0o700
 
 
 def test_what_a_killed_recorder_left_is_removed_by_the_next(library: Path) -> None:
