@@ -175,9 +175,9 @@ def test_a_profiler_of_jemalloc_is_noticed(
     """By the environment, or because the program sets jemalloc up itself."""
     program = built(tmp_path, "program", source, "-rdynamic", JEMALLOC)
     code = (
-        "import sys; from pathlib import Path\n"
+        "import sys\n"
         "from gadgetops.trace.probes.allocator import allocators_of_command as ask\n"
-        "print([each.has_profiler for each in ask(Path(sys.argv[1]))][0])"
+        "print([each.has_profiler for each in ask([sys.argv[1]]).found][0])"
     )
     environment = os.environ | {"MALLOC_CONF": settings}
     answer = subprocess.check_output([sys.executable, "-c", code, program], env=environment, text=True)
