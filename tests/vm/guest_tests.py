@@ -1,0 +1,103 @@
+"""Tests of this project in a virtual machine: what is run there, and what came of it."""
+
+import os
+import shlex
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vm.kernels import Kernel
+from vm.machine import SHARE, Outcome, boot
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 10
+"""By how much longer than elsewhere a test may wait for what it started."""
+ALLOWED_SKIP = "this kernel"
+"""How the reason begins for which a test may be skipped: what it is about is not there."""
+TAIL_LINES = 60
+
+
+@dataclass(frozen=True)
+class Results:
+    """
+    What the tests in a virtual machine came to.
+
+    Attributes:
+        passed: Names of tests.
+        skipped: Reasons, by name of the test.
+        failed: What went wrong, by name of the test.
+    """
+
+    passed: Sequence[str]
+    skipped: dict[str, str]
+    failed: dict[str, str]
+
+
+def run_tests(
+    kernel: Kernel, selection: Sequence[str], *, gadget: Path, share: Path, timeout_s: float
+) -> Results:
+    """
+    Run pytest under *kernel* and return what it found.
+
+    Args:
+        kernel: The kernel.
+        selection: Arguments of pytest.
+        gadget: A compiled gadget: a compiler is slow there.
+        share: A new folder, in which all that is known of the run is left.
+        timeout_s: For the whole of it.
+
+    Raises:
+        Unavailable: The kernel cannot be had.
+        AssertionError: The tests did not come to an end.
+    """
+    (share / gadget.name).write_bytes(gadget.read_bytes())
+    outcome = boot(
+        kernel,
+        _script(selection, gadget.name),
+        share=share,
+        timeout_s=timeout_s,
+        keep=[ROOT, Path(sys.prefix)],
+    )
+    report = share / "junit.xml"
+    assert report.exists(), _how_it_ended(outcome)
+    return _results(report)
+
+
+def _script(selection: Sequence[str], gadget: str) -> str:
+    settings = {
+        "HOME": "/tmp/home",
+        "PATH": os.environ["PATH"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "GADGETOPS_TEST_OBJECT": f"{SHARE}/{gadget}",
+        "GADGETOPS_TEST_PATIENCE": str(PATIENCE),
+    }
+    line = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--durations=20"]
+    line += [f"--junitxml={SHARE}/junit.xml", *selection]
+    exports = (f"export {name}={shlex.quote(value)}" for name, value in settings.items())
+    return "\n".join(
+        [*exports, "mkdir -p $HOME", f"cd {shlex.quote(str(ROOT))}", f"{shlex.join(line)} >{SHARE}/log 2>&1"]
+    )
+
+
+def _how_it_ended(outcome: Outcome) -> str:
+    log = outcome.share / "log"
+    texts = [log.read_text(errors="replace")] if log.exists() else []
+    lines = "\n".join([*texts, outcome.console]).splitlines()
+    return "\n".join([f"the tests did not come to an end, status {outcome.status}:", *lines[-TAIL_LINES:]])
+
+
+def _results(report: Path) -> Results:
+    passed, skipped, failed = [], {}, {}
+    for case in ET.parse(report).iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        bad = [child for child in case if child.tag in ("failure", "error")]
+        left_out = case.find("skipped")
+        if bad:
+            failed[name] = "\n".join(f"{child.get('message')}\n{child.text}" for child in bad)
+        elif left_out is not None:
+            skipped[name] = str(left_out.get("message"))
+        else:
+            passed.append(name)
+    return Results(passed, skipped, failed)

@@ -1,0 +1,57 @@
+"""
+The event side on other kernels than this machine's: what tests/kernel proves here holds there, too.
+
+`make test` boots two old ones with a few tests, `make test-vm` all of them with most.
+"""
+
+from pathlib import Path
+
+import pytest
+from vm.guest_tests import ALLOWED_SKIP, run_tests
+from vm.kernels import KERNELS, Unavailable
+
+pytestmark = [pytest.mark.vm, pytest.mark.clang]
+
+QUICK = [
+    "tests/kernel/test_features.py",
+    "tests/kernel/test_record.py::test_children_and_what_they_exec_are_recorded_and_the_status_is_passed_on",
+    "tests/kernel/test_attach.py::test_all_threads_of_a_process_are_seen_and_no_other_process",
+]
+"""What a kernel is most likely to break, in three minutes of emulation."""
+MOST = [
+    "tests/kernel/test_features.py",
+    "tests/kernel/test_record.py",
+    "tests/kernel/test_attach.py",
+    "tests/kernel/test_gadget.py",
+    "tests/kernel/test_leaks.py",
+    "tests/kernel/test_modules.py",
+    "tests/kernel/test_symbols.py",
+    "tests/kernel/test_targets.py",
+]
+"""What does not measure, and needs no service."""
+
+
+@pytest.mark.parametrize("name", ["5.10", "6.1"])
+def test_an_old_kernel_records(name: str, gadget_object: Path, tmp_path: Path) -> None:
+    expect_no_failure(name, QUICK, gadget_object, tmp_path, timeout_s=600)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", KERNELS)
+def test_each_kernel_does_what_this_one_does(name: str, gadget_object: Path, tmp_path: Path) -> None:
+    expect_no_failure(name, MOST, gadget_object, tmp_path, timeout_s=3600)
+
+
+def expect_no_failure(
+    name: str, selection: list[str], gadget: Path, share: Path, *, timeout_s: float
+) -> None:
+    """Run tests under a kernel: none may fail, or be left out for another reason than a feature of it."""
+    try:
+        results = run_tests(KERNELS[name], selection, gadget=gadget, share=share, timeout_s=timeout_s)
+    except Unavailable as error:
+        pytest.skip(f"Linux {name} cannot be had: {error}")
+    log = (share / "log").read_text(errors="replace")
+    assert not results.failed, f"under Linux {name}:\n{log}"
+    assert all(ALLOWED_SKIP in reason for reason in results.skipped.values()), results.skipped
+    print(f"Linux {name}: {len(results.passed)} passed, {len(results.skipped)} skipped", results.skipped)
+    assert results.passed, log
