@@ -1,9 +1,13 @@
 """Mappings and lives of processes, as the kernel reports them."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from gadgetops.trace import address_spaces
 from gadgetops.trace.address_spaces import ModuleTracker
 
 pytestmark = pytest.mark.kernel
+BOOTTIME = time.CLOCK_BOOTTIME
 
 
 def lives(rows: list[ProcessRow], *, without: int) -> dict[int, list[str]]:
@@ -104,3 +109,31 @@ def test_a_process_that_nobody_announced_is_followed_when_it_is_asked_for() -> N
         sleeper.kill()
     assert any("libc" in path for path in paths)
     assert not gone
+
+
+def test_files_of_a_process_are_had_though_it_and_its_mounts_are_gone(tmp_path: Path) -> None:
+    """A reader that was kept waiting finds neither process nor mounts, but the file, all the same."""
+    program = shutil.which("true")
+    assert program is not None
+    script = (
+        f"mount -t tmpfs t {tmp_path}; cp {program} {tmp_path}/program; read line; exec {tmp_path}/program"
+    )
+    with ModuleTracker() as tracker:
+        process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdin=subprocess.PIPE)
+        wait_until(lambda: Path(f"/proc/{process.pid}/root{tmp_path}/program").exists())
+        tracker.follow(process.pid)
+        process.communicate(b"\n")
+        assert not (tmp_path / "program").exists()
+        tracker.read()
+        found = {each.path: each for each in tracker.space(process.pid).at(time.clock_gettime_ns(BOOTTIME))}
+        file = found[f"{tmp_path}/program"].file
+        assert file is not None
+        assert file.path.read_bytes() == Path(program).read_bytes()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, for half a minute."""
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

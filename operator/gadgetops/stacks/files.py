@@ -9,6 +9,7 @@ import contextlib
 import os
 import resource
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -40,6 +41,24 @@ class File:
         return Path(f"/proc/self/fd/{self._descriptor}")
 
 
+@dataclass(frozen=True)
+class Root:
+    """
+    The root folder of a process: from there, paths lead to what the process saw.
+
+    Attributes:
+        folder: The folder.
+        namespace: The mount namespace that the folder is seen in. Its mounts would go with its last process,
+            and with them the files that a path leads to.
+    """
+
+    folder: File
+    namespace: File
+
+    def __truediv__(self, path: str) -> Path:
+        return Path(f"{self.folder.path}{path}")
+
+
 class Files:
     """Handles of files, one each, as many as this process may have open beside its other work."""
 
@@ -49,7 +68,7 @@ class Files:
         self._known: WeakValueDictionary[tuple[int, ...], File] = WeakValueDictionary()
 
     def mapped(
-        self, pid: int, path: str, start_address: int, end_address: int, root: File | None
+        self, pid: int, path: str, start_address: int, end_address: int, root: Root | None
     ) -> File | None:
         """
         Return the file *path* that *pid* maps at these addresses; None where it cannot be reached.
@@ -64,20 +83,26 @@ class Files:
         if not path.startswith("/") or len(self._known) >= self._limit:
             return None
         places = [f"/proc/{pid}/map_files/{start_address:x}-{end_address:x}", f"/proc/{pid}/root{path}"]
-        places += [] if root is None else [f"{root.path}{path}"]
+        places += [] if root is None else [str(root / path)]
         return next(filter(None, map(self._opened, places)), None)
 
-    def root_of(self, pid: int) -> File | None:
+    def root_of(self, pid: int) -> Root | None:
         """Return the root folder of *pid*; None if it is gone."""
-        return self._opened(f"/proc/{pid}/root")
+        namespace = self._opened(f"/proc/{pid}/ns/mnt")
+        if namespace is None:
+            return None
+        # One folder is the root in several namespaces, and leads to other files in each.
+        folder = self._opened(f"/proc/{pid}/root", within=namespace.path.stat().st_ino)
+        return None if folder is None else Root(folder, namespace)
 
-    def _opened(self, place: str) -> File | None:
+    def _opened(self, place: str, *, within: int = 0) -> File | None:
+        """Return a handle on *place*, the same for one file of one mount namespace *within*."""
         try:
             descriptor = os.open(place, _HANDLE)
         except OSError:
             return None
         status = os.fstat(descriptor)
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        key = (within, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._known.get(key)
         if known is not None:
             os.close(descriptor)

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from gadgetops.errors import TraceError
 from gadgetops.recording.schema import ModuleRow, ProcessRow
-from gadgetops.stacks.files import File, Files, build_id_of
+from gadgetops.stacks.files import File, Files, Root, build_id_of
 from gadgetops.trace.kernel.perf_event import ATTRIBUTE_BYTES, perf_event_open
 from gadgetops.trace.processes import memory_holder, name_of, ranges_of, threads_of
 
@@ -104,7 +104,7 @@ class AddressSpace:
         self.comm: str | None = None
         self.container: str | None = None
         self.threads: set[int] = set()
-        self.root: File | None = None
+        self.root: Root | None = None
         self.stack_numbers: dict[tuple[int, int], int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
         self.n_changes = 0
