@@ -1,0 +1,75 @@
+"""Nothing is lost because the recorder was not ready, or is slow, or has little room."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+DEPTH = 14
+N_STACKS = 2**DEPTH
+TIMEOUT_S = 300
+# In the same session, which is weighed as a whole: nice counts only there.
+STARVED = """
+loop() { while :; do :; done; }
+for processor in $(seq "$(nproc)"); do loop & loops="$loops $!"; done
+nice -n 10 "$@"
+status=$?
+kill $loops
+exit $status
+"""
+
+
+@pytest.fixture
+def many_stacks(compiled: Callable[[str], Path]) -> list[str]:
+    """A program that sends some hundred megabytes of stacks in its first second, and does not starve."""
+    return ["nice", "-n", "-20", str(compiled("many_stacks")), str(DEPTH)]
+
+
+def recorded(gadget_object: Path, folder: Path, *arguments: str, starved: bool, **variables: str) -> Any:
+    """Record a command, and return the header of the recording."""
+    options = ["-o", folder, "--image", gadget_object, "--symbols", "late", "--no-pairs"]
+    argv = [sys.executable, "-m", "gadgetops", "record", *map(str, options), *arguments]
+    if starved:
+        argv = ["sh", "-c", STARVED, "sh", *argv]
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
+        timeout=TIMEOUT_S,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "recording.json").read_text())
+
+
+def test_all_events_and_stacks_come_though_the_recorder_starves_and_has_no_bytecode(
+    gadget_object: Path, many_stacks: list[str], tmp_path: Path
+) -> None:
+    """As in containers that set PYTHONDONTWRITEBYTECODE, on a machine that has something else to do."""
+    header = recorded(
+        gadget_object,
+        tmp_path / "r.gadgetrec",
+        "--unwind",
+        "dwarf",
+        "--",
+        *many_stacks,
+        starved=True,
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPYCACHEPREFIX=str(tmp_path / "no bytecode"),
+    )
+    assert not (tmp_path / "no bytecode").exists()
+    counters = header["counters"]
+    late = ("lost", "caller_only", "missing_slices", "failed_stacks", "lost_mappings")
+    assert {name: counters[name] for name in late} == dict.fromkeys(late, 0)
+    query = f"select count(*), count(distinct stack_id) from '{tmp_path}/r.gadgetrec/events-*.parquet'"
+    assert duckdb.sql(f"{query} where size_bytes = 77").fetchall() == [(N_STACKS, N_STACKS)]
