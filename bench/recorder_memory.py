@@ -1,9 +1,9 @@
 """
-What the recorder takes of the machine's memory: for a program that does nothing, and over time at full speed.
+Memory of the recorder: for a program that does nothing, and over time at full speed.
 
-Printed of all processes of the recorder together: the proportional set size (PSS: pages that several processes
-share are counted once), and the largest resident set of one of them (VmHWM). The ring buffer is the kernel's
-memory and is in neither, but for the window that is mapped; its size is printed beside.
+Two figures of all its processes: the sum of their proportional set sizes (PSS, which counts pages that
+several processes share once), and the largest resident set that one of them has had (VmHWM). The ring buffer
+is memory of the kernel; both count only the window of it that is mapped.
 """
 
 import json
@@ -46,13 +46,14 @@ def main() -> None:
     with bench.working_folder() as folder:
         gadget = bench.built_gadget(folder)
         loop = bench.compiled("timed_blocks", folder)
-        samples = _samples(bench.record_command(folder / "true", gadget, "/bin/true"))
+        samples = samples_of(bench.record_command(folder / "true", gadget, "/bin/true"))
         peak = max(sample.shared_once for sample in samples)
         largest = max(sample.largest for sample in samples)
-        print(f"/bin/true: {peak / MIB:.0f} MiB ({LIMIT_MB} MB wanted), largest process {largest / MIB:.0f} MiB")
+        figures = f"{peak / MIB:.0f} MiB ({LIMIT_MB} MB wanted), largest process {largest / MIB:.0f} MiB"
+        print(f"/bin/true: {figures}")
         options = f"--no-pairs --symbols late --duration {soak_s}"
         command = bench.record_command(folder / "soak", gadget, loop, str(1 << 62), options=options)
-        _show_soak(_samples(command), json.loads((folder / "soak/recording.json").read_text()))
+        _show_soak(samples_of(command), json.loads((folder / "soak/recording.json").read_text()))
 
 
 def _show_soak(samples: list[Sample], header: dict[str, object]) -> None:
@@ -67,20 +68,20 @@ def _show_soak(samples: list[Sample], header: dict[str, object]) -> None:
     print(f"  most in the first half {first / MIB:.0f} MiB, in the second {second / MIB:.0f} MiB")
 
 
-def _samples(command: list[str]) -> list[Sample]:
+def samples_of(command: list[str]) -> list[Sample]:
     """Run *command* and return what the recorder took meanwhile."""
     began_s = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     samples = []
     while process.poll() is None:
-        sample = sampled(process.pid, time.monotonic() - began_s)
+        sample = _sampled(process.pid, time.monotonic() - began_s)
         if sample.n_processes:
             samples.append(sample)
         time.sleep(SAMPLE_S)
     return samples
 
 
-def sampled(recorder: int, seconds: float) -> Sample:
+def _sampled(recorder: int, seconds: float) -> Sample:
     """Return what the processes of *recorder* take now; what it records is left out."""
     sizes = [size for pid in _processes(recorder) if (size := _sizes(pid)) is not None]
     largest = max((high for _, high in sizes), default=0)

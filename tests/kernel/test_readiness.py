@@ -1,5 +1,6 @@
 """Nothing is lost because the recorder was not ready, or is slow, or has little room."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -16,6 +17,8 @@ pytestmark = pytest.mark.kernel
 DEPTH = 14
 N_STACKS = 2**DEPTH
 TIMEOUT_S = 300
+MOST_MEMORY_BYTES = 150_000_000
+ROOT = Path(__file__).parents[2]
 # In the same session, which is weighed as a whole: nice counts only there.
 STARVED = """
 loop() { while :; do :; done; }
@@ -73,3 +76,18 @@ def test_all_events_and_stacks_come_though_the_recorder_starves_and_has_no_bytec
     assert {name: counters[name] for name in late} == dict.fromkeys(late, 0)
     query = f"select count(*), count(distinct stack_id) from '{tmp_path}/r.gadgetrec/events-*.parquet'"
     assert duckdb.sql(f"{query} where size_bytes = 77").fetchall() == [(N_STACKS, N_STACKS)]
+
+
+def test_the_recorder_of_a_program_that_does_nothing_is_small(
+    gadget_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its processes together, pages that they share counted once, and each by itself."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    memory = importlib.import_module("recorder_memory")
+    options = ["-q", "-o", str(tmp_path / "r.gadgetrec"), "--image", str(gadget_object)]
+    argv = [sys.executable, "-m", "gadgetops", "record", *options, "--", "/bin/true"]
+    samples = memory.samples_of(argv)
+    assert (tmp_path / "r.gadgetrec/recording.json").exists()
+    assert max(sample.n_processes for sample in samples) > 2
+    assert max(sample.shared_once for sample in samples) < MOST_MEMORY_BYTES
+    assert max(sample.largest for sample in samples) < MOST_MEMORY_BYTES

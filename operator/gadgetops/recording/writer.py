@@ -118,6 +118,11 @@ class RecordingWriter:
             raise
         return cls(path, full)
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether closed segments hold return addresses."""
+        return self._n_rows["frames"] > 0
+
     def write_modules(self, rows: Iterable[ModuleRow]) -> None:
         """Append modules; they become durable with the segment."""
         self._take("modules", rows)

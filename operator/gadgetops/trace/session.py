@@ -149,6 +149,8 @@ class Session:
             self.writer.close_segment()
 
     def _find_symbols(self, is_hurried: Callable[[], bool], on_stage: Callable[[str], None]) -> None:
+        if not self.writer.has_frames:
+            return
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
         from gadgetops.stacks.symbolize import Finder, symbols_of  # noqa: PLC0415
 
@@ -162,7 +164,7 @@ class Session:
 
     def _unwind(self, is_hurried: Callable[[], bool], on_stage: Callable[[str], None]) -> None:
         """Make stacks of the slices that came; what is left when it is to hurry stays for later."""
-        if self._assembler is None:
+        if not self._slice_stacks.counters["slices"]:
             return
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
         from gadgetops.stacks.symbolize import Finder  # noqa: PLC0415
