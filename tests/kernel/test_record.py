@@ -187,6 +187,36 @@ def test_without_the_right_to_trace_it_says_so(gadget_object: Path, tmp_path: Pa
     assert "sudo" in done.stderr
 
 
+LOCKED_DOWN = (
+    "mount -t tmpfs t /sys/kernel/security;"
+    " echo none integrity [confidentiality] >/sys/kernel/security/lockdown"
+)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "problem"),
+    [
+        ("mount -t tmpfs t /sys/kernel/btf", "no BTF: /sys/kernel/btf/vmlinux cannot be read"),
+        ("mount -t tmpfs t /sys/bus/event_source/devices", "no uprobes: "),
+        (LOCKED_DOWN, "lockdown says confidentiality"),
+    ],
+    ids=["no BTF", "no uprobes", "locked down"],
+)
+def test_a_kernel_that_cannot_be_traced_is_named_with_the_way_out(
+    prepare: str, problem: str, gadget_object: Path, tmp_path: Path
+) -> None:
+    """Nothing was begun by then."""
+    argv = [sys.executable, "-m", "gadgetops", "record", "-o", str(tmp_path / "r"), "--image"]
+    shell = ["unshare", "--mount", "sh", "-c", f'{prepare}; exec "$@"', "sh"]
+    line = [*shell, *argv, str(gadget_object), "--", "true"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()
+    assert problem in error
+    assert hint.strip().startswith(("use a kernel with CONFIG_", "boot without lockdown=confidentiality"))
+    assert not (tmp_path / "r").exists()
+
+
 def test_missing_file_systems_are_mounted_with_a_message(gadget_object: Path, tmp_path: Path) -> None:
     """In a mount namespace without tracefs and bpffs the recorder mounts them, there alone."""
     recording = tmp_path / "r.gadgetrec"

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import TraceError
+from gadgetops.trace.c_library import libc
+from gadgetops.trace.kernel import features
 
 _FILE_SYSTEMS: Final = {
     "tracefs": Path("/sys/kernel/tracing"),
     "bpf": Path("/sys/fs/bpf"),
 }
 _CAPABILITIES: Final = {"CAP_SYS_ADMIN": 21}
+_NEEDED: Final = (
+    (features.btf, "use a kernel with CONFIG_DEBUG_INFO_BTF=y"),
+    (features.uprobes, "use a kernel with CONFIG_UPROBE_EVENTS=y"),
+    (features.memory_reads, "boot without lockdown=confidentiality; lockdown=integrity does no harm"),
+)
+"""Features of the kernel without which nothing is recorded, with the way to have them."""
 _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
-
-libc = ctypes.CDLL(None, use_errno=True)
-"""This process's C library, for the few calls that Python lacks."""
 
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -43,13 +48,10 @@ def check_machine() -> None:
     """
     if not _has_capability(_CAPABILITIES["CAP_SYS_ADMIN"]):
         raise TraceError("tracing needs root (CAP_SYS_ADMIN)", hint="run it with sudo")
-    if not Path("/sys/kernel/btf/vmlinux").exists():
-        raise TraceError(
-            "the kernel has no BTF (/sys/kernel/btf/vmlinux)",
-            hint="use a kernel with CONFIG_DEBUG_INFO_BTF=y",
-        )
-    if not Path("/sys/bus/event_source/devices/uprobe/type").exists():
-        raise TraceError("the kernel has no uprobes", hint="use a kernel with CONFIG_UPROBE_EVENTS=y")
+    for feature, way_out in _NEEDED:
+        found = feature()
+        if not found.is_there:
+            raise TraceError(f"the kernel has no {found.name}: {found.how}", hint=way_out)
 
 
 def check_pid_namespace() -> None:

@@ -4,7 +4,7 @@ import ctypes
 import os
 from typing import Final
 
-from gadgetops.trace.machine import libc
+from gadgetops.trace.c_library import libc
 
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280}
 

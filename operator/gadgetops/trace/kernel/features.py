@@ -150,13 +150,13 @@ def map_files() -> Feature:
     return Feature(name, True, "one was opened in /proc/self/map_files")
 
 
-def no_lockdown() -> Feature:
-    """Return whether the kernel lets programs read memory: in the state `confidentiality` it does not."""
-    name = "no lockdown"
+def memory_reads() -> Feature:
+    """Return whether BPF programs may read memory; they may not where the kernel keeps its own secret."""
+    name = "memory reads by BPF programs"
     try:
         state = _LOCKDOWN.read_text().partition("[")[2].partition("]")[0]
     except OSError:
-        return Feature(name, True, f"{_LOCKDOWN} is not there")
+        return Feature(name, True, f"{_LOCKDOWN} is not there: not locked down")
     return Feature(name, state != "confidentiality", f"{_LOCKDOWN} says {state or 'nothing'}")
 
 
@@ -169,7 +169,7 @@ FEATURES: Final[tuple[Callable[[], Feature], ...]] = (
     perf_event_links,
     perf_event_cookies,
     map_files,
-    no_lockdown,
+    memory_reads,
 )
 """Every question, in the order in which answers read well."""
 

@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from gadgetops.trace.c_library import libc
 from gadgetops.trace.kernel.bpf_syscall import bpf
-from gadgetops.trace.machine import libc
 
 UPROBE_KIND: Final = Path("/sys/bus/event_source/devices/uprobe/type")
 """Holds the number of the kind of event that a uprobe is; missing where the kernel has no uprobes."""

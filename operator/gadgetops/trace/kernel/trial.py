@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple
 
+from gadgetops.trace.c_library import libc
 from gadgetops.trace.kernel.bpf_syscall import bpf
-from gadgetops.trace.machine import libc
 
 COOKIE: Final = 0x6761646765746F70
 """What a trial gives along with its link: no number that turns up by chance."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import NoSuchProgram, StorageError, TraceError, UsageError
-from gadgetops.trace.machine import libc
+from gadgetops.trace.c_library import libc
 from gadgetops.trace.probes.program import SHELL, locate
 from gadgetops.trace.processes import start_time
 
