@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vm.guest_tests import ROOT
+from vm.guest_tests import ROOT, python_files
 from vm.kernels import KERNELS, Unavailable
 from vm.machine import boot
 
@@ -23,7 +23,14 @@ def main() -> int:
         keep = [ROOT, Path(sys.prefix)]
         try:
             kernel = KERNELS[arguments.kernel]
-            outcome = boot(kernel, arguments.script, share=share, timeout_s=arguments.timeout, keep=keep)
+            outcome = boot(
+                kernel,
+                arguments.script,
+                share=share,
+                timeout_s=arguments.timeout,
+                keep=keep,
+                in_memory=python_files(),
+            )
         except Unavailable as error:
             parser.exit(1, f"{error}\n")
     print(outcome.console, end="")

@@ -3,8 +3,9 @@
 import os
 import shlex
 import sys
+import sysconfig
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,19 @@ PATIENCE = 10
 ALLOWED_SKIP = "this kernel"
 """How the reason begins for which a test may be skipped: what it is about is not there."""
 TAIL_LINES = 60
+NOT_IMPORTED = (
+    "site-packages",
+    "pyspark",
+    "*fuzzer*",
+    "atheris",
+    "pip",
+    "mypy",
+    "mypyc",
+    "*__mypyc*",
+    "test",
+    "config-*",
+)
+"""What is large in the folders of Python, and used by no test that runs in a virtual machine."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +73,29 @@ def run_tests(
         share=share,
         timeout_s=timeout_s,
         keep=[ROOT, Path(sys.prefix)],
+        in_memory=python_files(),
     )
     report = share / "junit.xml"
     assert report.exists(), _how_it_ended(outcome)
     return _results(report)
+
+
+def python_files() -> dict[Path, list[Path]]:
+    """Return the folders of Python and of this project with the files that the tests may import."""
+    standard, packages = (Path(sysconfig.get_path(name)) for name in ("stdlib", "platlib"))
+    return {
+        folder: [*_files(folder, folder)]
+        for folder in (standard, packages, ROOT / "operator", ROOT / "tests")
+    }
+
+
+def _files(folder: Path, top: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if folder == top and any(path.match(name) for name in NOT_IMPORTED):
+            continue
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path, top)
 
 
 def _script(selection: Sequence[str], gadget: str) -> str:

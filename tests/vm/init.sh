@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # First process of a virtual machine: lay the folders out, run the script, note how it ended, switch off.
-# From the kernel's command line: KEEP (folders of the host that a tmpfs must not hide, with `:` between).
+# From the kernel's command line, with `:` between: KEEP, folders of the host that a tmpfs must not hide, and COPIED,
+# folders that are in memory.
 B=/bin/busybox
 $B mount -t proc proc /proc
 $B mount -t sysfs sys /sys
@@ -20,6 +21,9 @@ $B mount -t 9p -o $NINEP share /root/mnt/share || echo "init: no shared folder"
 for place in $(echo "$KEEP" | $B tr : ' '); do
 	$B mkdir -p "/root$place"
 	$B mount --bind "/host$place" "/root$place"
+done
+for place in $(echo "$COPIED" | $B tr : ' '); do
+	$B mount --bind "/copied$place" "/root$place"
 done
 
 $B mount -t proc proc /root/proc
