@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import duckdb
 import pytest
 from services.gadget_build import build_gadget
+from services.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 WORKLOADS = ROOT / "tests/workloads"
@@ -22,8 +23,6 @@ WORKLOADS = ROOT / "tests/workloads"
 CFLAGS = ["-Wall", "-Werror", "-g", "-O1", "-fno-builtin", "-pthread"]
 CFLAGS += ["-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
 LARGEST_SIZE = 2**63 - 1
-PATIENCE = float(os.environ.get("GADGETOPS_TEST_PATIENCE", "1"))
-"""By how much everything may take longer here: an emulated machine is slow."""
 START_TIMEOUT_S = 20 * PATIENCE
 RUN_TIMEOUT_S = 120 * PATIENCE
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from services.patience import PATIENCE
 
 from gadgetops.bpf.object import Object
 from gadgetops.trace.events.layout import EventLayout
@@ -136,7 +137,7 @@ def gadget(request: pytest.FixtureRequest, gadget_object: Path, leaps: Path) -> 
 def run(gadget: Gadget, leaps: Path, what: str) -> tuple[list[Call], Seen]:
     """Run the workload, and return what it says that it did beside what was seen."""
     before = gadget.seen()
-    lines = subprocess.check_output([leaps, what], text=True, timeout=60).splitlines()
+    lines = subprocess.check_output([leaps, what], text=True, timeout=60 * PATIENCE).splitlines()
     known = [Call(name, int(size), int(address)) for name, size, address in map(str.split, lines)]
     seen = gadget.seen()
     if gadget.at_instructions:

@@ -16,9 +16,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from services.patience import PATIENCE
 
 pytestmark = pytest.mark.kernel
-TIMEOUT_S = 60
+TIMEOUT_S = 60 * PATIENCE
 
 # allocate COUNT READY: makes COUNT blocks of 4321 bytes and releases them; then makes READY, and stays.
 ALLOCATE = """

@@ -54,7 +54,7 @@ def test_without_a_probe_nothing_is_seen() -> None:
         assert trial.run() == Seen(0, 0, 0)
 
 
-@pytest.mark.skipif(RELEASE < (5, 15), reason="a kernel before 5.15 has no links to perf events")
+@pytest.mark.skipif(RELEASE < (5, 15), reason="this kernel has no links to perf events")
 def test_a_link_to_a_perf_event_brings_the_cookie() -> None:
     with Trial(with_cookie=True) as trial:
         event = perf_event.open_uprobe(trial.path, 0, pid=os.getpid())

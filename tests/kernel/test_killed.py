@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Any
 
 import pytest
+from services.patience import PATIENCE
 
 from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import Recording, open_recording
@@ -26,7 +27,7 @@ N_RECORDERS = 20
 MOMENTS_OF_EACH = 5
 AT_ONCE = 4
 LONGEST_S = 0.1
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 30 * PATIENCE
 # Imports once and forks, so that so many recorders begin in time. Their segments are short.
 RECORDERS = """
 import json, os, sys, tempfile

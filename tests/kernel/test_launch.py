@@ -12,9 +12,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from services.patience import PATIENCE
 
 pytestmark = pytest.mark.kernel
-TIMEOUT_S = 60
+TIMEOUT_S = 60 * PATIENCE
 
 # Makes as many blocks as its argument says, of a size that nobody else asks for; keeps them.
 KEEP = """

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.patience import PATIENCE
 
 from gadgetops.analysis.pairing import paired
 from gadgetops.recording.reader import open_recording
 
 pytestmark = pytest.mark.kernel
+TIMEOUT_S = 60 * PATIENCE
 
 GADGETOPS = [sys.executable, "-m", "gadgetops"]
 GROWING = """
@@ -31,7 +33,7 @@ while True:
 def leaks(recording: Path) -> dict[str, Any]:
     """Return the JSON answer."""
     argv = [*GADGETOPS, "leaks", str(recording), "--format", "json"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -43,7 +45,7 @@ def family(
     """A recording of tests/workloads/family.c."""
     recording = tmp_path_factory.mktemp("family") / "r.gadgetrec"
     argv = [*GADGETOPS, "record", "-o", str(recording), "--image", str(gadget_object)]
-    subprocess.run([*argv, "--", str(compiled("family"))], check=True, capture_output=True, timeout=60)
+    subprocess.run([*argv, "--", str(compiled("family"))], check=True, capture_output=True, timeout=TIMEOUT_S)
     return recording
 
 
@@ -73,7 +75,7 @@ def test_leaks_of_a_recording_that_is_still_made(gadget_object: Path, tmp_path: 
     argv = [*GADGETOPS, "record", "-o", str(recording), "--image", str(gadget_object)]
     recorder = subprocess.Popen([*argv, "--pid", str(program.pid)], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 40 * PATIENCE
         while not [*recording.glob("events-*.parquet")]:
             assert time.monotonic() < deadline
             time.sleep(0.1)

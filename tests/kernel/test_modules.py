@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from services.patience import PATIENCE
 
 from gadgetops.recording.schema import ProcessRow
 from gadgetops.trace import address_spaces
@@ -133,7 +134,7 @@ def test_files_of_a_process_are_had_though_it_and_its_mounts_are_gone(tmp_path: 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Wait until something is so, for half a minute."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)

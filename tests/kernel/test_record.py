@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from services.patience import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -46,12 +47,12 @@ def leaker(tmp_path: Path) -> Path:
 
 def gadgetops(*arguments: object) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "gadgetops", *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
 
 
 def wait_for(path: Path) -> None:
     """Wait until *path* is there: a recording is made when everything is attached."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

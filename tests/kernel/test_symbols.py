@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from services.patience import PATIENCE
 
 from gadgetops.recording.reader import Recording, open_recording
 
 pytestmark = pytest.mark.kernel
+TIMEOUT_S = 120 * PATIENCE
 
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 RELEASES = ("free", "realloc_free", "munmap")
@@ -39,7 +41,7 @@ def record(gadget_object: Path, tmp_path: Path) -> Record:
     def call(command: list[object], *options: str) -> Recording:
         folder = tmp_path / "r.gadgetrec"
         argv = ["record", "-q", "-o", folder, "--image", gadget_object, *options, "--", *command]
-        subprocess.run([sys.executable, "-m", "gadgetops", *map(str, argv)], check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "gadgetops", *map(str, argv)], check=True, timeout=TIMEOUT_S)
         return open_recording(folder)
 
     return call

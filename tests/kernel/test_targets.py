@@ -13,9 +13,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from services.patience import PATIENCE
 
 pytestmark = pytest.mark.kernel
-TIMEOUT_S = 60
+TIMEOUT_S = 60 * PATIENCE
 
 # allocate SIZE COUNT [GO]: waits for the file GO, if any, and then makes COUNT blocks and releases them.
 ALLOCATE = """

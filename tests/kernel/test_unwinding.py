@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from services.patience import PATIENCE
 
 from gadgetops.bpf.object import Object
 from gadgetops.commands import main
@@ -29,6 +30,7 @@ from gadgetops.trace.events.drain import Drain
 from gadgetops.trace.probes.allocator import Allocator
 
 pytestmark = pytest.mark.kernel
+TIMEOUT_S = 120 * PATIENCE
 
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 SIZES = range(10001, 10006)
@@ -88,7 +90,7 @@ def record(gadget_object: Path, tmp_path: Path) -> Record:
     def call(command: list[object], *options: str) -> Recording:
         folder = tmp_path / "r.gadgetrec"
         argv = ["record", "-q", "-o", folder, "--image", gadget_object, *options, "--", *command]
-        subprocess.run([sys.executable, "-m", "gadgetops", *map(str, argv)], check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "gadgetops", *map(str, argv)], check=True, timeout=TIMEOUT_S)
         return open_recording(folder)
 
     return call
@@ -110,7 +112,7 @@ def as_gdb_sees(program: Path) -> dict[int, list[Place]]:
     script, result = program.with_suffix(".gdb.py"), program.with_suffix(".gdb.json")
     script.write_text(GDB_SCRIPT.format(first=SIZES[0], last=SIZES[-1], to=str(result)))
     command = ["gdb", "-q", "-batch", "-nx", "-x", script, program]
-    subprocess.run([*map(str, command)], check=True, timeout=120, capture_output=True)
+    subprocess.run([*map(str, command)], check=True, timeout=TIMEOUT_S, capture_output=True)
     found = json.loads(result.read_text())
     return {int(size): [Place(*place) for place in places[1:]] for size, places in found.items()}
 
