@@ -30,7 +30,7 @@ class Built:
         image: Ready to be stored.
         objects: By file name, as ig calls them: `amd64.bpf.o`; none for a gadget without programs.
         created: What the image says of when it was made.
-        warnings: What the object has and gadget.yaml does not name, a sentence each.
+        warnings: What ig passes over in the documents, and what gadget.yaml does not name, a sentence each.
         metadata: gadget.yaml by path, if something was added to it that is to be written.
         inputs: Every file that the image is made from, relative to the gadget's folder; build.yaml is none.
     """
@@ -58,7 +58,7 @@ def build(
     Args:
         request: What to build from.
         architectures: In Go's words.
-        strict: Whether what is not documented is an error.
+        strict: Whether what ig passes over, and what is not documented, is an error.
         update_metadata: Whether to add to gadget.yaml what it does not say.
         on_compiled: Called with each object as soon as it is there.
         find_tools: Returns what compiles; called only if there is something to compile.
@@ -71,13 +71,13 @@ def build(
         StorageError: A file cannot be read.
         UsageError: SOURCE_DATE_EPOCH is no number, or there is no gadget.yaml to update.
     """
-    found = _read_metadata(request, update_metadata)
+    found = _read_metadata(request, update_metadata, strict)
     objects = [
         _Object.of(compiled)
         for compiled in compile_source(request, architectures, on_compiled, find_tools=find_tools)
     ]
     metadata = _updated(found, objects) if update_metadata else found
-    warnings = _checked(request, objects, metadata, strict)
+    warnings = _checked(request, objects, metadata, strict, has_placeholders=update_metadata)
     contents = {each.compiled.architecture: each.compiled.content for each in objects}
     inputs = _inputs(request, objects)
     when = created(request.folder, inputs)
@@ -118,13 +118,14 @@ class _Object:
             raise error.named(file_name(compiled.architecture)) from error
 
 
-def _read_metadata(request: BuildFile, update_metadata: bool) -> Metadata | None:
+def _read_metadata(request: BuildFile, update_metadata: bool, strict: bool) -> Metadata | None:
     if update_metadata and request.metadata is None:
         raise UsageError(f"{request.path}: names no metadata that could be updated")
     content = request.read_metadata()
     if content is None and not update_metadata:
         return None
-    return Metadata.from_bytes(content or b"", str(request.metadata), may_be_empty=update_metadata)
+    name = str(request.metadata)
+    return Metadata.from_bytes(content or b"", name, may_be_empty=update_metadata, is_strict=strict)
 
 
 def compile_source(
@@ -170,7 +171,12 @@ def _changed(request: BuildFile, before: Metadata | None, after: Metadata | None
 
 
 def _checked(
-    request: BuildFile, objects: Sequence[_Object], metadata: Metadata | None, strict: bool
+    request: BuildFile,
+    objects: Sequence[_Object],
+    metadata: Metadata | None,
+    strict: bool,
+    *,
+    has_placeholders: bool = False,
 ) -> list[str]:
     """Return what is worth a warning; with *strict* that is an error as well."""
     for each in objects:
@@ -179,13 +185,15 @@ def _checked(
     if metadata is None:
         return _without_metadata(request, strict) if objects else []
     wrong: list[Problem] = []
-    undocumented: dict[Problem, None] = {}
+    tolerated = dict.fromkeys(metadata.ignored)
     for each in objects:
         checked = check_metadata(metadata, each.facts, each.contract, has_wasm=request.wasm is not None)
         wrong += checked.wrong
-        undocumented |= dict.fromkeys(checked.undocumented)
-    raise_if_any(metadata.document, [*wrong, *(undocumented if strict else ())])
-    return [problem.sentence(metadata.document) for problem in undocumented]
+        tolerated |= dict.fromkeys((*checked.stale, *checked.undocumented))
+        # Those that were just written as asked for are no news.
+        tolerated |= {} if has_placeholders else dict.fromkeys(checked.placeholders)
+    raise_if_any(metadata.document, [*wrong, *(tolerated if strict else ())])
+    return [*request.warnings, *(problem.sentence(metadata.document) for problem in tolerated)]
 
 
 def check_built(request: BuildFile, objects: Mapping[str, bytes], *, strict: bool) -> list[str]:
@@ -201,7 +209,7 @@ def check_built(request: BuildFile, objects: Mapping[str, bytes], *, strict: boo
         MetadataError: gadget.yaml is wrong, by itself or for the objects.
         ObjectError: One is nothing that ig can run.
     """
-    found = _read_metadata(request, update_metadata=False)
+    found = _read_metadata(request, False, strict)
     read = [_Object.of(Compiled(each, content, (), True, "")) for each, content in objects.items()]
     return _checked(request, read, found, strict)
 

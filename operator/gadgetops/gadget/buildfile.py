@@ -1,7 +1,7 @@
 """build.yaml: what a gadget is built from, and where that lies."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ class BuildFile:
         metadata: The gadget.yaml; it may be missing. None if build.yaml names none.
         wasm: A module that is packed as it is, or None.
         cflags: Further compiler options; `@ARCH@` stands for the architecture.
+        warnings: What ig passes over in the build.yaml, a sentence each.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class BuildFile:
     metadata: Path | None
     wasm: Path | None
     cflags: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path, file: Path | None = None) -> "BuildFile":
@@ -54,9 +56,15 @@ class BuildFile:
         if file is None and not path.exists():
             return cls._from_settings(folder, None, {})
         document = Document.from_bytes(read_bounded(path, str(path)), str(path), may_be_empty=True)
-        raise_if_any(document, problems(document, "build"))
-        settings = {key: text for key, text in document.texts.items() if document.value[key] is not None}
-        return cls._from_settings(folder, path, settings)
+        found = problems(document, "build")
+        raise_if_any(document, [each for each in found if not each.is_harmless])
+        known = load_schema("build")["properties"]
+        given = (key for key in document.texts if key in known and document.value[key] is not None)
+        settings = {key: document.texts[key] for key in given}
+        ignored = [each.sentence(document) for each in found]
+        if settings.get("cflags"):
+            ignored.append(f"{path}: cflags: used here, and ignored by `ig image build` since 0.48.1")
+        return replace(cls._from_settings(folder, path, settings), warnings=tuple(ignored))
 
     @classmethod
     def _from_settings(cls, folder: Path, path: Path | None, given: dict[str, str]) -> "BuildFile":

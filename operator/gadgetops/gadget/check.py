@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from gadgetops.bpf.contract import Contract, Datasource, Field
 from gadgetops.bpf.maps import Map, MapType
@@ -15,6 +15,9 @@ from gadgetops.gadget.problems import Problem, suggestion
 
 VARIABLE_PREFIX: Final = "gadget_var_"
 TRACER_MAP_PREFIX: Final = "gadget_map_tracer_"
+PLACEHOLDER: Final = "TODO: Fill "
+"""How the texts begin that ig and we write in place of descriptions."""
+_TYPES_OF_IG: Final = ("gadget_", "struct gadget_")
 PAGE_BYTES: Final = 4096
 
 
@@ -66,12 +69,16 @@ class Checked:
     What a gadget.yaml and an object think of each other.
 
     Attributes:
-        wrong: gadget.yaml names what the object lacks.
+        wrong: gadget.yaml names what the object lacks, and ig refuses it.
+        stale: gadget.yaml names what the object lacks, and ig passes over it.
         undocumented: The object has what gadget.yaml does not name.
+        placeholders: gadget.yaml describes it by a text that says what is to be filled in.
     """
 
     wrong: tuple[Problem, ...]
+    stale: tuple[Problem, ...]
     undocumented: tuple[Problem, ...]
+    placeholders: tuple[Problem, ...]
 
 
 def check_object(obj: Object, contract: Contract, metadata: Metadata | None, name: str) -> None:
@@ -169,33 +176,51 @@ def check_metadata(metadata: Metadata, obj: Object, contract: Contract, *, has_w
         has_wasm: Whether the gadget has a wasm module, which may add any datasource and field.
     """
     return Checked(
-        wrong=(
+        wrong=tuple(_unknown_parameters(metadata, obj, contract)),
+        stale=(
             *(() if has_wasm else _unknown_datasources(metadata, contract)),
             *(() if has_wasm else _unknown_fields(metadata, contract)),
-            *_unknown_parameters(metadata, obj, contract),
             *_unknown_programs(metadata, obj),
         ),
         undocumented=tuple(undocumented(metadata, contract)),
+        placeholders=tuple(_placeholders(metadata.document.texts)),
     )
 
 
-def undocumented(metadata: Metadata, contract: Contract) -> Iterator[Problem]:
+def undocumented(
+    metadata: Metadata, contract: Contract, *, with_types_of_ig: bool = False
+) -> Iterator[Problem]:
     """
     Yield each datasource, field and parameter of *contract* that *metadata* does not name.
 
-    A struct counts as one field, named if anything in it is. Parameters of ig's own headers, which ig itself
-    describes (`--pid`), need no word.
+    A struct counts as one field, named if anything in it is. What comes from ig's own headers and ig itself
+    describes, parameters (`--pid`) and types (`gadget_process`), needs no word.
     """
     for source in contract.datasources:
         known = KnownFields(source, metadata)
         named = metadata.mapping("datasources", source.name, "fields")
         for field in outermost_fields(source):
+            if _is_described_by_ig(field) and not with_types_of_ig:
+                continue
             if not any(_names(name, own) for own in known.of(field) for name in named):
                 yield Problem(("datasources", source.name, "fields", field.name), "not documented")
     for parameter in contract.parameters:
         is_described_by_ig = parameter.key != parameter.variable
         if not is_described_by_ig and parameter.variable not in _parameters(metadata):
             yield Problem(("params", "ebpf", parameter.variable), "not documented")
+
+
+def _is_described_by_ig(field: Field) -> bool:
+    return any(name.startswith(_TYPES_OF_IG) for name in field.type_names)
+
+
+def _placeholders(value: Any, keys: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """Yield each text below *value* that still says what is to be filled in."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _placeholders(each, (*keys, key))
+    elif isinstance(value, str) and value.startswith(PLACEHOLDER):
+        yield Problem(keys, f"still to be filled in: {value!r}")
 
 
 def outermost_fields(source: Datasource) -> list[Field]:
@@ -220,7 +245,7 @@ def _parameters(metadata: Metadata) -> Mapping[str, object]:
 def _unknown_datasources(metadata: Metadata, contract: Contract) -> Iterator[Problem]:
     known = {source.name for source in contract.datasources} | operator_datasources(metadata)
     for name in metadata.mapping("datasources"):
-        if name not in known:
+        if name.lower() not in map(str.lower, known):
             yield Problem(
                 ("datasources", name), f"the object has no such datasource{suggestion(name, known)}"
             )

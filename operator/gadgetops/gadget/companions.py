@@ -64,11 +64,13 @@ class KnownFields:
         self._metadata = metadata
         self._keys = ("datasources", datasource.name)
         self.names = {name for field in self._fields for name in self.of(field)} | set(self._annotated())
-        self._subtrees = tuple(f"{name}." for name in self._open())
+        self._in_lower_case = {name.lower() for name in self.names}
+        self._subtrees = tuple(f"{name.lower()}." for name in self._open())
 
     def has(self, name: str) -> bool:
-        """Return whether the datasource has a field called *name*."""
-        return name in self.names or f"{name}.".startswith(self._subtrees)
+        """Return whether the datasource has a field called *name*, case aside."""
+        wanted = name.lower()
+        return wanted in self._in_lower_case or f"{wanted}.".startswith(self._subtrees)
 
     def of(self, field: Field) -> Iterator[str]:
         """Yield the name of *field* and the names of what ig makes from it."""

@@ -19,10 +19,12 @@ class Problem:
     Attributes:
         keys: Where; empty for the whole document.
         text: What, as one clause.
+        is_harmless: Whether ig passes over it without a word, as over a key that it does not know.
     """
 
     keys: Keys
     text: str
+    is_harmless: bool = False
 
     def sentence(self, document: Document) -> str:
         """Return the document's name, the place and what is wrong there."""

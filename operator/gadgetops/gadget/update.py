@@ -42,7 +42,7 @@ def _additions(metadata: Metadata, contract: Contract | None) -> dict[str, Any]:
     additions: dict[str, Any] = {
         key: f"TODO: Fill the gadget {what}" for key, what in TEXTS.items() if not metadata.text(key)
     }
-    for problem in undocumented(metadata, contract) if contract else ():
+    for problem in undocumented(metadata, contract, with_types_of_ig=True) if contract else ():
         *parents, last = problem.keys
         place = additions
         for key in parents:

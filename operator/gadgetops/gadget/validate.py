@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,8 @@ from gadgetops.gadget.problems import Problem, nearest, suggestion
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
+_CASE_ASIDE: Final = ("gadget",)
+"""Documents whose keys are read without regard to case, as ig does when it runs a gadget."""
 NEAR_MISS: Final = 0.84
 """From this likeness on a free annotation key counts as a known one misspelt: `columns.with`."""
 
@@ -37,7 +39,9 @@ def load_schema(name: str) -> dict[str, Any]:
 
 def _problem_of(error: "ValidationError") -> Problem:
     keys = tuple(str(key) for key in error.absolute_path)
-    if error.validator in ("additionalProperties", "x-refuseNearMisses", "required"):
+    if error.validator in ("additionalProperties", "x-refuseNearMisses"):
+        return Problem(keys, error.message, is_harmless=True)
+    if error.validator == "required":
         return Problem(keys, error.message)
     schema: Any = error.schema
     return Problem(keys, f"expected {schema['description']}, got {describe(error.instance)}")
@@ -55,7 +59,7 @@ def _validator(schema_name: str) -> Any:
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415
 
     own_keywords = {
-        "additionalProperties": _additional_properties,
+        "additionalProperties": partial(_additional_properties, case_aside=schema_name in _CASE_ASIDE),
         "required": _required,
         "x-refuseNearMisses": _refuse_near_misses,
     }
@@ -64,12 +68,15 @@ def _validator(schema_name: str) -> Any:
 
 
 def _additional_properties(
-    validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
+    validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any], *, case_aside: bool
 ) -> Iterator["ValidationError"]:
     """As in the standard, but an error of its own, with the nearest known key, for each unknown one."""
+    known = schema.get("properties", {})
+    in_lower_case = {each.lower(): each for each in known if case_aside}
     for key in _unknown_keys(instance, schema):
-        if allowed is False:
-            known = schema.get("properties", {})
+        if key.lower() in in_lower_case:
+            yield from validator.descend(instance[key], known[in_lower_case[key.lower()]], path=key)
+        elif allowed is False:
             yield _wrong(f"unknown key{suggestion(key, known)}", key)
         else:
             yield from validator.descend(instance[key], allowed, path=key)

@@ -71,9 +71,6 @@ def test_a_default_source_may_be_missing_but_a_named_one_may_not(folder: Path) -
 @pytest.mark.parametrize(
     ("text", "path", "reason"),
     [
-        ("ebpfSource: x", "ebpfSource", "unknown key (did you mean 'ebpfsource'?) (line 1)"),
-        ("meta: x", "meta", "unknown key (did you mean 'metadata'?) (line 1)"),
-        ("qqqq: x", "qqqq", "unknown key (line 1)"),
         ("cflags: [a]", "cflags", "expected compiler options separated by blanks, got a list (line 1)"),
         ("wasm: {a: b}", "wasm", "expected a path, got a mapping (line 1)"),
         ('cflags: "-D\'x"', "cflags", "no closing quotation"),
@@ -120,3 +117,19 @@ def test_there_must_be_something_to_build(tmp_path: Path) -> None:
         BuildFile.read(tmp_path)
     with pytest.raises(UsageError, match="not a folder"):
         BuildFile.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("ebpfSource: x", "ebpfSource: unknown key (did you mean 'ebpfsource'?) (line 1)"),
+        ("meta: x", "meta: unknown key (did you mean 'metadata'?) (line 1)"),
+        ("qqqq: x", "qqqq: unknown key (line 1)"),
+        ("cflags: -DX", "cflags: used here, and ignored by `ig image build` since 0.48.1"),
+    ],
+)
+def test_what_ig_passes_over_is_a_warning(folder: Path, text: str, warning: str) -> None:
+    (folder / "build.yaml").write_text(text)
+    read = BuildFile.read(folder)
+    assert read.warnings == (f"{folder / 'build.yaml'}: {warning}",)
+    assert read.source == Path("program.bpf.c")

@@ -43,6 +43,8 @@ FIELDS = (
     field("ustack", "Bytes", "gadget_user_stack"),
     field("size"),
 )
+UNKNOWN_TO_IG = ("plain_raw", "size")
+"""Of those, what has no type of ig's own headers, which ig describes."""
 PARAMETERS = (
     Parameter("min_size", "min_size", "uint64", 1, ".rodata", 0, 8),
     Parameter("targ_pid", "pid", "uint32", 0, ".rodata", 8, 4),
@@ -150,12 +152,14 @@ def test_all_problems_of_an_object_are_listed() -> None:
 
 
 def wrong(text: str, *, has_wasm: bool = False) -> dict[str, str]:
-    return found(check_metadata(Metadata.from_bytes(text.encode()), SOUND, CONTRACT, has_wasm=has_wasm).wrong)
+    checked = check_metadata(Metadata.from_bytes(text.encode()), SOUND, CONTRACT, has_wasm=has_wasm)
+    assert all("params" in each.keys[0].lower() for each in checked.wrong), "ig passes over all else"
+    return found((*checked.wrong, *checked.stale))
 
 
 def undocumented(text: str) -> list[str]:
     checked = check_metadata(Metadata.from_bytes(text.encode()), SOUND, CONTRACT, has_wasm=False)
-    return list(found(checked.undocumented))
+    return list(found((*checked.undocumented, *checked.placeholders)))
 
 
 def found(problems: Iterable[Problem]) -> dict[str, str]:
@@ -231,9 +235,15 @@ def test_operators_and_wasm_modules_make_datasources_too() -> None:
 
 def test_what_is_not_named_is_listed_once_and_only_the_outermost_fields() -> None:
     assert undocumented("name: x") == [
-        *(f"datasources.malloc.fields.{name}" for name in ("timestamp_raw", "plain_raw", "proc", "src")),
-        *(f"datasources.malloc.fields.{name}" for name in ("ustack", "size")),
+        *(f"datasources.malloc.fields.{name}" for name in UNKNOWN_TO_IG),
         "params.ebpf.min_size",
+    ]
+
+
+def test_a_placeholder_is_no_description() -> None:
+    assert undocumented(f"description: 'TODO: Fill the gadget description'\n{fields(*UNKNOWN_TO_IG)}") == [
+        "params.ebpf.min_size",
+        "description",
     ]
 
 

@@ -101,7 +101,7 @@ ebpfParams:
 
 def refused(text: str) -> MetadataError:
     with pytest.raises(MetadataError) as caught:
-        Metadata.from_bytes(text.encode())
+        Metadata.from_bytes(text.encode(), is_strict=True)
     return caught.value
 
 
@@ -127,8 +127,8 @@ def test_everything_ig_understands_is_accepted() -> None:
     ("text", "path", "reason"),
     [
         ("nmae: x", "nmae", "unknown key (did you mean 'name'?) (line 1)"),
-        ("dataSources: {}", "dataSources", "unknown key (did you mean 'datasources'?) (line 1)"),
-        ("homepageUrl: x", "homepageUrl", "unknown key (did you mean 'homepageURL'?) (line 1)"),
+        ("dataSources: {x: 5}", "dataSources.x", "expected a datasource, got '5' (line 1)"),
+        ("home_pageUrl: x", "home_pageUrl", "unknown key (did you mean 'homepageURL'?) (line 1)"),
         ("qqqqqqq: x", "qqqqqqq", "unknown key (line 1)"),
         ("name: [a]", "name", "expected text, got a list (line 1)"),
         ("name: {a: b}", "name", "expected text, got a mapping (line 1)"),
@@ -242,3 +242,31 @@ def test_very_many_problems_are_counted() -> None:
 def test_the_test_gadget_is_valid(data: Path = Path(__file__).parents[2] / "data") -> None:
     metadata = Metadata.from_bytes((data / "gadgets/minimal/gadget.yaml").read_bytes())
     assert metadata.annotations == {"org.example.tier": "0x10"}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("nmae: x", "nmae"),
+        ("gadgetParams: {x: {key: y}}", "gadgetParams"),
+        ("datasources: {a: {fields: {b: {annotations: {columns.with: 5}}}}}", "columns.with"),
+        ("operator: {epbf: {}}", "operator.epbf"),
+    ],
+)
+def test_what_ig_passes_over_is_kept_as_a_warning(text: str, place: str) -> None:
+    """It is refused only where somebody asks for it."""
+    (ignored,) = Metadata.from_bytes(text.encode()).ignored
+    assert ".".join(ignored.keys).endswith(place) and ignored.is_harmless
+
+
+def test_keys_are_read_without_regard_to_case() -> None:
+    """As ig reads them when it runs a gadget; upstream's files rely on it."""
+    text = b"dataSources: {Events: {Fields: {x: {}}}}\nHomePageUrl: y\n"
+    metadata = Metadata.from_bytes(text, is_strict=True)
+    assert metadata.mapping("datasources", "events", "fields").keys() == {"x"}
+
+
+@pytest.mark.parametrize("text", ["params: {ebpf: {x: {}}}", "datasources: 5", "name: [x]"])
+def test_what_ig_refuses_is_refused_always(text: str) -> None:
+    with pytest.raises(MetadataError):
+        Metadata.from_bytes(text.encode())
