@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from gadgetops.commands import messages
+from gadgetops.commands.header_options import Change, header_options
 from gadgetops.commands.options import verb
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import UsageError
@@ -30,6 +31,7 @@ IN_CONTAINER: Final = ("docker", "ig")
 gadgetops build .
 gadgetops build . --tag trace_malloc:v1 --output build
 gadgetops build ~/gadgets/mine --arch amd64 --strict
+gadgetops build ~/gadgets/mine --headers v0.55.1
 gadgetops build . --builder docker --builder-image my/clang:18
 """,
 )
@@ -75,6 +77,7 @@ gadgetops build . --builder docker --builder-image my/clang:18
     type=click.Choice(["always", "missing", "never"]),
     help="When to fetch the builder image.  [default: missing; ig's: always]",
 )
+@header_options
 @store_option
 def command(
     path: Path,
@@ -88,6 +91,7 @@ def command(
     builder_image: str | None,
     pull: str | None,
     store: str,
+    with_headers: Change,
 ) -> None:
     """Compile the gadget in PATH (default: here) and pack it into an image in the store.
 
@@ -97,7 +101,9 @@ def command(
     """
     reference = None if tag is None else _reference(tag)
     _check_builder(builder, builder_image, pull)
-    request = BuildFile.read(path, file)
+    request = with_headers(BuildFile.read(path, file))
+    if builder != "local" and (request.includes or request.btf):
+        raise UsageError(f"--include and --btf are for the builder local, not for {builder}")
     if builder.startswith("ig"):
         _refuse_for_ig({"--arch": bool(architectures), "--update-metadata": update_metadata})
         built = _build_with_ig(request, builder, builder_image, pull, strict=strict)
@@ -108,7 +114,7 @@ def command(
             strict=strict,
             update_metadata=update_metadata,
             on_compiled=_reporter(),
-            find_tools=LocalTools.find if builder == "local" else lambda: _container(builder_image, pull),
+            find_tools=LocalTools.find if builder == "local" else lambda _: _container(builder_image, pull),
         )
     for warning in built.warnings:
         messages.warn(warning)

@@ -10,6 +10,7 @@ import click
 from gadgetops import docs
 from gadgetops.bpf.object import Object
 from gadgetops.commands import VERBS, cli, messages
+from gadgetops.commands.header_options import Change, header_options
 from gadgetops.commands.options import verb
 from gadgetops.commands.store_option import store_option
 from gadgetops.errors import DriftError, ObjectError, UsageError
@@ -37,9 +38,15 @@ gadgetops docs --check NOTES.md --image trace_malloc:v1
 )
 @click.option("--image", metavar="REF|DIR|TAR", help="Draw this image instead of the gadget in this folder.")
 @click.option("--object", "object_file", metavar="FILE", help="Draw this object instead.")
+@header_options
 @store_option
 def command(
-    files: tuple[Path, ...], is_check: bool, image: str | None, object_file: str | None, store: str
+    files: tuple[Path, ...],
+    is_check: bool,
+    image: str | None,
+    object_file: str | None,
+    store: str,
+    with_headers: Change,
 ) -> None:
     """Rewrite the generated regions of FILEs (default: DEVELOPER.md and README.md, those that are here).
 
@@ -51,7 +58,8 @@ def command(
         raise UsageError("--image and --object both say what to draw", hint="pass one of them")
     documents = [docs.Document.read(path) for path in _distinct(files or _default_files())]
     subject = image or object_file
-    read_object = _compile_object if subject is None else partial(_open_object, subject, store)
+    compile_object = partial(_compile_object, with_headers)
+    read_object = compile_object if subject is None else partial(_open_object, subject, store)
     contents = docs.diagrams(cache(read_object)) | _help_screens()
     if is_check:
         _report(docs.check(documents, contents))
@@ -75,10 +83,10 @@ def _default_files() -> list[Path]:
     return found
 
 
-def _compile_object() -> Object:
+def _compile_object(with_headers: Change) -> Object:
     host = host_architecture()
     architecture = host if host in TARGETS else min(TARGETS)
-    compiled = next(compile_source(BuildFile.read(Path()), [architecture]), None)
+    compiled = next(compile_source(with_headers(BuildFile.read(Path())), [architecture]), None)
     if compiled is None:
         raise UsageError("the gadget in this folder has no programs that could be drawn")
     try:

@@ -17,6 +17,7 @@ from gadgetops.gadget.metadata import Metadata
 from gadgetops.gadget.pack import Packed, pack
 from gadgetops.gadget.problems import Problem, raise_if_any
 from gadgetops.gadget.update import updated
+from gadgetops.gadget.wasm_source import SUFFIXES, sources_beside
 
 UPDATE_HINT: Final = "pass --update-metadata to have it written, then fill it in"
 
@@ -50,7 +51,7 @@ def build(
     strict: bool = False,
     update_metadata: bool = False,
     on_compiled: Callable[[Compiled], None] = lambda _: None,
-    find_tools: Callable[[], Tools] = LocalTools.find,
+    find_tools: Callable[[BuildFile], Tools] = LocalTools.find,
 ) -> Built:
     """
     Build the gadget of *request*; nothing is written but the cache of objects.
@@ -61,7 +62,7 @@ def build(
         strict: Whether what ig passes over, and what is not documented, is an error.
         update_metadata: Whether to add to gadget.yaml what it does not say.
         on_compiled: Called with each object as soon as it is there.
-        find_tools: Returns what compiles; called only if there is something to compile.
+        find_tools: Returns what compiles a gadget; called only if there is something to compile.
 
     Raises:
         MetadataError: gadget.yaml is wrong, by itself or for the object.
@@ -133,7 +134,7 @@ def compile_source(
     architectures: Sequence[str],
     on_compiled: Callable[[Compiled], None] = lambda _: None,
     *,
-    find_tools: Callable[[], Tools] = LocalTools.find,
+    find_tools: Callable[[BuildFile], Tools] = LocalTools.find,
 ) -> Iterator[Compiled]:
     """
     Yield the object of *request* for each of *architectures*, unchecked; none if it has no programs.
@@ -149,7 +150,7 @@ def compile_source(
         folder=request.folder,
         source=request.source,
         cflags=request.cflags,
-        tools=find_tools(),
+        tools=find_tools(request),
         cache=ObjectCache.of_user(),
     )
     for architecture in architectures:
@@ -179,11 +180,12 @@ def _checked(
     has_placeholders: bool = False,
 ) -> list[str]:
     """Return what is worth a warning; with *strict* that is an error as well."""
+    told = [*request.warnings]
     for each in objects:
         name = file_name(each.compiled.architecture)
-        check_object(each.facts, each.contract, metadata, name)
+        told += check_object(each.facts, each.contract, metadata, name, is_strict=strict)
     if metadata is None:
-        return _without_metadata(request, strict) if objects else []
+        return [*told, *(_without_metadata(request, strict) if objects else ())]
     wrong: list[Problem] = []
     tolerated = dict.fromkeys(metadata.ignored)
     for each in objects:
@@ -193,7 +195,7 @@ def _checked(
         # Those that were just written as asked for are no news.
         tolerated |= {} if has_placeholders else dict.fromkeys(checked.placeholders)
     raise_if_any(metadata.document, [*wrong, *(tolerated if strict else ())])
-    return [*request.warnings, *(problem.sentence(metadata.document) for problem in tolerated)]
+    return [*told, *(problem.sentence(metadata.document) for problem in tolerated)]
 
 
 def check_built(request: BuildFile, objects: Mapping[str, bytes], *, strict: bool) -> list[str]:
@@ -223,6 +225,9 @@ def _without_metadata(request: BuildFile, strict: bool) -> list[str]:
 
 def _inputs(request: BuildFile, objects: Iterable[_Object]) -> list[Path]:
     """Return the files that the image is made from, relative to the gadget's folder; some may not exist."""
-    own = [path for path in (request.metadata, request.wasm) if path is not None]
+    own = [path for path in (request.metadata,) if path is not None]
+    if request.wasm is not None:
+        is_source = request.wasm.suffix in SUFFIXES
+        own += sources_beside(request.folder, request.wasm) if is_source else [request.wasm]
     sources = [path for each in objects for path in each.compiled.inputs]
     return list(dict.fromkeys([*own, *sources]))

@@ -9,6 +9,7 @@ from gadgetops.errors import MetadataError, StorageError, UsageError
 from gadgetops.gadget.document import Document, read_bounded
 from gadgetops.gadget.problems import raise_if_any
 from gadgetops.gadget.validate import load_schema, problems
+from gadgetops.gadget.wasm_source import SUFFIXES, compile_module
 
 DEFAULT_NAME: Final = "build.yaml"
 
@@ -23,8 +24,11 @@ class BuildFile:
         path: The build.yaml; None if there is none.
         source: The C source; None for a gadget without programs.
         metadata: The gadget.yaml; it may be missing. None if build.yaml names none.
-        wasm: A module that is packed as it is, or None.
+        wasm: A module that is packed as it is, or its source in Go or Rust, or None.
         cflags: Further compiler options; `@ARCH@` stands for the architecture.
+        headers: Which of ig's headers it is compiled with (`headers.HeaderSet.find`); None for what is there.
+        includes: Further folders with headers, as clang's -I has them.
+        btf: A kernel's BTF that vmlinux.h is made of where there is none; None for this machine's.
         warnings: What ig passes over in the build.yaml, a sentence each.
     """
 
@@ -34,6 +38,9 @@ class BuildFile:
     metadata: Path | None
     wasm: Path | None
     cflags: tuple[str, ...]
+    headers: str | None = None
+    includes: tuple[Path, ...] = ()
+    btf: Path | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -77,6 +84,7 @@ class BuildFile:
             metadata=_path(settings["metadata"]),
             wasm=_wasm(folder, name, settings["wasm"]),
             cflags=_options(name, settings["cflags"]),
+            headers=_headers(folder, settings["headers"]),
         )
         if not build._has_anything():
             names = [settings[key] for key in ("ebpfsource", "metadata") if settings[key]]
@@ -101,14 +109,17 @@ class BuildFile:
 
     def read_wasm(self) -> bytes | None:
         """
-        Return the bytes of the wasm module; None if the gadget has none.
+        Return the bytes of the wasm module, compiled if it is source; None if the gadget has none.
 
         Raises:
             StorageError: It cannot be read.
+            ToolError: It does not compile, or there is no toolchain.
         """
         if self.wasm is None:
             return None
         path = self.folder / self.wasm
+        if path.suffix in SUFFIXES:
+            return compile_module(path)
         try:
             return path.read_bytes()
         except OSError as error:
@@ -136,16 +147,18 @@ def _wasm(folder: Path, document: str, text: str) -> Path | None:
     module = _path(text)
     if module is None:
         return None
-    if module.suffix != ".wasm":
+    if module.suffix not in (".wasm", *SUFFIXES):
         raise MetadataError(
-            document,
-            "wasm",
-            f"{text!r}: expected a compiled module, *.wasm",
-            hint="compile it for WASI first (Go: GOOS=wasip1, Rust: wasm32-wasip1) and name the result",
+            document, "wasm", f"{text!r}: expected a module (*.wasm) or its source in Go or Rust (*.go, *.rs)"
         )
     if not (folder / module).is_file():
         raise MetadataError(document, "wasm", f"{text!r}: no such file in {folder}")
     return module
+
+
+def _headers(folder: Path, text: str) -> str | None:
+    """Return *text*; a folder is meant relative to the gadget's."""
+    return str(folder / text) if text and (folder / text).is_dir() else text or None
 
 
 def _options(document: str, text: str) -> tuple[str, ...]:

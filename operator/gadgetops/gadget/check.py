@@ -81,9 +81,13 @@ class Checked:
     placeholders: tuple[Problem, ...]
 
 
-def check_object(obj: Object, contract: Contract, metadata: Metadata | None, name: str) -> None:
+def check_object(
+    obj: Object, contract: Contract, metadata: Metadata | None, name: str, *, is_strict: bool = True
+) -> list[str]:
     """
     Check that ig can load and attach *obj*, and would not silently go wrong with it.
+
+    Unless *is_strict*, programs that ig builds and cannot attach are returned, a sentence each.
 
     Args:
         obj: The object.
@@ -94,9 +98,10 @@ def check_object(obj: Object, contract: Contract, metadata: Metadata | None, nam
     Raises:
         ObjectError: Everything that is wrong, a line each.
     """
+    programs = [*_program_problems(obj, metadata)]
     found = [
         *_license_problems(obj),
-        *_program_problems(obj, metadata),
+        *(programs if is_strict else ()),
         *_map_problems(obj, contract),
         *_stack_problems(obj, contract),
         *_variable_problems(obj, contract),
@@ -105,6 +110,7 @@ def check_object(obj: Object, contract: Contract, metadata: Metadata | None, nam
         raise ObjectError(found[0], name=name)
     if found:
         raise ObjectError("\n  ".join([f"{len(found)} problems", *found]), name=name)
+    return [f"{name}: {problem}" for problem in programs]
 
 
 def _license_problems(obj: Object) -> Iterator[str]:

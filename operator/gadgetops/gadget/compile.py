@@ -3,15 +3,18 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple, Protocol
 
 from gadgetops import __version__, process
-from gadgetops.errors import StorageError, ToolError
+from gadgetops.errors import SHOWN_OUTPUT_LINES, StorageError, ToolError
+from gadgetops.gadget import headers
+from gadgetops.gadget.buildfile import BuildFile
 from gadgetops.gadget.cache import Entry, ObjectCache
+from gadgetops.gadget.headers import HeaderSet
 from gadgetops.gadget.toolchain import HINT, SYSTEM_INCLUDES, Toolchain, compiler_options, include_folders
 
 MAX_WARNING_LINES: Final = 60
@@ -20,6 +23,12 @@ MAX_WARNING_LINES: Final = 60
 OBJECT_FILE: Final = "object.o"
 DEPENDENCY_FILE: Final = "object.d"
 
+_MISSING: Final = (
+    (r"'bpf/\w+\.h' file not found", HINT),
+    (r"'vmlinux\.h' file not found", headers.VMLINUX_WAYS),
+    (r"'gadget/[\w./]+' file not found", headers.WAYS),
+)
+"""What a compiler says of headers that are missing -> where to get them."""
 _READ_BY_CLANG = ("CPATH", "C_INCLUDE_PATH", "SOURCE_DATE_EPOCH")
 
 
@@ -74,27 +83,55 @@ class LocalTools:
     """The tools of this machine."""
 
     toolchain: Toolchain
+    headers: HeaderSet | None = None
+    includes: tuple[Path, ...] = ()
+    btf: Path | None = None
     sees_this_machine: bool = True
 
     @classmethod
-    def find(cls) -> "LocalTools":
-        """Return those that `Toolchain.find` finds; `ToolError` if there are none."""
-        return cls(Toolchain.find())
+    def find(cls, request: BuildFile) -> "LocalTools":
+        """
+        Return those that `Toolchain.find` finds, with the headers that *request* asks for.
+
+        Raises:
+            GadgetOpsError: There is no compiler, or there are no such headers (`HeaderSet.find`).
+        """
+        wanted = request.headers or headers.of_environment()
+        found = None if wanted is None else HeaderSet.find(wanted)
+        return cls(Toolchain.find(), found, request.includes, request.btf)
 
     @property
     def identity(self) -> str:
-        """Name and version of each."""
-        return f"{self.toolchain}\n{self.toolchain.version}"
+        """Name and version of each, and of the headers."""
+        return f"{self.toolchain}\n{self.toolchain.version}\n{self.headers and self.headers.name}"
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """What folders with headers are called in objects and provenance, wherever they lie here."""
+        found = {headers.compatibility_folder(): "gadgetops/compat"}
+        if self.headers is not None:
+            found[str(self.headers.folder)] = f"{self.headers.name.partition(' ')[0]}/include"
+        return found | {str(each.resolve()): f"include/{each.name}" for each in self.includes}
 
     def include_folders(self, folder: Path, source: Path, architecture: str) -> list[str]:
-        """Return the folders that exist here."""
-        return include_folders(folder, source, architecture)
+        """Return the folders that exist here: those asked for, the gadget's own, the machine's."""
+        asked_for = [
+            *(str(each.resolve()) for each in self.includes),
+            *(self.headers.folders(architecture) if self.headers else ()),
+        ]
+        there = [*asked_for, *include_folders(folder, source, architecture)]
+        generated = None
+        if not any((folder / each / "vmlinux.h").is_file() for each in there):
+            beside = (folder / source).parent.glob("*.h")
+            generated = headers.generated_vmlinux(architecture, self.btf, [folder / source, *beside])
+        return [*there, *([] if generated is None else [str(generated)]), headers.compatibility_folder()]
 
     def compile(self, folder: Path, source: Path, options: Sequence[str]) -> Output:
         """Compile in *folder*; a `StorageError` if there is no room for the object."""
         with _scratch_folder() as scratch:
             arguments = compile_arguments(source, options, root=str(folder.resolve()), output=str(scratch))
-            messages = _run([*self.toolchain.clang, *arguments], folder)
+            renamed = [f"-ffile-prefix-map={place}={alias}" for place, alias in self.aliases.items()]
+            messages = _run([*self.toolchain.clang, *renamed, *arguments], folder)
             _run([*self.toolchain.strip, "-g", str(scratch / OBJECT_FILE)], folder)
             return Output(
                 (scratch / OBJECT_FILE).read_bytes(),
@@ -187,9 +224,27 @@ def _run(argv: list[str], folder: Path) -> str:
     try:
         return process.complete(argv, cwd=folder, hint=HINT).err
     except ToolError as error:
-        if re.search(r"'bpf/\w+\.h' file not found", error.output):
-            raise ToolError(argv, status=error.status, output=error.output, hint=HINT) from error
-        raise
+        hint = next((way for pattern, way in _MISSING if re.search(pattern, error.output)), None)
+        output = _from_first_error(error.output)
+        raise ToolError(argv, status=error.status, output=output, hint=hint or error.hint) from error
+
+
+def _from_first_error(output: str) -> str:
+    """
+    Return what a person needs of a compiler's words: from the first error on, and what a crash is about.
+
+    Notes of where a header was included stand before it; a crash prints a hundred lines of stack after it.
+    """
+    lines = output.strip().splitlines()
+    crash = next((n for n, line in enumerate(lines) if line.startswith("PLEASE submit a bug report")), None)
+    fatal = [line for line in lines if "fatal error: error in backend" in line or "LLVM ERROR" in line]
+    if crash is not None:
+        why = fatal or lines[max(0, crash - 3) : crash]
+        return "\n".join([*why, "the compiler crashed: try another, such as CLANG=clang-19"])
+    first = next((n for n, line in enumerate(lines) if re.search(r"\berror: ", line)), 0)
+    shown = lines[first : first + SHOWN_OUTPUT_LINES - 1]
+    left_out = len(lines) - first - len(shown)
+    return "\n".join([*shown, *([f"… {left_out} lines left out …"] if left_out > 0 else [])])
 
 
 def bounded(messages: str) -> str:

@@ -106,6 +106,20 @@ class ContainerTools:
                 messages,
             )
 
+    def archive(self, path: str) -> bytes | None:
+        """Return a tar file of *path* in the image, None if it holds no such file or folder."""
+        from docker.errors import NotFound  # noqa: PLC0415
+
+        with _engine_errors(f"reading {path} of {self.name}"):
+            container = self.client.containers.create(self.image, command=["true"], network_mode="none")
+            try:
+                chunks, _ = container.get_archive(path)
+                return b"".join(chunks)
+            except NotFound:
+                return None
+            finally:
+                container.remove(force=True)
+
     @contextmanager
     def _container(self, folder: Path, script: str) -> Iterator["Container"]:
         from docker.types import LogConfig, Mount  # noqa: PLC0415

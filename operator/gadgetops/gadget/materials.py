@@ -1,7 +1,7 @@
 """What an image was made from: found by making it again, so that nothing is claimed that was not seen."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,8 +10,9 @@ from gadgetops import process
 from gadgetops.errors import DigestMismatch, StorageError, ToolError
 from gadgetops.gadget.build import build
 from gadgetops.gadget.buildfile import BuildFile
+from gadgetops.gadget.compile import LocalTools
 from gadgetops.gadget.created import Created
-from gadgetops.gadget.toolchain import Toolchain, compiler_options, include_folders
+from gadgetops.gadget.toolchain import Toolchain, compiler_options
 from gadgetops.oci.image import Image
 
 OTHER_SOURCES: Final = (
@@ -77,16 +78,18 @@ class Materials:
             raise DigestMismatch(what, expected=image.digest, actual=actual, hint=OTHER_SOURCES)
         inputs = sorted({*built.inputs, *_build_file(request)})
         has_source = request.source is not None
+        tools = LocalTools.find(request) if has_source else None
+        aliases = tools.aliases if tools else {}
         return cls(
             request=request,
             digest=image.digest,
             created=built.created,
             architectures=image.architectures,
-            files=tuple(File(str(path), _sha256(request.folder / path)) for path in inputs),
+            files=tuple(File(_public(str(path), aliases), _sha256(request.folder / path)) for path in inputs),
             objects=tuple(
                 File(name, hashlib.sha256(content).hexdigest()) for name, content in built.objects.items()
             ),
-            options=_options(request, image.architectures) if has_source else {},
+            options=_options(request, tools, image.architectures) if tools else {},
             tools=_tools() if has_source else {},
             commit=_commit(request.folder, inputs),
         )
@@ -99,12 +102,22 @@ def _build_file(request: BuildFile) -> list[Path]:
     return [path.relative_to(folder) if path.is_relative_to(folder) else path]
 
 
-def _options(request: BuildFile, architectures: Sequence[str]) -> dict[str, list[str]]:
+def _options(request: BuildFile, tools: LocalTools, architectures: Sequence[str]) -> dict[str, list[str]]:
     source = request.source or Path()
-    return {
-        each: compiler_options(each, include_folders(request.folder, source, each), request.cflags)
-        for each in architectures
-    }
+    found = {}
+    for each in architectures:
+        includes = tools.include_folders(request.folder, source, each)
+        public = [_public(include, tools.aliases) for include in includes]
+        found[each] = compiler_options(each, public, request.cflags)
+    return found
+
+
+def _public(path: str, aliases: Mapping[str, str]) -> str:
+    """Return what *path* is called wherever it lies: headers of a module by the module's name and version."""
+    for place, alias in aliases.items():
+        if path == place or path.startswith(f"{place}/"):
+            return alias + path.removeprefix(place)
+    return path
 
 
 def _tools() -> dict[str, str]:
