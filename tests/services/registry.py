@@ -62,7 +62,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_registry(
-    folder: Path, *, port: int | None = None, ca_file: Path | None = None, **sections: Mapping[str, Any]
+    folder: Path,
+    *,
+    port: int | None = None,
+    ca_file: Path | None = None,
+    client: "Certificate | None" = None,
+    **sections: Mapping[str, Any],
 ) -> Iterator[RunningRegistry]:
     """
     Run a registry that keeps its files in *folder*.
@@ -71,6 +76,7 @@ def running_registry(
         folder: Made if need be; what is there from an earlier run is served again.
         port: Where to listen; a free one if none is given.
         ca_file: What signed its certificate, if it speaks TLS.
+        client: What it takes as its clients' certificate, if it wants one.
         sections: More of its configuration: `auth={…}`, `http={…}`.
     """
     program = need("docker-registry")
@@ -88,20 +94,22 @@ def running_registry(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", path], stdout=log, stderr=log)
     try:
-        _wait_until_it_answers(host, ca_file, process)
+        _wait_until_it_answers(host, ca_file, client, process)
         yield RunningRegistry(host, folder, ca_file)
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait_until_it_answers(host: str, ca_file: Path | None, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_it_answers(
+    host: str, ca_file: Path | None, client: "Certificate | None", process: subprocess.Popen[bytes]
+) -> None:
     deadline = time.monotonic() + 20
     while True:
         assert process.poll() is None, "the registry ended"
         with (
             contextlib.suppress(OSError, http.client.HTTPException),
-            contextlib.closing(_connect(host, ca_file)) as it,
+            contextlib.closing(_connect(host, ca_file, client)) as it,
         ):
             it.request("GET", "/v2/")
             it.getresponse()
@@ -110,10 +118,13 @@ def _wait_until_it_answers(host: str, ca_file: Path | None, process: subprocess.
         time.sleep(0.05)
 
 
-def _connect(host: str, ca_file: Path | None) -> http.client.HTTPConnection:
+def _connect(host: str, ca_file: Path | None, client: "Certificate | None") -> http.client.HTTPConnection:
     if ca_file is None:
         return http.client.HTTPConnection(host, timeout=5)
-    return http.client.HTTPSConnection(host, timeout=5, context=ssl.create_default_context(cafile=ca_file))
+    context = ssl.create_default_context(cafile=ca_file)
+    if client is not None:
+        context.load_cert_chain(client.ca_file, client.key_file)
+    return http.client.HTTPSConnection(host, timeout=5, context=context)
 
 
 def htpasswd(folder: Path) -> dict[str, Any]:

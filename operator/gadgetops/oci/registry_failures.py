@@ -17,6 +17,9 @@ from gadgetops.oci.content import parse_object
 MAX_SHOWN_LENGTH: Final = 300
 """No more characters of a registry's text, or of a URL, are shown."""
 
+_WANTS_CERTIFICATE = re.compile(
+    "(?i)certificate.?required|alert (bad|unknown) (certificate|ca)|alert handshake"
+)
 _QUERY = re.compile(r"\?\S*")
 _Explanation = tuple[str, str | None]
 
@@ -133,6 +136,11 @@ def _explain(failure: Exception, host: str) -> _Explanation:
         return "no TLS there", f"if it is meant to speak plain HTTP, pass --plain-http {host}"
     if isinstance(failure, requests.exceptions.ProxyError):
         return _explain_proxy(failure)
+    if any(_WANTS_CERTIFICATE.search(str(cause)) for cause in _causes(failure)):
+        return (
+            "it wants a certificate of its clients, and takes none that is here",
+            f"put NAME.cert and NAME.key into /etc/containers/certs.d/{host}/ (or ~/.config/containers/certs.d)",
+        )
     for cause in _causes(failure):
         for kind, explain in _EXPLANATIONS:
             if isinstance(cause, kind):

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -22,8 +21,9 @@ import requests
 import requests.adapters
 import urllib3
 
-from gadgetops.errors import RegistryError, StorageError
+from gadgetops.errors import RegistryError
 from gadgetops.oci.access import Access, Patience
+from gadgetops.oci.certificates import tls_context
 from gadgetops.oci.credentials import Credentials, find_credentials
 from gadgetops.oci.registry_auth import Authenticator
 from gadgetops.oci.registry_failures import (
@@ -84,8 +84,10 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         # Otherwise requests would send what ~/.netrc has, even to where a redirect leads.
         self.session.auth = _leave_alone
         self.session.headers["User-Agent"] = "gadgetops"
-        adapter = _Adapter(_tls_context(access.ca_file), pool_maxsize=16)
-        self.session.mount("https://", adapter)
+        # What is kept for this host is for nobody else: neither a token service nor where a redirect leads.
+        self.session.mount("https://", _Adapter(tls_context("", access.ca_file), pool_maxsize=16))
+        own = _Adapter(tls_context(host, access.ca_file), pool_maxsize=16)
+        self.session.mount(f"https://{self.hostname}/", own)
 
     @property
     def base_url(self) -> str:
@@ -325,20 +327,6 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, ssl_context=self._context, **options)
-
-
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except ssl.SSLError as error:
-            raise StorageError(
-                ca_file, "no certificates in PEM form", hint="pass --ca-file FILE.pem"
-            ) from error
-        except OSError as error:
-            raise StorageError.from_os_error(error, ca_file) from error
-    return context
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
