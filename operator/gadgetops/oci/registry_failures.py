@@ -139,7 +139,7 @@ def _explain(failure: Exception, host: str) -> _Explanation:
     if any(_WANTS_CERTIFICATE.search(str(cause)) for cause in _causes(failure)):
         return (
             "it wants a certificate of its clients, and takes none that is here",
-            f"put NAME.cert and NAME.key into /etc/containers/certs.d/{host}/ (or ~/.config/containers/certs.d)",
+            f"put NAME.cert and NAME.key into /etc/containers/certs.d/{host}/, or below ~/.config",
         )
     for cause in _causes(failure):
         for kind, explain in _EXPLANATIONS:
