@@ -25,6 +25,7 @@ Every error that gadgetops raises on purpose.
     ├── MarkdownError              the marks of generated regions make no sense: file, line
     ├── TraceError                 this machine or target cannot be traced: what is missing
     │   └── NoAllocator            a program has no allocator that can be found
+    ├── Interrupted                a signal came before the recording began; exit 130
     ├── RecordingError             a recording cannot be read or written: file
     ├── IgOutputError              what ig printed cannot be read: source, line
     ├── BudgetError                a budget or baseline makes no sense: file, reason; exit 2
@@ -36,6 +37,7 @@ case, without a full stop, the outermost thing first. `hint` is a second line th
 `commands.main` is the only place that prints an error and chooses an exit status.
 """
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -365,6 +367,17 @@ class NoAllocator(TraceError):
         )
         self.whose = whose
         self.reason = reason
+
+
+class Interrupted(GadgetOpsError):
+    """A signal that ends a recording came before it began."""
+
+    exit_status = 130
+
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"{name} came before the recording began: nothing was started or recorded")
+        self.number = number
 
 
 class RecordingError(GadgetOpsError):

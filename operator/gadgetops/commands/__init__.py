@@ -113,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; those of this process if none are given.
     """
+    _replace_closed_streams()
     arguments = [*(sys.argv[1:] if argv is None else argv)]
     # What is imported stays: looking through it for garbage would take a tenth of a second of some verbs.
     gc.set_threshold(_YOUNG_OBJECTS)
@@ -131,6 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.ClickException, GadgetOpsError, OSError) as error:
         return _fail(error)
     return status if isinstance(status, int) else 0
+
+
+def _replace_closed_streams() -> None:
+    """Have /dev/null stand in for closed standard streams; the programs that we execute find them closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # The lowest number that is free: this one, as they come in order.
+            null = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(null, "w" if number else "r", closefd=False))
 
 
 def _fail(error: click.ClickException | GadgetOpsError | OSError) -> int:

@@ -159,7 +159,9 @@ def command(
     # time.
     from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
     from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
+    from gadgetops.trace.resource_limits import lift_limits  # noqa: PLC0415
 
+    lift_limits()
     check_machine()
     check_pid_namespace()
     if request.host and not is_host_recorder():

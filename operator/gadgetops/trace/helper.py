@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
+from gadgetops.errors import TraceError
 from gadgetops.trace.events.priority import FIRST_OF_ALL, go_first
 from gadgetops.trace.machine import end_with_parent
 from gadgetops.trace.signals import STOP_SIGNALS
@@ -31,14 +32,20 @@ class HelperProcess:
         answers: Descriptor to read answers from; they end when the helper does.
 
     Raises:
-        OSError: There are no processes or descriptors left.
+        TraceError: There are no processes or descriptors left.
     """
 
     def __init__(self, work: Work) -> None:
-        orders_read, self.orders = os.pipe()
-        self.answers, answers_write = os.pipe()
         recorder = os.getpid()
-        self._pid: int | None = os.fork()
+        try:
+            orders_read, self.orders = os.pipe()
+            self.answers, answers_write = os.pipe()
+            self._pid: int | None = os.fork()
+        except OSError as error:
+            raise TraceError(
+                f"the recorder cannot start a helper process: {error.strerror}",
+                hint="`ulimit -a` shows the limits",
+            ) from error
         if self._pid == 0:
             os.close(self.orders)
             os.close(self.answers)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from gadgetops.errors import GadgetOpsError, StorageError
+from gadgetops.errors import GadgetOpsError, Interrupted, StorageError
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
@@ -107,6 +107,7 @@ def record(
     begins: before that, nothing is to come in between.
 
     Raises:
+        Interrupted: A signal came before the target began, or was attached to.
         TraceError: It cannot be traced.
         StorageError: The recording cannot be written; what was closed before stays readable.
     """
@@ -118,6 +119,8 @@ def record(
         attachment.find_places(target.allocators)
         with attachment.loaded(output.parent), ModuleTracker(target.container_of) as tracker:
             target.attach(attachment, tracker)
+            if signals:
+                raise Interrupted(signals[0])
             target.description["attached"] = attachment.attached.programs
             target.description["missing"] = attachment.attached.missing
             full = {

@@ -98,7 +98,11 @@ class CommandTarget(Target):
         with private_copies([allocator.path for allocator in self.allocators]) as self._copies:
             self._child = Command(self._argv, copies=self._copies)
             self.description["pid"] = self._child.pid
-            yield
+            try:
+                yield
+            finally:
+                if not self.has_begun:
+                    self._child.cancel()
 
     def restrict(self, loader: Loader) -> None:
         """Filter by process if what the command starts is not wanted."""

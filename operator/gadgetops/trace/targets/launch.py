@@ -22,6 +22,7 @@ from gadgetops.errors import NoSuchProgram, StorageError, TraceError, UsageError
 from gadgetops.trace.c_library import libc
 from gadgetops.trace.probes.program import SHELL, locate
 from gadgetops.trace.processes import start_time
+from gadgetops.trace.resource_limits import restore_limits
 
 _CLONE_NEWNS: Final = 0x00020000
 _MS_BIND: Final = 0x1000
@@ -133,6 +134,12 @@ class Command:
         os.write(self._go_write, b"!")
         os.close(self._go_write)
 
+    def cancel(self) -> None:
+        """End the process that was to become the command, before it does."""
+        os.close(self._go_write)
+        os.kill(self.pid, signal.SIGKILL)
+        self.poll(wait=True)
+
     def poll(self, *, wait: bool = False) -> int | None:
         """Return the exit status (128 and more: killed by a signal), or None while it runs."""
         if self.exit_status is None:
@@ -151,6 +158,7 @@ class Command:
             os._exit(_NOT_FOUND)
         os.close(ready)
         if os.read(self._go_read, 1):
+            restore_limits()
             try:
                 _execute(self._argv)
             except (OSError, UsageError) as error:
