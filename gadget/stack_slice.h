@@ -35,7 +35,10 @@
 #define CODE_PAGE_BITS 20
 #define SEEN_SLICE_BITS 18
 #define KNOWN_PROCESSES 4096
-#define SCRATCHES 256
+#define SCRATCHES 64
+
+/* Deeper stacks are sent as slices. */
+#define MAX_PATH_FRAMES 256
 
 /* So many unsettled slices are sent; then the reader has to catch up. */
 #define MAX_UNSETTLED 8192
@@ -83,6 +86,8 @@ struct known_process {
 	__u32 has_frame_pointers; /* its slices are not wanted */
 	__u64 code_pages;	  /* as the kernel counts them */
 	__u64 unsettled;	  /* slices that were sent since */
+	__u64 rules;		  /* its key among those; 0: it has none */
+	__u64 memory;		  /* its mm_struct: another one after exec */
 };
 
 /* 1 for each page of code of any process, by the hash of its number. */
@@ -98,8 +103,20 @@ struct known_process known_processes[KNOWN_PROCESSES] = {};
 struct scratch {
 	__u64 users;
 	__u64 words[SLICE_PART_BYTES / 8];
+	/* Of a walk (stack_path.h): what `words` are, where it is, its path. */
+	__u64 window;
+	__u64 window_bytes;
+	__u64 has_failed;
+	__u64 end;
+	__u64 sp;
+	__u64 bp;
+	__u64 code_address;
+	__u64 hash;
+	__u64 n_frames;
+	__u64 frames[MAX_PATH_FRAMES];
 };
 
+/* All of .bss is 4 MiB at most: kernels before 5.13 refuse larger values. */
 struct scratch scratches[SCRATCHES] = {};
 
 /* By the low bits of a slice's hash, its high ones. */
@@ -111,7 +128,7 @@ struct slicing {
 	__u64 end;
 	__u64 hash;
 	bool is_settled;
-	bool wakes_reader; /* the first one that is not settled */
+	bool wakes_reader; /* the first one that is not settled, or walked */
 };
 
 /* 1 where `word` points into code, else 0. */
@@ -226,6 +243,8 @@ static __always_inline __u64 part_bytes(__u64 left_bytes)
 	barrier_var(is_whole);
 	return (((left_bytes - 1) | is_whole) & (SLICE_PART_BYTES - 1)) + 1;
 }
+
+#include "stack_path.h"
 
 /*
  * The hash of the code addresses in one chunk of stack, on from `hash`: a
@@ -365,15 +384,27 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 	struct known_process *known = &known_processes[pid % KNOWN_PROCESSES];
 	struct slicing slicing = {.start = PT_REGS_SP(registers)};
 	__u64 size_bytes = stack_size_bytes(task, slicing.start);
+	__u64 memory = (__u64)BPF_CORE_READ(task, mm);
+	__u64 path;
 	__u32 *seen, tag;
 
-	if (known->pid != pid)
-		*known = (struct known_process){.pid = pid};
+	if (known->pid != pid || known->memory != memory)
+		*known = (struct known_process){.pid = pid, .memory = memory};
 	else if (known->has_frame_pointers)
 		return 0;
+	if (known->rules) {
+		path = take_path(registers, slicing.start + size_bytes,
+				 known->rules);
+		if (path)
+			return path;
+	}
 	slicing.is_settled =
 		known->code_pages == BPF_CORE_READ(task, mm, exec_vm);
 	slicing.wakes_reader = !slicing.is_settled && known->unsettled == 0;
+	if (rules_wanted == RULE_WANTED) {
+		rules_wanted = READER_WOKEN;
+		slicing.wakes_reader = true;
+	}
 	if (!slicing.is_settled && known->unsettled++ >= MAX_UNSETTLED)
 		return SLICE_MISSED;
 	/* Deeper than what is hashed, stacks are told apart by their depth. */

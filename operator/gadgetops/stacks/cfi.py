@@ -35,9 +35,9 @@ class FrameRules:
         NotSimple: It has no rules that are read here.
     """
 
-    def __init__(self, path: Path, start_address: int, file_offset: int) -> None:
+    def __init__(self, path: str | Path, start_address: int, file_offset: int) -> None:
         try:
-            elf = Elf.from_file(path)
+            elf = Elf.from_file(Path(path))
         except (OSError, ObjectError) as error:
             raise NotSimple from error
         segment = elf.code_mapped_from(file_offset)

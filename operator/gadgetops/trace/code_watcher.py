@@ -73,6 +73,7 @@ class CodeWatcher:
             while not any(fd == orders for fd, _ in waker.poll(_INTERVAL_S)):
                 for pid in self._code.unsettled():
                     self._settle(pid)
+                self._code.rules.answer()
 
     def _settle(self, pid: int) -> None:
         if time.monotonic() < self._not_before_s.get(pid, 0):

@@ -19,7 +19,7 @@ from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.records import Batch, decode
 from gadgetops.trace.events.slice_ids import SliceStacks
-from gadgetops.trace.events.slices import SLICE_MISSED, SliceAssembler
+from gadgetops.trace.events.slices import SLICE_MISSED, PathAssembler, SliceAssembler
 from gadgetops.trace.events.stack_ids import CALLER_ONLY, StackCollector, no_stacks
 
 OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
@@ -51,6 +51,7 @@ class Session:
         self._stacks = StackCollector(tracker, writer, attachment.stack)
         slices = self._loader.slice_layout
         self._assembler = None if slices is None else SliceAssembler(slices)
+        self._paths = PathAssembler(self._loader.object)
         self._slice_stacks = SliceStacks(tracker, self._stacks, writer)
         self._unwound: dict[str, int] = {}
         self._n_missed = 0
@@ -78,6 +79,7 @@ class Session:
         count = len(columns["pid"])
         if self._assembler is not None:
             self._slice_stacks.take(self._assembler.take(batch.others))
+            self._slice_stacks.take(self._paths.take(batch.others))
         if count == 0:
             return
         self.on_events(columns, self._loader.layout.operations)

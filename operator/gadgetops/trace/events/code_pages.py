@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gadgetops.bpf.btf import Composite
 from gadgetops.bpf.object import Object
+from gadgetops.trace.events.caller_rules import CallerRules
+from gadgetops.trace.events.variables import table
 from gadgetops.trace.processes import Range, memory_holder, ranges_of
 
 _PAGE_BITS: Final = 12
@@ -26,6 +29,8 @@ processor has it, and so written at once.
 """
 _HAS_FRAME_POINTERS: Final = 4
 """Where that is, in bytes."""
+_RULES: Final = struct.Struct("@Q")
+"""What follows, but for gadgets of before 2026-11-28: the key of the process among rules."""
 _UNSETTLED: Final = 2
 """Which of the words of 8 bytes that is."""
 _CODE_SIZE: Final = re.compile(r"^Vm(?:Exe|Lib):\s+(\d+) kB$", re.MULTILINE)
@@ -39,12 +44,12 @@ class CodeMap(NamedTuple):
     Where a process has code.
 
     Attributes:
-        ranges: First address and the one after the last, of each executable mapping.
+        ranges: Each executable mapping, in order of addresses.
         paths: Of the files among them.
         n_pages: As the kernel counts them.
     """
 
-    ranges: tuple[tuple[int, int], ...]
+    ranges: tuple[Range, ...]
     paths: frozenset[str]
     n_pages: int
 
@@ -57,16 +62,21 @@ class CodePages:
         obj: Says where in `.bss` the tables are.
         bss: The gadget's `.bss`, writable.
         has_frame_pointers: Whether the stacks of a process that maps these files need no slices.
+
+    Attributes:
+        rules: Those by which the gadget walks stacks.
     """
 
     def __init__(
         self, obj: Object, bss: memoryview, has_frame_pointers: Callable[[int, frozenset[str]], bool]
     ) -> None:
         self._has_frame_pointers = has_frame_pointers
-        self._pages = _table(obj, bss, "code_pages")
-        self._known = _table(obj, bss, "known_processes")
-        self._n_known = len(self._known) // _KNOWN.size
-        self._unsettled = self._known.cast("Q")[_UNSETTLED :: _KNOWN.size // 8]
+        self._pages = table(obj, bss, "code_pages")
+        self._known = table(obj, bss, "known_processes")
+        self._entry_bytes = _entry_bytes(obj)
+        self._n_known = len(self._known) // self._entry_bytes
+        self._unsettled = self._known.cast("Q")[_UNSETTLED :: self._entry_bytes // 8]
+        self.rules = CallerRules(obj, bss)
         self._shift = _HASH_BITS - (len(self._pages).bit_length() - 1)
 
     def update(self, pid: int) -> frozenset[str] | None:
@@ -79,9 +89,13 @@ class CodePages:
         code = code_map(pid)
         if code is None:
             _KNOWN.pack_into(self._known, self._place_of(pid), 0, 0, 0, 0)
+            self.rules.forget(pid)
             return None
-        for start, end in code.ranges:
-            self._add(start, end)
+        for mapped in code.ranges:
+            self._add(mapped.start_address, mapped.end_address)
+        if self._entry_bytes >= _KNOWN.size + _RULES.size:
+            key = self.rules.map(pid, code.ranges)
+            _RULES.pack_into(self._known, self._place_of(pid) + _KNOWN.size, key)
         # After the pages: from now on the gadget relies on them.
         _KNOWN.pack_into(self._known, self._place_of(pid), pid, False, code.n_pages, 0)
         return code.paths
@@ -103,11 +117,11 @@ class CodePages:
         counts = self._unsettled.tolist()
         if not any(counts):
             return []
-        places = [index * _KNOWN.size for index, count in enumerate(counts) if count]
+        places = [index * self._entry_bytes for index, count in enumerate(counts) if count]
         return [_KNOWN.unpack_from(self._known, place)[0] for place in places]
 
     def _place_of(self, pid: int) -> int:
-        return pid % self._n_known * _KNOWN.size
+        return pid % self._n_known * self._entry_bytes
 
     def _add(self, start: int, end: int) -> None:
         for page in range(start >> _PAGE_BITS, -(-end >> _PAGE_BITS)):
@@ -139,10 +153,9 @@ def _n_code_pages(folder: Path) -> int:
 def _code_map(ranges: Iterable[Range], n_pages: int) -> CodeMap:
     code = [each for each in ranges if each.is_code and each.path != _TRAMPOLINES]
     paths = frozenset(each.path for each in code if each.path is not None and each.path.startswith("/"))
-    return CodeMap(tuple((each.start_address, each.end_address) for each in code), paths, n_pages)
+    return CodeMap(tuple(code), paths, n_pages)
 
 
-def _table(obj: Object, bss: memoryview, name: str) -> memoryview:
-    variable = obj.variable(name)
-    assert variable is not None, name  # noqa: S101 - they come together with the slices
-    return bss[variable.offset_bytes : variable.offset_bytes + variable.size_bytes]
+def _entry_bytes(obj: Object) -> int:
+    found = next(obj.btf.named("known_process", Composite), None) if obj.btf else None
+    return _KNOWN.size if found is None else found.size_bytes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gadgetops.recording.schema import SliceRow
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import ModuleTracker
-from gadgetops.trace.events.slices import Slice
+from gadgetops.trace.events.slices import Path, Slice
 from gadgetops.trace.events.stack_ids import StackCollector
 
 _MOST_UNCLAIMED: Final = 1 << 12
@@ -35,15 +35,26 @@ class SliceStacks:
         self._stacks = stacks
         self._writer = writer
         self._numbers: dict[int, int] = {}
-        self._unclaimed: dict[int, Slice] = {}
+        self._unclaimed: dict[int, Slice | Path] = {}
         self._awaited: set[int] = set()
+        self._n_paths = 0
 
     @property
     def counters(self) -> dict[str, int]:
-        """`slices`: those that events name; `missing_slices`: of these, those that never came."""
-        return {"slices": len(self._numbers), "missing_slices": len(self._awaited)}
+        """
+        Return how many events name.
 
-    def take(self, slices: Iterable[Slice]) -> None:
+        `slices`: copies of stacks; `missing_slices`: those that never came; `walked_stacks`: stacks that the
+        gadget walked.
+        """
+        n_slices = len(self._numbers) - self._n_paths
+        return {
+            "slices": n_slices,
+            "missing_slices": len(self._awaited),
+            "walked_stacks": self._n_paths,
+        }
+
+    def take(self, slices: Iterable[Slice | Path]) -> None:
         """Take in *slices* as they come, before the events that were read with them."""
         while len(self._unclaimed) > _MOST_UNCLAIMED:
             del self._unclaimed[next(iter(self._unclaimed))]
@@ -61,16 +72,27 @@ class SliceStacks:
 
     def _number_of(self, slice_number: int) -> int:
         number = self._numbers.get(slice_number)
-        if number is None:
-            number = self._numbers[slice_number] = self._stacks.new_number()
-            found = self._unclaimed.pop(slice_number, None)
-            if found is None:
-                self._awaited.add(slice_number)
-            else:
-                self._write(found)
+        if number is not None:
+            return number
+        found = self._unclaimed.pop(slice_number, None)
+        if isinstance(found, Path):
+            self._n_paths += 1
+            number = self._stacks.number_of(found.pid, found.timestamp_ns, found.addresses)
+        else:
+            number = self._stacks.new_number()
+        self._numbers[slice_number] = number
+        if found is None:
+            self._awaited.add(slice_number)
+        elif isinstance(found, Slice):
+            self._write(found)
         return number
 
-    def _write(self, found: Slice) -> None:
+    def _write(self, found: Slice | Path) -> None:
+        if isinstance(found, Path):
+            self._n_paths += 1
+            number = self._numbers[found.number]
+            self._stacks.write(number, found.pid, found.timestamp_ns, [*found.addresses])
+            return
         row = SliceRow(
             self._numbers[found.number],
             found.pid,

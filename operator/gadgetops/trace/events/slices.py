@@ -1,7 +1,8 @@
 """
 Slices as they come through the ring buffer: copies of user stacks, in parts, put together.
 
-What a part looks like is read from the object's BTF (`struct slice_part` of the gadget).
+What a part looks like is read from the object's BTF (`struct slice_part` of the gadget). Beside them come
+paths: stacks that the gadget walked itself, as addresses (`struct stack_path`).
 """
 
 import struct
@@ -28,6 +29,10 @@ _FIELDS: Final = {
 }
 """Members of a part, in its order, each where the one before it ends."""
 _HEAD: Final = struct.Struct("<" + "".join(_FIELDS.values()))
+_PATH_TYPE: Final = "stack_path"
+_PATH_HEAD: Final = struct.Struct("<QQIIII")
+"""Number, time, process, thread, position of the first address, and how many addresses the path has."""
+_WORD_BYTES: Final = 8
 _MOST_UNFINISHED: Final = 4096
 """Slices of which parts were lost are forgotten when there are more."""
 
@@ -155,3 +160,52 @@ class _Unfinished:
     def whole(self) -> Slice:
         part = self.first
         return Slice(part.number, part.pid, part.tid, part.timestamp_ns, self.registers, self.memory)
+
+
+class Path(NamedTuple):
+    """
+    A stack that the gadget walked.
+
+    Attributes:
+        number: What events call it, as a slice's; never 0.
+        pid: Process.
+        timestamp_ns: On the clock of the events.
+        addresses: Leaf first: the program counter, then return addresses.
+    """
+
+    number: int
+    pid: int
+    timestamp_ns: int
+    addresses: tuple[int, ...]
+
+
+class PathAssembler:
+    """
+    Puts parts of paths together.
+
+    Args:
+        obj: The gadget; one without paths sends none.
+    """
+
+    def __init__(self, obj: Object) -> None:
+        found = next(obj.btf.named(_PATH_TYPE, Composite), None) if obj.btf else None
+        self._size_bytes = -1 if found is None else found.size_bytes
+        self._unfinished: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def take(self, records: Iterable[bytes]) -> Iterator[Path]:
+        """Yield the paths that *records* complete, in order; those that are no parts are left out."""
+        for record in records:
+            if len(record) != self._size_bytes:
+                continue
+            number, timestamp_ns, pid, tid, first, total = _PATH_HEAD.unpack_from(record)
+            known = self._unfinished.pop((number, tid), ()) if first else ()
+            if len(known) != first:
+                continue
+            n_here = min(total - first, (len(record) - _PATH_HEAD.size) // _WORD_BYTES)
+            addresses = known + struct.unpack_from(f"<{n_here}Q", record, _PATH_HEAD.size)
+            if len(addresses) == total:
+                yield Path(number, pid, timestamp_ns, addresses)
+            else:
+                self._unfinished[number, tid] = addresses
+        while len(self._unfinished) > _MOST_UNFINISHED:
+            del self._unfinished[next(iter(self._unfinished))]

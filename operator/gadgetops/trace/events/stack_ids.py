@@ -5,7 +5,7 @@ Nothing is symbolised here: an address is noted with the file it lies in and the
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -84,8 +84,12 @@ class StackCollector:
         number = space.stack_numbers.get((kernel_id, caller))
         if number is None:
             found = with_caller(addresses(self._look_up(kernel_id)), caller)
+            n_before = self._n_stacks
             number = self._new_stack(space, found, timestamp_ns)
             space.stack_numbers[kernel_id, caller] = number
+            if self._n_stacks > n_before:
+                self.counters["truncated_stacks"] += len(found) >= MAX_WALKED_FRAMES
+                self.counters["empty_stacks"] += not found
         return number
 
     def write(self, number: int, pid: int, timestamp_ns: int, found: list[int]) -> None:
@@ -93,6 +97,10 @@ class StackCollector:
         space = self._tracker.space(pid)
         frame_ids = [self._frame(space, address, timestamp_ns) for address in found]
         self._writer.write_stacks([StackRow(number, frame_ids)])
+
+    def number_of(self, pid: int, timestamp_ns: int, found: Sequence[int]) -> int:
+        """Return the number of the stack *found*, leaf first, of *pid* at that time."""
+        return self._new_stack(self._tracker.space(pid), found, timestamp_ns)
 
     def new_number(self) -> int:
         """Return the number of a stack whose frames are found later."""
@@ -103,14 +111,12 @@ class StackCollector:
         """Return the numbers of *mappings* that are modules, having written what is new among them."""
         return [self._module_id(mapping) for mapping in mappings if mapping.is_module]
 
-    def _new_stack(self, space: AddressSpace, found: list[int], timestamp_ns: int) -> int:
+    def _new_stack(self, space: AddressSpace, found: Sequence[int], timestamp_ns: int) -> int:
         frame_ids = tuple(self._frame(space, address, timestamp_ns) for address in found)
         number = space.stacks.get(frame_ids)
         if number is None:
             number = space.stacks[frame_ids] = self.new_number()
             self._writer.write_stacks([StackRow(number, frame_ids)])
-            self.counters["truncated_stacks"] += len(found) >= MAX_WALKED_FRAMES
-            self.counters["empty_stacks"] += not found
         return number
 
     def _frame(self, space: AddressSpace, address: int, timestamp_ns: int) -> int:

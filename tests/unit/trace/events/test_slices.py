@@ -57,7 +57,7 @@ def test_the_code_of_a_process_is_where_it_may_execute() -> None:
     """As many pages as the kernel counts, but for what it maps for itself."""
     code = code_map(os.getpid())
     assert code is not None
-    pages = sum(end - start for start, end in code.ranges) // mmap.PAGESIZE
+    pages = sum(each.end_address - each.start_address for each in code.ranges) // mmap.PAGESIZE
     assert abs(pages - code.n_pages) <= 4
     assert any("libc" in Path(path).name for path in code.paths)
 
