@@ -123,6 +123,9 @@ struct scratch scratches[SCRATCHES] = {};
 __u32 seen_slices[1 << SEEN_SLICE_BITS] = {};
 __u64 failed_slices = 0;
 
+/* Set by a reader that is late: the room that is left is for events. */
+volatile __u32 slices_paused = 0;
+
 struct slicing {
 	__u64 start; /* the stack pointer */
 	__u64 end;
@@ -361,6 +364,8 @@ static __always_inline bool send_slice(struct pt_regs *registers,
 {
 	__u64 address = slicing->start;
 
+	if (slices_paused)
+		return false;
 	for (__u32 i = 0; i < slice_bytes / SLICE_PART_BYTES; i++) {
 		if (address >= slicing->end)
 			break;

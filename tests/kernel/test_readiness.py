@@ -12,6 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from gadgetops.commands import main
+from gadgetops.trace.events import spool
+from gadgetops.trace.events.drain import Drain
+
 pytestmark = pytest.mark.kernel
 
 DEPTH = 14
@@ -76,6 +80,22 @@ def test_all_events_and_stacks_come_though_the_recorder_starves_and_has_no_bytec
     assert {name: counters[name] for name in late} == dict.fromkeys(late, 0)
     query = f"select count(*), count(distinct stack_id) from '{tmp_path}/r.gadgetrec/events-*.parquet'"
     assert duckdb.sql(f"{query} where size_bytes = 77").fetchall() == [(N_STACKS, N_STACKS)]
+
+
+def test_where_there_is_no_room_left_it_is_for_events(
+    gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is taken until the program has ended, and there is no disk: stacks are missing, and counted."""
+    take = Drain.take
+    monkeypatch.setattr(Drain, "take", lambda drain: take(drain) if drain.is_stopping else None)
+    monkeypatch.setattr(spool, "_nameless_file", lambda _folder: None)
+    options = ["--unwind", "dwarf", "--symbols", "late", "--no-pairs", "--image", gadget_object]
+    command = [compiled("many_stacks"), DEPTH]
+    assert main([*map(str, ["record", "-q", "-o", tmp_path / "r", *options, "--", *command])]) == 0
+    counters = json.loads((tmp_path / "r/recording.json").read_text())["counters"]
+    assert counters["events"] >= N_STACKS
+    assert (counters["lost"], counters["missing_slices"]) == (0, 0)
+    assert 0 < counters["caller_only"] < N_STACKS
 
 
 def test_the_recorder_of_a_program_that_does_nothing_is_small(

@@ -104,7 +104,12 @@ class Attachment:
     def _draining(self, spool: Spool) -> Drain:
         layout = self.loader.layout
         ring = self._bpf.map_fd(layout.map), self._bpf.max_entries(layout.map)
-        return Drain(*ring, layout.event_bytes, spool)
+        found = self.loader.object.variable("slices_paused")
+        pause = None
+        if found is not None:
+            end = found.offset_bytes + found.size_bytes
+            pause = self._bpf.data(found.section)[found.offset_bytes : end]
+        return Drain(*ring, layout.event_bytes, spool, pause)
 
     def _code_watching(self) -> contextlib.AbstractContextManager[CodeWatcher | None]:
         """Return what tells the gadget where code is, if it is to send slices."""

@@ -18,6 +18,11 @@ from gadgetops.trace.helper import HelperProcess
 _INTERVAL_S: Final = 0.005
 _SHARE_OF_TIME: Final = 10
 """Code that changes all the time, as that of just-in-time compilers, is not looked at more than this part."""
+_LONGEST_PAUSE_S: Final = 0.05
+"""
+Not longer, on a slow machine either: until it is looked at, the gadget sends some thousand stacks and then no
+more.
+"""
 
 
 class CodeWatcher:
@@ -81,6 +86,6 @@ class CodeWatcher:
         began_s = time.thread_time()
         paths = self._code.update(pid)
         took_s = time.thread_time() - began_s
-        self._not_before_s[pid] = time.monotonic() + _SHARE_OF_TIME * took_s
+        self._not_before_s[pid] = time.monotonic() + min(_SHARE_OF_TIME * took_s, _LONGEST_PAUSE_S)
         if paths is not None:
             self._unwound[pid] = "fp" if self._code.decide(pid, paths) else "dwarf"

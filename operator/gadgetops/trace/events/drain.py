@@ -28,6 +28,8 @@ _FAILURE: Final = b"!"
 """Begins an answer that is no place: the helper's last words follow."""
 _TAKEN, _STOP = b"t", b"s"
 _ORDERS_AT_ONCE: Final = 4096
+_FILLING, _EMPTYING = 2, 4
+"""The parts of the ring buffer in use at which `Drain` asks for events alone, and for all again."""
 
 
 class Drain:
@@ -41,11 +43,21 @@ class Drain:
         ring_bytes: Its size.
         event_bytes: Length of an event without header.
         spool: Takes what is read until it is taken.
+        pause: Set here while the ring buffer fills: the gadget then sends events alone. A 4-byte word, if
+            the gadget has it.
     """
 
-    def __init__(self, ring_fd: int, ring_bytes: int, event_bytes: int, spool: Spool) -> None:
+    def __init__(
+        self,
+        ring_fd: int,
+        ring_bytes: int,
+        event_bytes: int,
+        spool: Spool,
+        pause: memoryview | None = None,
+    ) -> None:
         self._ring = ring_fd, ring_bytes, event_bytes
         self._spool = spool
+        self._pause = memoryview(bytearray(4)) if pause is None else pause
         self._helper: HelperProcess
         self._owes_room = False
         self._has_ended = False
@@ -106,7 +118,8 @@ class Drain:
 
     def _run(self, orders: int, answers: int) -> None:
         try:
-            _Emptying(RingBuffer(*self._ring), self._spool, orders, answers).to_its_end()
+            ring = RingBuffer(*self._ring)
+            _Emptying(ring, self._spool, self._pause.cast("I"), orders, answers).to_its_end()
         except Exception as error:
             os.write(answers, _FAILURE + str(error).encode())
 
@@ -114,9 +127,10 @@ class Drain:
 class _Emptying:
     """The helper's work."""
 
-    def __init__(self, ring: RingBuffer, spool: Spool, orders: int, answers: int) -> None:
+    def __init__(self, ring: RingBuffer, spool: Spool, pause: memoryview, orders: int, answers: int) -> None:
         self._ring = ring
         self._spool = spool
+        self._pause = pause
         self._orders = orders
         self._answers = answers
         self._n_waiting = 0
@@ -131,6 +145,7 @@ class _Emptying:
         has_passed_on = True
         while not self._is_left_alone:
             self._take_orders(0 if has_passed_on else _IDLE_S)
+            self._ask_for_less_or_more()
             has_passed_on = self._has_passed_on()
             if self._is_stopping and not self._ring.read():
                 return
@@ -145,6 +160,14 @@ class _Emptying:
         for _ in range(orders.count(_TAKEN)):
             self._spool.free_oldest()
             self._n_waiting -= 1
+
+    def _ask_for_less_or_more(self) -> None:
+        """Have the gadget send events alone while there is room for many of them but for few stacks."""
+        in_use, room = self._ring.size_bytes, self._ring.room_bytes
+        if in_use > room // _FILLING:
+            self._pause[0] = 1
+        elif in_use < room // _EMPTYING:
+            self._pause[0] = 0
 
     def _has_passed_on(self) -> bool:
         """Pass on what is in the ring buffer, if it is worth it; return whether there was anything."""
