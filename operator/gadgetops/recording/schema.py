@@ -88,6 +88,21 @@ SLICE_COLUMNS: Final = {
 }
 """Column -> SQL type of the slices; as `SliceRow`."""
 
+JIT_CODE_COLUMNS: Final = {
+    "pid": "integer",
+    "number": "integer",
+    "timestamp_ns": "bigint",
+    "address": "bigint",
+    "size_bytes": "bigint",
+    "name": "varchar",
+    "file": "varchar",
+    "line": "integer",
+}
+"""Column -> SQL type of generated code; as `JitCodeRow`."""
+
+JIT_MODULE: Final = "[jit]"
+"""Path of the module that stands for the code that a process generated; offsets into it are addresses."""
+
 SYMBOL_COLUMNS: Final = {
     "frame_id": "integer",
     "position": "integer",
@@ -103,6 +118,7 @@ SEGMENT_TABLES: Final = {
     "stacks": STACK_COLUMNS,
     "slices": SLICE_COLUMNS,
     "processes": PROCESS_COLUMNS,
+    "jit_code": JIT_CODE_COLUMNS,
     "events": EVENT_COLUMNS,
 }
 """
@@ -164,6 +180,31 @@ class SliceRow(NamedTuple):
     registers: bytes
     memory: bytes
     module_ids: Sequence[int]
+
+
+class JitCodeRow(NamedTuple):
+    """
+    Code that a process generated, as its perf map or jitdump says.
+
+    Args:
+        pid: The process.
+        number: Later ones have higher numbers.
+        timestamp_ns: When, on the clock of the events; 0 where unknown.
+        address: First address.
+        size_bytes: Of the code.
+        name: Of the function.
+        file: Source file; None where unknown.
+        line: Line in it; None where unknown.
+    """
+
+    pid: int
+    number: int
+    timestamp_ns: int
+    address: int
+    size_bytes: int
+    name: str
+    file: str | None
+    line: int | None
 
 
 class SymbolRow(NamedTuple):

@@ -25,6 +25,7 @@ from gadgetops.recording.schema import (
     SYMBOL_COLUMNS,
     SYMBOLS_NAME,
     FrameRow,
+    JitCodeRow,
     ModuleRow,
     ProcessRow,
     SliceRow,
@@ -144,6 +145,10 @@ class RecordingWriter:
     def write_processes(self, rows: Iterable[ProcessRow]) -> None:
         """Append what befell processes; they become durable with the segment."""
         self._take("processes", rows)
+
+    def write_jit_code(self, rows: Iterable[JitCodeRow]) -> None:
+        """Append what processes say about code that they generated; it becomes durable with the segment."""
+        self._take("jit_code", rows)
 
     def write_symbols(self, rows: Iterable[SymbolRow]) -> None:
         """Append symbols; they are kept in memory and written when the recording ends."""

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gadgetops.errors import TraceError
-from gadgetops.recording.schema import ModuleRow, ProcessRow
+from gadgetops.recording.schema import JIT_MODULE, ModuleRow, ProcessRow
 from gadgetops.stacks.files import File, Files, Root, build_id_of
+from gadgetops.trace.jit_files import JitFiles
 from gadgetops.trace.kernel.perf_event import ATTRIBUTE_BYTES, perf_event_open
 from gadgetops.trace.processes import memory_holder, name_of, ranges_of, threads_of
 
@@ -39,6 +40,9 @@ _REMEMBERED_REPLACED: Final = 256
 _GONE_NS: Final = 5_000_000_000
 """How long after its end a process is forgotten, on the clock of the events that were taken."""
 _ANONYMOUS: Final = "//anon"
+_WITHOUT_FILE: Final = (_ANONYMOUS, "/anon_hugepage", "/dev/zero", "/SYSV", "[heap]", "[stack", "[anon")
+"""How paths begin of memory that has no file, or one that nobody wrote code to."""
+_EVERYWHERE: Final = (1 << 63) - 1
 
 
 @dataclass(eq=False)
@@ -67,7 +71,7 @@ class Mapping:
     @property
     def is_module(self) -> bool:
         """Whether an offset into it means anything: code that was generated at run time has no file."""
-        return not self.path.startswith(_ANONYMOUS)
+        return not self.path.startswith(_WITHOUT_FILE)
 
     def offset_bytes(self, address: int) -> int:
         """Return where *address* lies in the file."""
@@ -93,11 +97,14 @@ class AddressSpace:
         container: The container it is in, if known.
         threads: Its threads.
         root: Its root folder, when last seen.
-        stack_numbers: The recording's stack for each kernel's id and caller, while these mean the same.
+        stack_numbers: The recording's stack for each kernel's id, caller, and time since which generated code
+            is as it is; while these mean the same.
         stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
         n_changes: How often what it maps has changed.
         changed_ns: When it did last.
         module_ids: Numbers of the modules that are mapped, once somebody asked and until that changes.
+        generated: Stands for code without a file, wherever it lies: one, and another one from each time on at
+            which code took the place of other code.
     """
 
     def __init__(self) -> None:
@@ -105,11 +112,12 @@ class AddressSpace:
         self.container: str | None = None
         self.threads: set[int] = set()
         self.root: Root | None = None
-        self.stack_numbers: dict[tuple[int, int], int] = {}
+        self.stack_numbers: dict[tuple[int, int, int], int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
         self.n_changes = 0
         self.changed_ns = 0
         self.module_ids: list[int] | None = None
+        self.generated: list[Mapping] = []
         self._starts: list[int] = []
         self._mappings: list[Mapping] = []
         self._replaced: deque[tuple[int, Mapping]] = deque(maxlen=_REMEMBERED_REPLACED)
@@ -119,12 +127,15 @@ class AddressSpace:
         child = AddressSpace()
         child.comm, child.container, child.root = self.comm, self.container, self.root
         child.stacks = self.stacks
+        child.generated = self.generated[-1:]
         child._starts, child._mappings = [*self._starts], [*self._mappings]
         return child
 
     def add(self, new: Mapping) -> None:
         """Map *new*, in place of what was there."""
         self._note_change(new.timestamp_ns)
+        if not new.is_module and not (self.generated and self.generated[-1].pid == new.pid):
+            self.add_generated(new.pid, new.timestamp_ns)
         low = bisect.bisect_right(self._starts, new.start_address) - 1
         low = low if low >= 0 and self._mappings[low].end_address > new.start_address else low + 1
         high = bisect.bisect_left(self._starts, new.end_address)
@@ -141,15 +152,31 @@ class AddressSpace:
         """Forget what is mapped: the process executes another program."""
         self._note_change(timestamp_ns)
         self._replaced.extend((timestamp_ns, old) for old in self._mappings)
-        self._starts, self._mappings = [], []
+        self._starts, self._mappings, self.generated = [], [], []
         self.stack_numbers, self.stacks = {}, {}
+
+    def add_generated(self, pid: int, timestamp_ns: int) -> None:
+        """Note that what code without a file means changes at *timestamp_ns*, as *pid* says."""
+        self._note_change(timestamp_ns)
+        new = Mapping(pid, timestamp_ns, 0, _EVERYWHERE, 0, JIT_MODULE, None)
+        bisect.insort_right(self.generated, new, key=lambda each: each.timestamp_ns)
+        self.stack_numbers.clear()
+
+    def generated_at(self, timestamp_ns: int) -> Mapping | None:
+        """Return what stands for code without a file at *timestamp_ns*; None where there is none."""
+        index = bisect.bisect_right(self.generated, timestamp_ns, key=lambda each: each.timestamp_ns) - 1
+        return self.generated[max(index, 0)] if self.generated else None
 
     def paths(self) -> frozenset[str]:
         """Return the paths of the files that are mapped now."""
         return frozenset(mapping.path for mapping in self._mappings if mapping.path.startswith("/"))
 
     def at(self, timestamp_ns: int) -> tuple[Mapping, ...]:
-        """Return what was mapped at *timestamp_ns*, in order of addresses; none overlaps another."""
+        """Return what was mapped at *timestamp_ns*, in order of addresses, then what was generated."""
+        generated = self.generated_at(timestamp_ns)
+        return (*self._files_at(timestamp_ns), *([] if generated is None else [generated]))
+
+    def _files_at(self, timestamp_ns: int) -> tuple[Mapping, ...]:
         if timestamp_ns >= self.changed_ns:
             return tuple(self._mappings)
         replaced = (
@@ -209,6 +236,10 @@ class ModuleTracker:
         """The file of each module, by its number, as far as it could be had."""
         self.on_exit: Callable[[int, AddressSpace], None] = lambda _pid, _space: None
         """Told of each followed process that has ended, with what it had mapped."""
+        self.jit = JitFiles(self._take_replaced)
+        """What processes say about code that they generate."""
+        self.regenerated: set[int] = set()
+        """Processes in which code took the place of other code."""
         self._container_of = container_of
         self._kept = Files()
         self._processes: list[ProcessRow] = []
@@ -227,6 +258,7 @@ class ModuleTracker:
             buffer.close()
         for fd in self._fds:
             os.close(fd)
+        self.jit.close()
 
     def follow(self, pid: int) -> AddressSpace:
         """Begin with what process *pid* maps now; it may be gone."""
@@ -260,6 +292,7 @@ class ModuleTracker:
         self._held_back = records[end:]
         for record in records[:end]:
             self._take(record)
+        self.jit.poll()
 
     def forget_gone(self, taken_ns: int) -> None:
         """
@@ -332,6 +365,7 @@ class ModuleTracker:
             self._forget(timestamp_ns, pid, self.spaces[pid])
 
     def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
+        self.jit.forget(pid)
         self.on_exit(pid, space)
         self._note(timestamp_ns, pid, "exit", space)
         self._gone[pid] = (timestamp_ns, self.spaces.pop(pid))
@@ -340,6 +374,7 @@ class ModuleTracker:
         name = record.body[8:].split(b"\0", 1)[0].decode(errors="replace")
         if record.misc & _MISC_EXEC:
             space.comm, space.threads = name, {pid}
+            self.jit.forget(pid)
             space.exec(record.timestamp_ns)
             self._note(record.timestamp_ns, pid, "exec", space)
         elif pid == tid:
@@ -349,7 +384,15 @@ class ModuleTracker:
         if mapping.is_module:
             where = (mapping.start_address, mapping.end_address)
             mapping.file = self._kept.mapped(holder, mapping.path, *where, root=space.root)
+            self.jit.watch_dump(mapping.pid, mapping.path, mapping.file, space.root)
+        else:
+            self.jit.watch(mapping.pid, space.root)
         space.add(mapping)
+
+    def _take_replaced(self, pid: int, timestamp_ns: int) -> None:
+        if pid in self.spaces:
+            self.spaces[pid].add_generated(pid, timestamp_ns)
+            self.regenerated.add(pid)
 
     def _note(
         self, timestamp_ns: int, pid: int, event: str, space: AddressSpace, parent: int | None = None

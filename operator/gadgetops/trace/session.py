@@ -127,6 +127,9 @@ class Session:
         """
         self.tracker.read()
         self.writer.write_processes(self.tracker.take_processes())
+        for rows in self.tracker.jit.rows():
+            self.writer.write_jit_code(rows)
+            self.writer.tick()
         self.writer.close_segment()
         ways = self.attachment.end_settling()
         self._walk([pid for pid, way in ways.items() if way == "fp"])

@@ -14,10 +14,12 @@ from gadgetops.recording import writer as writer_module
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
+    JIT_CODE_COLUMNS,
     SEGMENT_TABLES,
     SLICE_COLUMNS,
     SYMBOL_COLUMNS,
     FrameRow,
+    JitCodeRow,
     ModuleRow,
     ProcessRow,
     SliceRow,
@@ -72,7 +74,7 @@ def test_files_have_the_documented_columns(write_recording: Callable[..., Path])
     """Names, types and order."""
     path = write_recording([("malloc", 1, 2)])
     for table, columns in SEGMENT_TABLES.items():
-        if table != "slices":
+        if table not in ("slices", "jit_code"):
             assert types(path / f"{table}-00000.parquet") == columns
     assert types(path / "symbols.parquet") == SYMBOL_COLUMNS
 
@@ -88,6 +90,16 @@ def test_slices_are_for_nobody_else_and_are_read_as_written(writer: RecordingWri
     with open_recording(writer.path).connect() as connection:
         read = connection.execute("select * from slices").fetchall()
     assert read == [tuple(row)]
+
+
+def test_code_that_was_generated_is_read_as_written(writer: RecordingWriter) -> None:
+    """Names are whatever the process wrote."""
+    row = JitCodeRow(1, 2, 3, 1 << 46, 32, "a\x1b[31m\n\0b", "shop.js", None)
+    writer.write_jit_code([row])
+    writer.close_segment()
+    assert types(writer.path / "jit_code-00000.parquet") == JIT_CODE_COLUMNS
+    with open_recording(writer.path).connect() as connection:
+        assert connection.execute("select * from jit_code").fetchall() == [tuple(row)]
 
 
 def test_slices_may_be_dropped_while_somebody_reads(writer: RecordingWriter) -> None:

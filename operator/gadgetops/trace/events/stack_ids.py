@@ -20,6 +20,7 @@ _FIRST_BAD_ID: Final = 1 << 31
 CALLER_ONLY: Final = _FIRST_BAD_ID - 1
 """In place of the kernel's id of a stack of which only the caller is known."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_ODD_OF_AGES: Final = np.uint64(0xD1B54A32D192ED03)
 
 
 class StackCollector:
@@ -68,7 +69,7 @@ class StackCollector:
         """
         combined = pids.astype(np.uint64) << np.uint64(32) | kernel_ids.astype(np.uint64)
         # One number for the three, so that they are sorted once: equal ones by chance are one in 2^64 / n^2.
-        mixed = combined ^ (callers.astype(np.uint64) * _ODD)
+        mixed = combined ^ (callers.astype(np.uint64) * _ODD) ^ self._ages(pids, timestamps_ns)
         _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
         in_time = np.argsort(first)
         columns = (column[first[in_time]] for column in (pids, kernel_ids, callers, timestamps_ns))
@@ -81,16 +82,30 @@ class StackCollector:
         if kernel_id >= _FIRST_BAD_ID:
             return FAILED_STACK
         space = self._tracker.space(pid)
-        number = space.stack_numbers.get((kernel_id, caller))
+        generated = space.generated_at(timestamp_ns)
+        key = (kernel_id, caller, 0 if generated is None else generated.timestamp_ns)
+        number = space.stack_numbers.get(key)
         if number is None:
             found = with_caller(addresses(self._look_up(kernel_id)), caller)
             n_before = self._n_stacks
             number = self._new_stack(space, found, timestamp_ns)
-            space.stack_numbers[kernel_id, caller] = number
+            space.stack_numbers[key] = number
             if self._n_stacks > n_before:
                 self.counters["truncated_stacks"] += len(found) >= MAX_WALKED_FRAMES
                 self.counters["empty_stacks"] += not found
         return number
+
+    def _ages(self, pids: NDArray[Any], timestamps_ns: NDArray[Any]) -> NDArray[np.uint64]:
+        """Return numbers that differ where equal addresses of a process may be of different code."""
+        ages = np.zeros(len(pids), np.uint64)
+        for pid in self._tracker.regenerated:
+            is_of_process = pids == pid
+            if not is_of_process.any():
+                continue
+            changes = [each.timestamp_ns for each in self._tracker.space(pid).generated[1:]]
+            found = np.searchsorted(np.array(changes, np.uint64), timestamps_ns[is_of_process], side="right")
+            ages[is_of_process] = found.astype(np.uint64) * _ODD_OF_AGES
+        return ages
 
     def write(self, number: int, pid: int, timestamp_ns: int, found: list[int]) -> None:
         """Write the addresses *found*, leaf first, of *pid* at that time as the stack *number*."""
@@ -121,7 +136,8 @@ class StackCollector:
 
     def _frame(self, space: AddressSpace, address: int, timestamp_ns: int) -> int:
         mapping = space.find(address, timestamp_ns)
-        mapping = mapping if mapping is not None and mapping.is_module else None
+        if mapping is not None and not mapping.is_module:
+            mapping = space.generated_at(timestamp_ns)
         known = self._nowhere if mapping is None else mapping.frame_ids
         if address not in known:
             known[address] = self._n_frames

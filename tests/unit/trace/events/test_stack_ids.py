@@ -25,12 +25,15 @@ class Tracker:
 
     def __init__(self, spaces: Mapping[int, AddressSpace]) -> None:
         self._spaces = spaces
+        self.regenerated: set[int] = set()
 
     def space(self, pid: int) -> AddressSpace:
         return self._spaces[pid]
 
     def module(self, mapping: address_spaces.Mapping) -> ModuleRow:
-        return ModuleRow(mapping.module_id or 0, mapping.pid, mapping.path, None, 0, 0, 0, 0)
+        return ModuleRow(
+            mapping.module_id or 0, mapping.pid, mapping.path, None, 0, 0, 0, mapping.timestamp_ns
+        )
 
 
 class Writer:
@@ -62,17 +65,20 @@ class Collected:
     """A collector over processes and stacks of the kernel, by id."""
 
     def __init__(self, spaces: Mapping[int, AddressSpace], stacks: Mapping[int, list[int]]) -> None:
-        self.writer = Writer()
+        self.writer, self.tracker = Writer(), Tracker(spaces)
         self.collector = StackCollector(
-            Tracker(spaces),  # type: ignore[arg-type]
+            self.tracker,  # type: ignore[arg-type]
             self.writer,  # type: ignore[arg-type]
             lambda kernel_id: struct.pack(f"<{len(stacks[kernel_id])}Q", *stacks[kernel_id]) + bytes(16),
         )
 
-    def number(self, *events: tuple[int, int], callers: Sequence[int] = ()) -> list[int]:
+    def number(
+        self, *events: tuple[int, int], callers: Sequence[int] = (), times: Sequence[int] = ()
+    ) -> list[int]:
         pids, kernel_ids = (np.array(column, "u4") for column in zip(*events, strict=True))
-        times, zeros = np.full(len(events), 5, "u8"), np.zeros(len(events), "u8")
-        numbers: Any = self.collector.number(pids, kernel_ids, np.array(callers or zeros, "u8"), times)
+        zeros, fives = np.zeros(len(events), "u8"), np.full(len(events), 5, "u8")
+        columns = np.array(callers or zeros, "u8"), np.array(times or fives, "u8")
+        numbers: Any = self.collector.number(pids, kernel_ids, *columns)
         return list(numbers)
 
     def addresses_of(self, number: int) -> list[int]:
@@ -127,11 +133,22 @@ def test_after_exec_the_kernels_ids_mean_something_else() -> None:
     assert [row.path for row in collected.writer.modules] == ["/a", "/b"]
 
 
-def test_generated_code_and_unknown_addresses_keep_their_address_only() -> None:
+def test_generated_code_is_a_module_of_the_process_and_unknown_addresses_are_in_none() -> None:
+    """Offsets into generated code are addresses."""
     collected = Collected({1: space("//anon")}, {7: [0x1010, 0x9000]})
     collected.number((1, 7))
-    assert collected.writer.frames == [(0, 0x1010, None, None), (1, 0x9000, None, None)]
-    assert not collected.writer.modules
+    assert collected.writer.frames == [(0, 0x1010, 0, 0x1010), (1, 0x9000, None, None)]
+    assert [row.path for row in collected.writer.modules] == ["[jit]"]
+
+
+def test_where_code_takes_the_place_of_other_code_stacks_are_others() -> None:
+    """By the time of the event, in whatever order it is learned; one stack of a file's code stays one."""
+    process = space("//anon")
+    collected = Collected({1: process}, {7: [0x1010]})
+    process.add_generated(1, 100)
+    collected.tracker.regenerated.add(1)
+    assert collected.number(*[(1, 7)] * 4, times=[99, 100, 101, 50]) == [0, 1, 1, 0]
+    assert [row.timestamp_ns for row in collected.writer.modules] == [0, 100]
 
 
 @pytest.mark.parametrize(("depth", "is_cut"), [(MAX_WALKED_FRAMES - 1, 0), (MAX_WALKED_FRAMES, 1)])
