@@ -60,6 +60,14 @@ GADGET_PARAM(collect_slices);
 const volatile __u32 slice_bytes = 8 * SLICE_PART_BYTES;
 const volatile __u32 hashed_bytes = 8 * SLICE_PART_BYTES;
 
+#if defined(__TARGET_ARCH_arm64)
+/*
+ * The bits that an address of code may have. arm64 signs return addresses in
+ * the bits above (pointer authentication); how many these are, the reader says.
+ */
+const volatile __u64 code_address_mask = (1ULL << 48) - 1;
+#endif
+
 /*
  * A part of a slice, as a record of its own beside the events. `memory` is
  * what lies `offset_bytes` above the stack pointer.
@@ -133,6 +141,16 @@ struct slicing {
 	bool is_settled;
 	bool wakes_reader; /* the first one that is not settled, or walked */
 };
+
+/* What `word` is if it is a return address: without its signature. */
+static __always_inline __u64 without_signature(__u64 word)
+{
+#if defined(__TARGET_ARCH_arm64)
+	return word & code_address_mask;
+#else
+	return word;
+#endif
+}
 
 /* 1 where `word` points into code, else 0. */
 static __always_inline __u64 is_code(__u64 word)
@@ -257,7 +275,7 @@ static __always_inline __u64 hash_words(__u64 *words, __u64 hash)
 {
 #pragma unroll
 	for (int i = 0; i < SLICE_CHUNK_WORDS; i++) {
-		__u64 word = words[i];
+		__u64 word = without_signature(words[i]);
 
 		hash = (hash + word * is_code(word)) * HASH_FACTOR;
 		/* One after the other: else all are spilled at once. */

@@ -14,6 +14,7 @@ from gadgetops.recording.schema import MAX_WALKED_FRAMES, registers_of
 from gadgetops.stacks.callers import with_caller
 from gadgetops.stacks.libdw import STACK_POINTER
 from gadgetops.stacks.recorded_slices import read_slices
+from gadgetops.stacks.signed_addresses import SignatureRemover
 from gadgetops.stacks.unwind_pool import SliceCopy
 
 _FRAME_POINTER: Final = {"x86_64": 6, "aarch64": 29}
@@ -63,12 +64,15 @@ def walked(recording: Recording, pids: Sequence[int], machine: str) -> Iterator[
         return
     with recording.connect() as connection:
         at_entry = {number for (number,) in connection.execute(_AT_ENTRY, {"pids": [*pids]}).fetchall()}
+        code = connection.execute("select start_address, end_address from modules").fetchall()
         executed_ns = dict(connection.execute(_EXECUTED, {"pids": [*pids]}).fetchall())
+    signatures = SignatureRemover(code, machine)
     wanted = frozenset(pids)
     for path in recording.tables["slices"]:
         for _, found in read_slices(recording, path, lambda _, pid: pid in wanted):
             if executed_ns.get(found.pid, found.timestamp_ns) <= found.timestamp_ns:
-                yield _walked(found, machine, is_at_entry=found.stack_id in at_entry)
+                plain = found._replace(memory=signatures.plain(found.memory))
+                yield _walked(plain, machine, is_at_entry=found.stack_id in at_entry)
 
 
 def _walked(found: SliceCopy, machine: str, *, is_at_entry: bool) -> Walked:

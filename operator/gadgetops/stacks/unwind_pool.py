@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from gadgetops.recording.schema import registers_of
 from gadgetops.stacks.batch_unwinder import Lockstep
 from gadgetops.stacks.libdw import STACK_POINTER, MappedFile, Unwinder, Unwound, check_machine
+from gadgetops.stacks.signed_addresses import SignatureRemover
 from gadgetops.stacks.symbolize import Finder
 
 _WORTH_A_PROCESS: Final = 3000
@@ -184,6 +185,7 @@ class _Worker:
         self._mapped: tuple[MappedModule, ...] | None = None
         self._lockstep: Lockstep
         self._unwinder: Unwinder
+        self._signatures: SignatureRemover
         self._opened = contextlib.ExitStack()
 
     def do(self, job: Job) -> Done:
@@ -195,15 +197,22 @@ class _Worker:
             files = [self._file(module) for module in job.mapped]
             self._unwinder = self._opened.enter_context(Unwinder(files, self._machine))
             self._lockstep = Lockstep(files)
+            code = [(module.start, module.end) for module in job.mapped]
+            self._signatures = SignatureRemover(code, self._machine)
             self._mapped = job.mapped
-        found = self._lockstep.unwind([(each.registers, each.memory) for each in job.slices])
+        slices = [self._plain(each) for each in job.slices]
+        found = self._lockstep.unwind([(each.registers, each.memory) for each in slices])
         return [
             self._by_libdw(each) if stack is None else stack
-            for each, stack in zip(job.slices, found, strict=True)
+            for each, stack in zip(slices, found, strict=True)
         ]
 
     def close(self) -> None:
         self._opened.close()
+
+    def _plain(self, found: SliceCopy) -> SliceCopy:
+        registers, memory = map(self._signatures.plain, (found.registers, found.memory))
+        return found._replace(registers=registers, memory=memory)
 
     def _by_libdw(self, found: SliceCopy) -> Unwound:
         registers = registers_of(found.registers)

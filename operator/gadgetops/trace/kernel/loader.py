@@ -6,6 +6,7 @@ for the latter is imported here.
 """
 
 import contextlib
+import os
 import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from gadgetops.trace.events.layout import EventLayout
 from gadgetops.trace.events.slices import SliceLayout
 from gadgetops.trace.kernel.libbpf import LoadedObject
 from gadgetops.trace.kernel.ring_map import NAME, RingMap
+from gadgetops.trace.processes import ranges_of
 
 STACK_MAP: Final = "ig_ustack"
 _NAMESPACE_MAP: Final = "gadget_mntns_filter_map"
@@ -170,6 +172,8 @@ class Loader:
         self._set_flag("collect_ustack", self.options.collect_stacks)
         self._set_flag("collect_slices", self.slice_layout is not None)
         self._set("slice_bytes", self.options.slice_bytes.to_bytes(4, "little"))
+        if self.object.variable("code_address_mask") is not None:
+            self._set("code_address_mask", _address_mask().to_bytes(8, "little"))
         self._set_flag("gadget_buffer_is_polled", True)
         self._set_flag("gadget_reader_knows_processes", True)
         self._set_flag("callers_for_walks_only", True)
@@ -185,6 +189,11 @@ class Loader:
         variable = self.object.variable(name)
         if variable is not None:
             self.bpf.set_bytes(variable.section, variable.offset_bytes, value)
+
+
+def _address_mask() -> int:
+    """Return the bits that addresses of processes have here: a stack is at the highest ones."""
+    return (1 << max(each.end_address for each in ranges_of(os.getpid())).bit_length()) - 1
 
 
 def _spelled(key: str) -> str:
