@@ -1,27 +1,54 @@
 """
 Which files were built with frame pointers, as their unwinding rules tell.
 
-A function that keeps a frame pointer says so in its rules, once: `DW_CFA_def_cfa_register` with the number of
-that register (DWARF 5, section 6.4.2.2). It is looked for among the bytes of its rules, not parsed.
+A function that keeps a frame pointer says so in its rules: on x86-64 it finds its frame by that register, on
+arm64 it saves it beside the return address (DWARF 5, section 6.4.2). That is looked for among the bytes of
+the rules, not parsed.
 """
 
-import platform
+import re
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from gadgetops.elf import Elf
+from gadgetops.elf import MACHINE_AARCH64, MACHINE_X86_64, Elf
 from gadgetops.errors import ObjectError
 
-_BY_FRAME_POINTER: Final = b"\x0d\x06"
-"""On x86-64, where the frame pointer is register 6, rbp."""
-_BEGINS_A_STACK: Final = b"\x07\x10"
-"""`DW_CFA_undefined` of the return address: the function that starts a program or thread."""
-_BY_EXPRESSION: Final = b"\x0f\x0b\x77"
-"""`DW_CFA_def_cfa_expression` over the stack pointer: stubs that the linker makes."""
+
+class _Signs(NamedTuple):
+    """
+    What to look for among the rules of a function.
+
+    Attributes:
+        has_frame: It has a frame, to which it may or may not keep a pointer.
+        keeps_pointer: It keeps one.
+        is_no_function: It starts a program or thread, or is a stub of the linker.
+    """
+
+    has_frame: re.Pattern[bytes]
+    keeps_pointer: re.Pattern[bytes]
+    is_no_function: re.Pattern[bytes]
+
+
+_SIGNS: Final = {
+    # DW_CFA_def_cfa_register of register 6, rbp. DW_CFA_undefined of the return address is 07 10;
+    # DW_CFA_def_cfa_expression over the stack pointer is 0f 0b 77.
+    MACHINE_X86_64: _Signs(
+        has_frame=re.compile(rb""),
+        keeps_pointer=re.compile(rb"\x0d\x06"),
+        is_no_function=re.compile(rb"\x07\x10|\x0f\x0b\x77"),
+    ),
+    # DW_CFA_offset of register 30, the return address, beside that of 29, the frame pointer: the pair is what
+    # frame pointers lead to. Most functions find their frame by the stack pointer all the same.
+    MACHINE_AARCH64: _Signs(
+        has_frame=re.compile(rb"\x9e"),
+        keeps_pointer=re.compile(rb"\x9d.\x9e|\x9e.\x9d", re.DOTALL),
+        is_no_function=re.compile(rb"\x07\x1e"),
+    ),
+}
 _HEAD_BYTES: Final = 17
 """Of an entry: its length, its CIE, first address and size as linkers encode them, and one length more."""
 _OF_GO: Final = ".go.buildinfo"
@@ -30,8 +57,6 @@ _SHARE: Final = 0.5
 """So many of the functions that have a frame keep a pointer to it, if they were told to."""
 _ENOUGH: Final = 2000
 """Of so many functions the share is that of all; who waits for the answer copies stacks."""
-_MACHINES: Final = frozenset({"x86_64"})
-"""Elsewhere the C ABI asks for frame pointers."""
 
 
 def need_no_slices(pid: int, paths: frozenset[str]) -> bool:
@@ -40,8 +65,6 @@ def need_no_slices(pid: int, paths: frozenset[str]) -> bool:
 
     The C library is left out: it is where a stack begins, and what it calls back is rarely what allocates.
     """
-    if platform.machine() not in _MACHINES:
-        return True
     root = Path(f"/proc/{pid}/root")
     return all(
         has_frame_pointers(root / path.lstrip("/"), _identity(root / path.lstrip("/")))
@@ -90,20 +113,22 @@ def _measured(path: Path) -> bool:
         elf = Elf.from_file(path)
     except (OSError, ObjectError):
         return False
-    section = elf.section(".eh_frame")
-    rules = [*islice(_rules(bytes(section.data)), _ENOUGH)] if section is not None else []
+    section, signs = elf.section(".eh_frame"), _SIGNS.get(elf.machine)
+    if section is None or signs is None:
+        return elf.section(_OF_GO) is not None
+    rules = [*islice(_rules(bytes(section.data), signs), _ENOUGH)]
     if not rules:
         return elf.section(_OF_GO) is not None
-    return sum(_BY_FRAME_POINTER in each for each in rules) >= _SHARE * len(rules)
+    return sum(signs.keeps_pointer.search(each) is not None for each in rules) >= _SHARE * len(rules)
 
 
-def _rules(data: bytes) -> Iterator[bytes]:
+def _rules(data: bytes, signs: _Signs) -> Iterator[bytes]:
     """Yield what the entries of functions that have a frame say, of the section `.eh_frame`."""
     offset = 0
     while offset + _HEAD_BYTES <= len(data):
         length, cie = struct.unpack_from("<II", data, offset)
         entry = data[offset + _HEAD_BYTES : offset + 4 + length]
-        is_function = length and cie and entry.strip(b"\0")
-        if is_function and _BEGINS_A_STACK not in entry and _BY_EXPRESSION not in entry:
+        is_function = length and cie and entry.strip(b"\0") and signs.has_frame.search(entry)
+        if is_function and not signs.is_no_function.search(entry):
             yield entry
         offset += 4 + length

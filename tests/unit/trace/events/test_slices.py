@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from gadgetops.trace.events.code_pages import code_map
 from gadgetops.trace.events.slices import Slice, SliceAssembler, SliceLayout
 
 WORKLOADS = Path(__file__).parents[3] / "workloads"
+ARM64 = "aarch64-linux-gnu-gcc"
 LAYOUT = SliceLayout(size_bytes=40 + 16 + 8, registers_offset=40, memory_offset=56)
 REGISTERS = struct.pack("<QQ", 7, 8)
 
@@ -89,6 +91,28 @@ def test_rules_tell_whether_functions_keep_frame_pointers(
     program = tmp_path / "program"
     subprocess.run(["gcc", *options, WORKLOADS / "unwound.c", "-o", program], check=True)
     assert has_frame_pointers(program, (program.stat().st_ino, *map(ord, str(program)))) is has_them
+
+
+@pytest.mark.skipif(not shutil.which(ARM64), reason=f"no {ARM64}")
+@pytest.mark.parametrize(
+    ("options", "has_them"),
+    [
+        (["-O1"], True),
+        (["-O1", "-mbranch-protection=standard"], True),
+        (["-O1", "-fomit-frame-pointer"], False),
+    ],
+    ids=["by default", "signed", "omitted"],
+)
+def test_on_arm64_by_what_is_saved_beside_the_return_address(
+    tmp_path: Path, options: list[str], has_them: bool
+) -> None:
+    """A function finds its frame by the stack pointer whether it keeps a frame pointer or not."""
+    calls = "\n".join(f"int f{n}(int a) {{ return g(a) + g({n}); }}" for n in range(9))
+    (tmp_path / "a.c").write_text(f"int g(int);\n{calls}\nint leaf(int a) {{ return a + 1; }}\n")
+    library = tmp_path / "library.so"
+    command = [ARM64, *options, "-shared", "-fPIC", "-nostdlib", tmp_path / "a.c", "-o", library]
+    subprocess.run(command, check=True)
+    assert has_frame_pointers(library, (library.stat().st_ino, *map(ord, str(library)))) is has_them
 
 
 def test_programs_in_go_keep_frame_pointers(tmp_path: Path) -> None:
