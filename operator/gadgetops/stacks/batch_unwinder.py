@@ -13,17 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gadgetops.stacks.cfi import FrameRules
-from gadgetops.stacks.cfi_instructions import FARTHEST_BYTES, SAVED, STACK_POINTER, NotSimple, Rule
+from gadgetops.stacks.cfi_instructions import IN_REGISTER, NotSimple, Processor, Rule
 from gadgetops.stacks.libdw import MAX_FRAMES, End, MappedFile, Unwound
 
-_N_REGISTERS: Final = 17
-"""Of a slice: those of x86-64, and the program counter."""
-_COLUMNS: Final = (STACK_POINTER, *SAVED)
-"""Registers that are followed, in the order of their columns."""
 _WORD_BYTES: Final = 8
 _LEADS_ON, _ENDS, _UNKNOWN = 0, 1, 2
 """Kinds of rules: there is a caller, there is none, libdw may know."""
-_AS_IT_WAS: Final = FARTHEST_BYTES
+_AS_IT_WAS: Final = IN_REGISTER
 """In place of where a register was saved."""
 
 _Numbers = NDArray[np.int64]
@@ -34,14 +30,16 @@ class Lockstep:
     Unwinds slices of processes that had mapped *files*.
 
     Args:
-        files: What was mapped; of two that overlap the first one counts.
+        files: What was mapped; of two that overlap the first one counts. All are of the first one's machine.
     """
 
     def __init__(self, files: Sequence[MappedFile]) -> None:
-        self._files = [*_readable(files)]
+        readable = [*_readable(files)]
+        self._processor = readable[0].processor if readable else None
+        self._files = [each for each in readable if each.processor == self._processor]
         self._numbers: dict[int, int] = {}
         self._rows: list[tuple[int, ...]] = []
-        self._table: _Numbers = np.empty((0, 4 + len(SAVED)), np.int64)
+        self._table: _Numbers | None = None
 
     def unwind(self, slices: Sequence[tuple[bytes, bytes]]) -> list[Unwound | None]:
         """
@@ -51,34 +49,37 @@ class Lockstep:
             slices: Registers, 8 bytes each by DWARF's numbers, the program counter last, and memory from the
                 stack pointer upwards.
         """
-        fitting = [
-            n for n, (registers, _) in enumerate(slices) if len(registers) == _N_REGISTERS * _WORD_BYTES
-        ]
         found: list[Unwound | None] = [None] * len(slices)
-        if fitting and self._files:
-            walk = _Walk([slices[n] for n in fitting])
+        if self._processor is None:
+            return found
+        n_bytes = self._processor.n_registers * _WORD_BYTES
+        fitting = [n for n, (registers, _) in enumerate(slices) if len(registers) == n_bytes]
+        if fitting:
+            walk = _Walk([slices[n] for n in fitting], self._processor)
             for is_leaf in (True, *[False] * (MAX_FRAMES - 2)):
                 if not len(walk.active):
                     break
                 # A return address may be that of another function, if the call never returns.
-                walk.step(self._rules_at(walk.counters() - (not is_leaf)))
+                walk.step(self._rules_at(walk.counters() - (not is_leaf), self._processor), is_leaf=is_leaf)
             for n, stack in zip(fitting, walk.stacks(), strict=True):
                 found[n] = stack
         return found
 
-    def _rules_at(self, addresses: _Numbers) -> _Numbers:
+    def _rules_at(self, addresses: _Numbers, processor: Processor) -> _Numbers:
         """Return the row of the rule at each of *addresses*."""
         distinct, inverse = np.unique(addresses, return_inverse=True)
-        numbers = [self._number_of(address) for address in distinct.tolist()]
-        if len(self._rows) > len(self._table):
+        numbers = [self._number_of(address, processor) for address in distinct.tolist()]
+        if self._table is None:
+            self._table = np.array(self._rows, np.int64)
+        elif len(self._rows) > len(self._table):
             self._table = np.concatenate([self._table, np.array(self._rows[len(self._table) :], np.int64)])
         rows: _Numbers = self._table[np.array(numbers)[inverse]]
         return rows
 
-    def _number_of(self, address: int) -> int:
+    def _number_of(self, address: int, processor: Processor) -> int:
         if address not in self._numbers:
             self._numbers[address] = len(self._rows)
-            self._rows.append(_row(self._rule_at(address)))
+            self._rows.append(_row(self._rule_at(address), processor))
         return self._numbers[address]
 
     def _rule_at(self, address: int) -> Rule | None:
@@ -95,14 +96,19 @@ def _readable(files: Sequence[MappedFile]) -> Iterator[FrameRules]:
                 yield FrameRules(file.path, file.start_address, file.file_offset)
 
 
-def _row(rule: Rule | None) -> tuple[int, ...]:
+def _columns(processor: Processor) -> tuple[int, ...]:
+    """Return the registers that are followed, in the order of their columns."""
+    return (processor.stack_pointer, *processor.saved)
+
+
+def _row(rule: Rule | None, processor: Processor) -> tuple[int, ...]:
     """Return *rule* in numbers: its kind, column and offset of the frame, and where registers were saved."""
     if rule is None:
-        return (_UNKNOWN, *[0] * (3 + len(SAVED)))
+        return (_UNKNOWN, *[0] * (3 + len(processor.saved)))
     if rule.return_offset_bytes is None:
-        return (_ENDS, *[0] * (3 + len(SAVED)))
-    saved = [rule.saved.get(register, _AS_IT_WAS) for register in SAVED]
-    column = _COLUMNS.index(rule.frame_register)
+        return (_ENDS, *[0] * (3 + len(processor.saved)))
+    saved = [rule.saved.get(register, _AS_IT_WAS) for register in processor.saved]
+    column = _columns(processor).index(rule.frame_register)
     return (_LEADS_ON, column, rule.frame_offset_bytes, rule.return_offset_bytes, *saved)
 
 
@@ -114,15 +120,16 @@ class _Walk:
         active: Numbers of those that go on.
     """
 
-    def __init__(self, slices: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, slices: Sequence[tuple[bytes, bytes]], processor: Processor) -> None:
         registers = np.frombuffer(b"".join(registers for registers, _ in slices), np.int64)
-        table = registers.reshape(len(slices), _N_REGISTERS)
+        table = registers.reshape(len(slices), processor.n_registers)
         whole = [memory[: len(memory) // _WORD_BYTES * _WORD_BYTES] for _, memory in slices]
         self._words = np.frombuffer(b"".join(whole), np.int64)
         self._n_words = np.array([len(memory) // _WORD_BYTES for memory in whole])
         self._first = np.cumsum(self._n_words) - self._n_words
-        self._start = table[:, STACK_POINTER].copy()
-        self._values = table[:, _COLUMNS].copy()
+        self._start = table[:, processor.stack_pointer].copy()
+        self._values = table[:, _columns(processor)].copy()
+        self._link = _columns(processor).index(processor.return_address) if processor.has_link_register else 0
         self._counter = table[:, -1].copy()
         self._frames = [self._counter.copy()]
         self._pointers = [self._start.copy()]
@@ -135,13 +142,17 @@ class _Walk:
         counters: _Numbers = self._counter[self.active]
         return counters
 
-    def step(self, rules: _Numbers) -> None:
+    def step(self, rules: _Numbers, *, is_leaf: bool) -> None:
         """Go from each active stack's frame to the next, by the row of its rule."""
         self._is_whole[self.active[rules[:, 0] == _ENDS]] = True
-        leads_on = rules[:, 0] == _LEADS_ON
+        # What a function called has its own return address in the register.
+        leads_on = (rules[:, 0] == _LEADS_ON) & (is_leaf | (rules[:, 3] != IN_REGISTER))
         active, rules = self.active[leads_on], rules[leads_on]
         frame = self._values[active, rules[:, 1]] + rules[:, 2]
         counter, is_there = self._read(active, frame + rules[:, 3])
+        in_register = rules[:, 3] == IN_REGISTER
+        counter = np.where(in_register, self._values[active, self._link], counter)
+        is_there |= in_register
         values = self._values[active]
         for column, offset in enumerate(rules[:, 4:].T, start=1):
             was_saved = np.flatnonzero(offset != _AS_IT_WAS)

@@ -11,9 +11,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from gadgetops.elf import MACHINE_X86_64, Elf
+from gadgetops.elf import Elf
 from gadgetops.errors import ObjectError
-from gadgetops.stacks.cfi_instructions import RETURN_ADDRESS, NotSimple, Reader, Rule, Rules, State
+from gadgetops.stacks.cfi_instructions import PROCESSORS, NotSimple, Processor, Reader, Rule, Rules, State
 
 _TABLE_HEAD: Final = struct.Struct("<4BiI")
 _TABLE_ENCODINGS: Final = (1, 0x1B, 0x03, 0x3B)
@@ -31,6 +31,10 @@ class FrameRules:
         start_address: Where its part at *file_offset* bytes was mapped.
         file_offset: Of that part.
 
+    Attributes:
+        addresses: Where its code was mapped.
+        processor: Whose code it is.
+
     Raises:
         NotSimple: It has no rules that are read here.
     """
@@ -42,8 +46,10 @@ class FrameRules:
             raise NotSimple from error
         segment = elf.code_mapped_from(file_offset)
         rules, table = elf.section(".eh_frame"), elf.section(".eh_frame_hdr")
-        if segment is None or rules is None or table is None or elf.machine != MACHINE_X86_64:
+        processor = PROCESSORS.get(elf.machine)
+        if segment is None or rules is None or table is None or processor is None:
             raise NotSimple
+        self.processor = processor
         self._bias = segment.bias(start_address, file_offset)
         self.addresses = range(self._bias + segment.address, self._bias + segment.address + len(segment.data))
         self._data, self._address = bytes(rules.data), rules.address
@@ -84,7 +90,7 @@ class FrameRules:
         if position < 0:
             raise NotSimple
         if position not in self._heads:
-            self._heads[position] = _Head(self._data, position)
+            self._heads[position] = _Head(self._data, position, self.processor)
         return self._heads[position]
 
 
@@ -103,7 +109,8 @@ def _table(data: bytes, address: int) -> tuple[list[int], list[int]]:
 class _Head:
     """What the entries of many functions have in common (a CIE), at *position*."""
 
-    def __init__(self, data: bytes, position: int) -> None:
+    def __init__(self, data: bytes, position: int, processor: Processor) -> None:
+        self._processor = processor
         length, identity, version = struct.unpack_from("<IIB", data, position)
         end = data.index(b"\0", position + 9)
         augmentation = data[position + 9 : end]
@@ -111,7 +118,7 @@ class _Head:
             raise NotSimple
         reader = Reader(data, end + 1)
         self._factors = reader.unsigned(), reader.signed()
-        if reader.fixed(1) != RETURN_ADDRESS:
+        if reader.fixed(1) != processor.return_address:
             raise NotSimple
         rules_at = reader.unsigned() + reader.position
         encoding = 0
@@ -122,7 +129,7 @@ class _Head:
                 reader.skip(1)
             elif letter == "P":
                 reader.skip(_pointer_bytes(reader.fixed(1)))
-            else:
+            elif letter not in processor.letters:
                 # Signal frames ("S"), and what is not known.
                 raise NotSimple
         if encoding != _RELATIVE:
@@ -134,7 +141,7 @@ class _Head:
 
     def begun(self) -> State:
         """Return the rules with which each of its functions begins."""
-        return State(self._initial, *self._factors)
+        return State(self._processor, self._initial, *self._factors)
 
 
 def _pointer_bytes(encoding: int) -> int:

@@ -1,21 +1,70 @@
 """
 Call frame instructions, as far as they are simple: what the rules of a function are at one instruction.
 
-DWARF 5, section 6.4.2, and the x86-64 psABI for the registers. Simple are rules that find the frame at a
-register plus a number, and what was saved at the frame plus a number.
+DWARF 5, section 6.4.2, and for the registers the x86-64 psABI and Arm's "DWARF for the Arm 64-bit
+Architecture". Simple are rules that find the frame at a register plus a number, and what was saved at the
+frame plus a number.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-STACK_POINTER: Final = 7
-SAVED: Final = (3, 6, 12, 13, 14, 15)
-"""rbx, rbp and r12 to r15 by DWARF's numbers: a function gives them back as they were."""
-RETURN_ADDRESS: Final = 16
+from gadgetops.elf import MACHINE_AARCH64, MACHINE_X86_64
+
 FARTHEST_BYTES: Final = 1 << 30
 """Offsets are smaller than that; a frame is, too."""
+IN_REGISTER: Final = FARTHEST_BYTES
+"""In place of where the return address lies: in its register still."""
 _NUMBER_BITS: Final = 63
+
+
+class Processor(NamedTuple):
+    """
+    Registers by DWARF's numbers, and what compilers write besides DWARF.
+
+    Attributes:
+        stack_pointer: The stack pointer.
+        saved: Those that a function gives back as they were, and the link register, if there is one.
+        return_address: Column of the return address.
+        has_link_register: Whether a call leaves the return address in that register.
+        n_registers: How many a slice has; the program counter is the last one.
+        flags: Call frame instructions without operands that do not matter here.
+        letters: The same, of a CIE's augmentation.
+    """
+
+    stack_pointer: int
+    saved: tuple[int, ...]
+    return_address: int
+    has_link_register: bool
+    n_registers: int
+    flags: frozenset[int]
+    letters: str
+
+
+PROCESSORS: Final = {
+    MACHINE_X86_64: Processor(
+        stack_pointer=7,
+        saved=(3, 6, 12, 13, 14, 15),  # rbx, rbp, r12 to r15
+        return_address=16,
+        has_link_register=False,
+        n_registers=17,
+        flags=frozenset(),
+        letters="",
+    ),
+    # DW_CFA_AARCH64_negate_ra_state (2d) and its brother with the program counter (2c) say where return
+    # addresses are signed, B with which key: signatures are removed beforehand.
+    MACHINE_AARCH64: Processor(
+        stack_pointer=31,
+        saved=tuple(range(19, 31)),  # x19 to x28, the frame pointer, the link register
+        return_address=30,
+        has_link_register=True,
+        n_registers=33,
+        flags=frozenset({0x2C, 0x2D}),
+        letters="BG",
+    ),
+}
+"""By ELF's number of the machine."""
 
 
 class Rule(NamedTuple):
@@ -26,8 +75,9 @@ class Rule(NamedTuple):
         frame_register: By DWARF's number: what is added to gives the frame's address, as the caller's stack
             pointer was before the call.
         frame_offset_bytes: What is added.
-        return_offset_bytes: Where the return address lies, from the frame; None if there is no caller.
-        saved: Where registers of `SAVED` lie, from there; those that are not among them are as they were.
+        return_offset_bytes: Where the return address lies, from the frame; or `IN_REGISTER`; None if there is
+            no caller.
+        saved: Where registers of `Processor.saved` lie, from there; others are as they were.
     """
 
     frame_register: int
@@ -82,7 +132,7 @@ class Reader:
 class Rules:
     """Where the frame is found, and of registers where they were saved, or that they are gone."""
 
-    frame_register: int = STACK_POINTER
+    frame_register: int = -1
     frame_offset: int = 0
     saved: dict[int, int] = field(default_factory=dict)
     undefined: frozenset[int] = frozenset()
@@ -97,6 +147,7 @@ class State:
     Carries out the instructions of an entry.
 
     Args:
+        processor: Whose registers they are.
         initial: What it begins with.
         code_factor: Of distances between instructions.
         data_factor: Of many an offset.
@@ -105,7 +156,8 @@ class State:
         rules: As they are now.
     """
 
-    def __init__(self, initial: Rules, code_factor: int, data_factor: int) -> None:
+    def __init__(self, processor: Processor, initial: Rules, code_factor: int, data_factor: int) -> None:
+        self._processor = processor
         self._initial = initial
         self._code_factor = code_factor
         self.data_factor = data_factor
@@ -120,16 +172,22 @@ class State:
         Raises:
             NotSimple: They are not.
         """
-        found = self.rules
-        if RETURN_ADDRESS in found.undefined:
+        found, processor = self.rules, self._processor
+        if processor.return_address in found.undefined:
             return Rule(found.frame_register, found.frame_offset, None, {})
-        is_kept = found.frame_register == STACK_POINTER or found.frame_register in SAVED
-        if not is_kept or found.undefined or STACK_POINTER in found.saved:
+        is_kept = found.frame_register in (processor.stack_pointer, *processor.saved)
+        if not is_kept or found.undefined or processor.stack_pointer in found.saved:
             raise NotSimple
         if any(abs(offset) >= FARTHEST_BYTES for offset in (found.frame_offset, *found.saved.values())):
             raise NotSimple
-        saved = {register: offset for register, offset in found.saved.items() if register in SAVED}
-        return Rule(found.frame_register, found.frame_offset, found.saved[RETURN_ADDRESS], saved)
+        saved = {register: offset for register, offset in found.saved.items() if register in processor.saved}
+        return Rule(found.frame_register, found.frame_offset, self._return_offset_bytes(), saved)
+
+    def _return_offset_bytes(self) -> int:
+        offset = self.rules.saved.get(self._processor.return_address)
+        if offset is None and not self._processor.has_link_register:
+            raise NotSimple
+        return IN_REGISTER if offset is None else offset
 
     def run(self, reader: Reader, end: int, until: int) -> None:
         """Carry out what is before *end*, as far as it concerns the address *until* bytes from the first."""
@@ -144,7 +202,7 @@ class State:
                 self.restore(low)
             elif operation in _OPERATIONS:
                 _OPERATIONS[operation](self, reader)
-            else:
+            elif operation not in self._processor.flags:
                 raise NotSimple
 
     def advance(self, count: int) -> None:

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from gadgetops.elf import Elf
+from gadgetops.elf import MACHINE_AARCH64, MACHINE_X86_64, Elf
 from gadgetops.errors import ObjectError, TraceError
-from gadgetops.stacks import cfi_instructions
+from gadgetops.stacks.cfi_instructions import PROCESSORS
 
 MAX_FRAMES: Final = 1024
 """Deeper stacks are cut."""
@@ -26,7 +26,10 @@ End = Literal["complete", "cut", "unknown"]
 Why a stack ends: there it begins, say the rules; the slice, or `MAX_FRAMES`, ends before; no rule is known.
 """
 
-STACK_POINTER: Final = {"x86_64": cfi_instructions.STACK_POINTER, "aarch64": 31}
+STACK_POINTER: Final = {
+    "x86_64": PROCESSORS[MACHINE_X86_64].stack_pointer,
+    "aarch64": PROCESSORS[MACHINE_AARCH64].stack_pointer,
+}
 """Machine -> its stack pointer among DWARF's numbers of registers."""
 _WORD: Final = struct.Struct("<Q")
 _FALSE_PID: Final = 1

@@ -14,8 +14,9 @@ from itertools import count
 from typing import Final
 
 from gadgetops.bpf.object import Object
+from gadgetops.elf import MACHINE_X86_64
 from gadgetops.stacks.cfi import FrameRules
-from gadgetops.stacks.cfi_instructions import STACK_POINTER, NotSimple, Rule
+from gadgetops.stacks.cfi_instructions import PROCESSORS, NotSimple, Rule
 from gadgetops.trace.events.variables import table, table_or_none
 from gadgetops.trace.processes import Range
 
@@ -26,6 +27,7 @@ _MASK: Final = (1 << _BITS) - 1
 _HASH_FACTOR: Final = 0xFF51AFD7ED558CCD
 _HALF: Final = 32
 _WORD_BYTES: Final = 8
+_STACK_POINTER: Final = PROCESSORS[MACHINE_X86_64].stack_pointer
 _FRAME_POINTER: Final = 6
 _BY_STACK_POINTER, _BY_FRAME_POINTER, _NO_CALLER = 1, 2, 3
 BEGINNING: Final = _NO_CALLER
@@ -182,7 +184,7 @@ def packed(rule: Rule) -> int:
     """Return *rule* in 32 bits, as the gadget reads it; `UNKNOWN` for one that it cannot follow."""
     if rule.return_offset_bytes is None:
         return BEGINNING
-    kinds = {STACK_POINTER: _BY_STACK_POINTER, _FRAME_POINTER: _BY_FRAME_POINTER}
+    kinds = {_STACK_POINTER: _BY_STACK_POINTER, _FRAME_POINTER: _BY_FRAME_POINTER}
     kind = kinds.get(rule.frame_register)
     frame_words, frame_rest = divmod(rule.frame_offset_bytes, _WORD_BYTES)
     saved_words, saved_rest = divmod(-rule.saved.get(_FRAME_POINTER, 0), _WORD_BYTES)
