@@ -39,6 +39,7 @@ MAX_UNSETTLED = 8192
 """So many stacks the gadget sends without knowing whether it should (`gadget/stack_slice.h`)."""
 N_SCRATCHES = 64
 STARTS = {"_start", "clone", "clone3", "__clone", "__clone3"}
+FIRST_ARGUMENT = {"x86_64": "$rdi", "aarch64": "$x0"}[os.uname().machine]
 GDB_SCRIPT = """
 import gdb, json
 FIRST, LAST, TO = {first}, {last}, {to!r}
@@ -63,7 +64,7 @@ def places():
 
 class OnMalloc(gdb.Breakpoint):
     def stop(self):
-        size = int(gdb.parse_and_eval("$rdi"))
+        size = int(gdb.parse_and_eval("{size}"))
         if FIRST <= size <= LAST:
             found[size] = list(places())
         return False
@@ -111,7 +112,7 @@ def compiled(program: Path, *options: str, source: str = "unwound.c") -> Path:
 def as_gdb_sees(program: Path) -> dict[int, list[Place]]:
     """The callers of malloc() for each size, as gdb finds them."""
     script, result = program.with_suffix(".gdb.py"), program.with_suffix(".gdb.json")
-    script.write_text(GDB_SCRIPT.format(first=SIZES[0], last=SIZES[-1], to=str(result)))
+    script.write_text(GDB_SCRIPT.format(first=SIZES[0], last=SIZES[-1], to=str(result), size=FIRST_ARGUMENT))
     command = ["gdb", "-q", "-batch", "-nx", "-x", script, program]
     subprocess.run([*map(str, command)], check=True, timeout=TIMEOUT_S, capture_output=True)
     found = json.loads(result.read_text())
