@@ -95,6 +95,7 @@ class Finder:
             build_id,
             beside=self._named(path).parent,
             folder=str(Path(path).parent),
+            name=Path(path).name,
             mapped_offset=mapped_offset,
             debug_folders=self._every_debug_folder,
         )

@@ -28,6 +28,7 @@ from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SymCache
 
 from gadgetops.stacks.debug_info import DebugInfo
+from gadgetops.stacks.dwarf_package import DwarfPackage, find_package
 from gadgetops.stacks.files import DAMAGED, build_id_of
 
 DEBUG_FOLDER: Final = Path("/usr/lib/debug")
@@ -83,6 +84,7 @@ class Module:
         build_id: Hex, of the file that was mapped; a file with another one is not asked.
         beside: The folder that has its name, in which debug files are looked for, too; else its own.
         folder: That folder as the target sees it, by which debug files lie in `debug_folders`.
+        name: Its name in that folder; else that of *path*.
         mapped_offset: Offset in bytes into the file of the code that was mapped; for when only a debug file
             is left, which does not tell.
         debug_folders: Folders with debug files.
@@ -95,6 +97,7 @@ class Module:
         *,
         beside: Path | None = None,
         folder: str | None = None,
+        name: str | None = None,
         mapped_offset: int = 0,
         debug_folders: Sequence[Path] = (DEBUG_FOLDER,),
     ) -> None:
@@ -102,6 +105,7 @@ class Module:
         self._headers = _read_headers(own) if own else _Headers()
         self.build_id = build_id or (build_id_of(own) if own else None)
         beside = beside or path.parent
+        self._name = beside / (name or path.name)
         candidates = debug_files(own, self.build_id, beside, folder or str(beside), debug_folders)
         self._debug_folders = debug_folders
         best = _best_table([*candidates, *([own] if own else [])])
@@ -140,7 +144,7 @@ class Module:
         return max(known, key=lambda each: each[0], default=(None, []))
 
     def _completed(self, locations: list[Location], address: int) -> list[Location]:
-        """Return *locations* with what libdw knows in addition."""
+        """Return *locations* with what others than symbolic know in addition."""
         scopes = [] if self._more is None else self._more.scopes(address)
         if not scopes:
             return locations
@@ -151,9 +155,14 @@ class Module:
         return [each for each in found if each.function]
 
     @cached_property
-    def _more(self) -> DebugInfo | None:
-        """The same debug information, by libdw."""
-        return None if self._debug is None else DebugInfo(self._debug, self._shared_file(self._debug))
+    def _more(self) -> DebugInfo | DwarfPackage | None:
+        """The same debug information, by who reads more forms of it."""
+        if self._debug is None:
+            return None
+        package = find_package(self._debug, self._name)
+        if package is not None:
+            return DwarfPackage(self._debug, package)
+        return DebugInfo(self._debug, self._shared_file(self._debug))
 
     def _shared_file(self, debug: Path) -> Path | None:
         """Return the file that `dwz` moved common parts of *debug* to; None where there is none."""
