@@ -18,8 +18,7 @@ from gadgetops.trace.events.drain import Drain
 
 pytestmark = pytest.mark.kernel
 
-DEPTH = 14
-N_STACKS = 2**DEPTH
+N_STACKS = 10_000
 TIMEOUT_S = 300
 MOST_MEMORY_BYTES = 150_000_000
 ROOT = Path(__file__).parents[2]
@@ -36,8 +35,8 @@ exit $status
 
 @pytest.fixture
 def many_stacks(compiled: Callable[[str], Path]) -> list[str]:
-    """A program that sends some hundred megabytes of stacks in its first second, and does not starve."""
-    return ["nice", "-n", "-20", str(compiled("many_stacks")), str(DEPTH)]
+    """A program that sends 330 MB of stacks in its first second, and does not starve."""
+    return ["nice", "-n", "-20", str(compiled("many_stacks")), str(N_STACKS)]
 
 
 def recorded(gadget_object: Path, folder: Path, *arguments: str, starved: bool, **variables: str) -> Any:
@@ -89,8 +88,9 @@ def test_where_there_is_no_room_left_it_is_for_events(
     take = Drain.take
     monkeypatch.setattr(Drain, "take", lambda drain: take(drain) if drain.is_stopping else None)
     monkeypatch.setattr(spool, "_nameless_file", lambda _folder: None)
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 64 << 20)
     options = ["--unwind", "dwarf", "--symbols", "late", "--no-pairs", "--image", gadget_object]
-    command = [compiled("many_stacks"), DEPTH]
+    command = [compiled("many_stacks"), N_STACKS]
     assert main([*map(str, ["record", "-q", "-o", tmp_path / "r", *options, "--", *command])]) == 0
     counters = json.loads((tmp_path / "r/recording.json").read_text())["counters"]
     assert counters["events"] >= N_STACKS

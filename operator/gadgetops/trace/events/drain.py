@@ -23,12 +23,12 @@ _WORTH_A_PIECE: Final = 16
 """While older records wait, fewer than this part of the ring buffer stay there."""
 _MOST_LEFT_BYTES: Final = 1 << 20
 """As above, at most."""
-_PLACE: Final = struct.Struct("=?7xQQ")
+_PLACE: Final = struct.Struct("=QQQ")
 _FAILURE: Final = b"!"
 """Begins an answer that is no place: the helper's last words follow."""
 _TAKEN, _STOP = b"t", b"s"
 _ORDERS_AT_ONCE: Final = 4096
-_FILLING, _EMPTYING = 2, 4
+_FILLING, _EMPTYING = 3 / 4, 1 / 4
 """The parts of the ring buffer in use at which `Drain` asks for events alone, and for all again."""
 
 
@@ -164,9 +164,9 @@ class _Emptying:
     def _ask_for_less_or_more(self) -> None:
         """Have the gadget send events alone while there is room for many of them but for few stacks."""
         in_use, room = self._ring.size_bytes, self._ring.room_bytes
-        if in_use > room // _FILLING:
+        if in_use > room * _FILLING:
             self._pause[0] = 1
-        elif in_use < room // _EMPTYING:
+        elif in_use < room * _EMPTYING:
             self._pause[0] = 0
 
     def _has_passed_on(self) -> bool:

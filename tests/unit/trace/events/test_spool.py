@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gadgetops.trace.events import spool as spool_module
 from gadgetops.trace.events.spool import Place, Spool
 
 PIECE = 1000
+MEMORY, FILE = 0, 1
 
 
 def piece(number: int) -> memoryview:
@@ -39,7 +41,7 @@ def test_the_file_takes_what_memory_has_no_room_for(make: Callable[..., Spool]) 
     """Up to its size; then there is no room."""
     spool = make()
     places = [spool.put(piece(number)) for number in range(9)]
-    assert [place.is_in_file for place in places if place] == [False] * 3 + [True] * 5
+    assert [place.store for place in places if place] == [MEMORY] * 3 + [FILE] * 5
     assert places[8] is None
     assert all(spool.get(place) == piece(number) for number, place in enumerate(places) if place)
 
@@ -51,7 +53,7 @@ def test_what_is_freed_is_used_again(make: Callable[..., Spool]) -> None:
     spool.free_oldest()
     again = spool.put(piece(8))
     assert again is not None
-    assert not again.is_in_file
+    assert again.store == MEMORY
     assert all(spool.get(place) == piece(number) for number, place in enumerate(places) if place and number)
     assert spool.get(again) == piece(8)
 
@@ -80,20 +82,24 @@ def test_a_disk_that_is_full_is_one_without_room(
         patched.setattr(os, "pwrite", lambda *_: PIECE - 1)
         assert spool.put(piece(3)) is None
     place = spool.put(piece(3))
-    assert place == Place(is_in_file=True, offset_bytes=0, size_bytes=PIECE)
+    assert place == Place(FILE, 0, PIECE)
     assert spool.get(place) == piece(3)
 
 
-def test_nothing_is_left_on_disk(make: Callable[..., Spool], tmp_path: Path) -> None:
-    """The file has no name, and what was read of it takes no room."""
+def test_what_was_read_takes_no_room(
+    make: Callable[..., Spool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in memory nor on disk, where the file has no name."""
+    monkeypatch.setattr(spool_module, "_KEPT_BYTES", 0)
     spool = make()
     for number in range(8):
         assert spool.put(piece(number))
     assert [*tmp_path.iterdir()] == []
+    files = [store._fd for store in spool._stores]
+    assert [os.fstat(file).st_size for file in files] == [3 * PIECE, 5 * PIECE]
     for _ in range(8):
         spool.free_oldest()
-    assert spool._file is not None
-    assert os.fstat(spool._file).st_size == 0
+    assert [os.fstat(file).st_size for file in files] == [0, 0]
 
 
 @settings(deadline=None, max_examples=60)
