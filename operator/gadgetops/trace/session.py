@@ -198,7 +198,8 @@ class Session:
         numbers = np.empty(count, np.int32)
         walked = (columns[name][is_walked] for name in ("pid", "stack_id", "caller", "timestamp_ns"))
         numbers[is_walked] = self._stacks.number(*walked)
-        numbers[is_sliced] = self._slice_stacks.number(slices[is_sliced])
+        sliced = (columns[name][is_sliced] for name in ("pid", "timestamp_ns"))
+        numbers[is_sliced] = self._slice_stacks.number(slices[is_sliced], *sliced)
         return numbers
 
 
