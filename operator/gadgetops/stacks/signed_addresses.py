@@ -28,7 +28,8 @@ class SignatureRemover:
         self._starts = np.array([start for start, _ in ranges], np.uint64)
         # Of all mappings up to one: those of several processes may overlap.
         self._ends = np.maximum.accumulate(np.array([0, *(end for _, end in ranges)], np.uint64))
-        self._mask = np.uint64((1 << int(self._ends[-1]).bit_length()) - 1)
+        # The page of [uprobes] is the last one: the address after it has one bit more.
+        self._mask = np.uint64((1 << max(int(self._ends[-1]) - 1, 0).bit_length()) - 1)
 
     def plain(self, data: bytes) -> bytes:
         """Return *data* with each of its words that is a signed address of code replaced by the address."""

@@ -22,6 +22,12 @@ def test_a_signed_return_address_becomes_the_address(signature: int) -> None:
     assert remover.plain(packed(signature | PROGRAM + 0x9B0)) == packed(PROGRAM + 0x9B0)
 
 
+def test_the_last_page_of_all_does_not_add_a_bit() -> None:
+    """Where the kernel puts what [uprobes] is: the address after it is no address of a process."""
+    code = [*CODE, (0xFFFF_FFFF_F000, 1 << 48)]
+    assert SignatureRemover(code, "aarch64").plain(packed(0x7F << 48 | PROGRAM)) == packed(PROGRAM)
+
+
 def test_only_the_signature_of_code_is_removed() -> None:
     """Data stays as it is, even where it looks like a signed address of something else."""
     data = packed(0, 5, (1 << 50) | 0xFFFF_E2F1_6000, LIBRARY + 8, 2**64 - 1) + b"\xff" * 7

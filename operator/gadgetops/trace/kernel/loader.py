@@ -193,7 +193,7 @@ class Loader:
 
 def _address_mask() -> int:
     """Return the bits that addresses of processes have here: a stack is at the highest ones."""
-    return (1 << max(each.end_address for each in ranges_of(os.getpid())).bit_length()) - 1
+    return (1 << max(each.end_address - 1 for each in ranges_of(os.getpid())).bit_length()) - 1
 
 
 def _spelled(key: str) -> str:
