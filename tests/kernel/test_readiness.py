@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from gadgetops.commands import main
+from gadgetops.recording.reader import open_recording
 from gadgetops.trace.events import spool
 from gadgetops.trace.events.drain import Drain
 
@@ -41,7 +42,7 @@ def many_stacks(compiled: Callable[[str], Path]) -> list[str]:
 
 def recorded(gadget_object: Path, folder: Path, *arguments: str, starved: bool, **variables: str) -> Any:
     """Record a command, and return the header of the recording."""
-    options = ["-o", folder, "--image", gadget_object, "--symbols", "late", "--no-pairs"]
+    options = ["-o", folder, "--image", gadget_object, "--no-pairs"]
     argv = [sys.executable, "-m", "gadgetops", "record", *map(str, options), *arguments]
     if starved:
         argv = ["sh", "-c", STARVED, "sh", *argv]
@@ -65,10 +66,7 @@ def test_all_events_and_stacks_come_though_the_recorder_starves_and_has_no_bytec
     header = recorded(
         gadget_object,
         tmp_path / "r.gadgetrec",
-        "--unwind",
-        "dwarf",
-        "--",
-        *many_stacks,
+        *("--unwind", "dwarf", "--symbols", "late", "--", *many_stacks),
         starved=True,
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONPYCACHEPREFIX=str(tmp_path / "no bytecode"),
@@ -79,6 +77,32 @@ def test_all_events_and_stacks_come_though_the_recorder_starves_and_has_no_bytec
     assert {name: counters[name] for name in late} == dict.fromkeys(late, 0)
     query = f"select count(*), count(distinct stack_id) from '{tmp_path}/r.gadgetrec/events-*.parquet'"
     assert duckdb.sql(f"{query} where size_bytes = 77").fetchall() == [(N_STACKS, N_STACKS)]
+
+
+def test_a_program_that_is_over_at_once_has_its_stacks_and_names(
+    gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """It has ended long before a starved recorder looks at what it had mapped."""
+    command = [str(compiled("many_stacks")), "20"]
+    header = recorded(gadget_object, tmp_path / "r.gadgetrec", "--", *command, starved=True)
+    late = ("lost", "caller_only", "missing_slices", "lost_mappings")
+    assert {name: header["counters"][name] for name in late} == dict.fromkeys(late, 0)
+    query = """
+        select path is null or function is null, function, count(*)
+        from (
+            select unnest(frame_ids) as frame_id
+            from events join stacks using (stack_id)
+            where size_bytes = 77
+        ) as called
+        left join frames using (frame_id)
+        left join modules using (module_id)
+        group by all
+    """
+    with open_recording(tmp_path / "r.gadgetrec").connect() as connection:
+        rows = connection.execute(query).fetchall()
+    assert [row for row in rows if row[0]] == []
+    # 14 calls of itself, and the one that is at the end of them.
+    assert (False, "descend", 20 * 15) in rows
 
 
 def test_where_there_is_no_room_left_it_is_for_events(
