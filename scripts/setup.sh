@@ -10,7 +10,7 @@ TEST_PACKAGES="clang-14 llvm-14 bpftool binutils gcc-aarch64-linux-gnu skopeo va
 TEST_PACKAGES="$TEST_PACKAGES heaptrack zstd musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0"
 TEST_PACKAGES="$TEST_PACKAGES g++ libgoogle-perftools4 libtbbmalloc2 dwz xz-utils"
 TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb"
-TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 cpio kmod xz-utils"
+TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 qemu-system-arm cpio kmod xz-utils"
 
 as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

@@ -34,3 +34,11 @@ AMD64 = Architecture(
     qemu=("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"),
     console="ttyS0",
 )
+
+ARM64 = Architecture(
+    debian="arm64",
+    kernel_package="linux-image-arm64",
+    # Signatures of addresses as a hash that is quick to emulate.
+    qemu=("qemu-system-aarch64", "-M", "virt", "-accel", "tcg,thread=multi", "-cpu", "max,pauth-impdef=on"),
+    console="ttyAMA0",
+)

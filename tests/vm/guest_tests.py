@@ -76,8 +76,8 @@ def run_tests(
         in_memory=python_files(),
     )
     report = share / "junit.xml"
-    assert report.exists(), _how_it_ended(outcome)
-    return _results(report)
+    assert report.exists(), how_it_ended(outcome)
+    return results_of(report)
 
 
 def python_files() -> dict[Path, list[Path]]:
@@ -114,14 +114,16 @@ def _script(selection: Sequence[str], gadget: str) -> str:
     )
 
 
-def _how_it_ended(outcome: Outcome) -> str:
+def how_it_ended(outcome: Outcome) -> str:
+    """Return the last that is known of a machine whose tests did not come to an end."""
     log = outcome.share / "log"
     texts = [log.read_text(errors="replace")] if log.exists() else []
     lines = "\n".join([*texts, outcome.console]).splitlines()
     return "\n".join([f"the tests did not come to an end, status {outcome.status}:", *lines[-TAIL_LINES:]])
 
 
-def _results(report: Path) -> Results:
+def results_of(report: Path) -> Results:
+    """Return what pytest wrote into *report*."""
     passed, skipped, failed = [], {}, {}
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"

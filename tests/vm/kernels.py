@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,14 +78,14 @@ def kernel_files(kernel: Kernel, architecture: Architecture) -> KernelFiles:
         Unavailable: No mirror is known, or it does not have this kernel.
     """
     folder = CACHE / f"{kernel.suite}-{architecture.debian}"
-    with _only_one(folder):
+    with only_one(folder):
         if not folder.exists():
             _download(kernel, architecture, folder)
     return KernelFiles(folder / "vmlinuz", tuple(sorted(folder.glob("*.ko"))))
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path) -> Iterator[None]:
     """Let one process at a time make *folder*."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -96,7 +96,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 def _download(kernel: Kernel, architecture: Architecture, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         work = Path(name)
-        apt = _Apt(work / "apt", kernel.suite, architecture)
+        apt = Apt(work / "apt", kernel.suite, architecture)
         unpacked = work / "unpacked"
         for package in apt.packages(architecture.kernel_package):
             subprocess.run(["dpkg", "-x", apt.download(package), unpacked], check=True)
@@ -104,7 +104,7 @@ def _download(kernel: Kernel, architecture: Architecture, folder: Path) -> None:
         (work / "kept").rename(folder)
 
 
-class _Apt:
+class Apt:
     """
     apt with one suite and nothing of this machine but the address of its mirror.
 
@@ -148,6 +148,11 @@ class _Apt:
         """Return the file of *package*."""
         self._run("apt-get", "download", "-q", package)
         return next(self._folder.glob(f"{package}_*.deb"))
+
+    def download_with_dependencies(self, packages: Sequence[str]) -> list[Path]:
+        """Return the files of *packages* and of all that they depend on."""
+        self._run("apt-get", "install", "-q", "-y", "--download-only", "--no-install-recommends", *packages)
+        return sorted((self._folder / "cache/archives").glob("*.deb"))
 
     def _run(self, *command: str) -> str:
         line = [command[0], *self._options, *command[1:]]

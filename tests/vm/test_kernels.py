@@ -7,7 +7,8 @@ The event side on other kernels than this machine's: what tests/kernel proves he
 from pathlib import Path
 
 import pytest
-from vm.guest_tests import ALLOWED_SKIP, run_tests
+from vm.arm64 import run_arm64_tests
+from vm.guest_tests import ALLOWED_SKIP, Results, run_tests
 from vm.kernels import KERNELS, Unavailable
 
 pytestmark = [pytest.mark.vm, pytest.mark.clang]
@@ -31,6 +32,16 @@ MOST = [
 """What does not measure, and needs no service."""
 
 
+ON_ARM64 = [
+    "tests/kernel/test_features.py",
+    "tests/kernel/test_record.py",
+    "tests/kernel/test_gadget.py::TestNestedCalls",
+    "tests/kernel/test_gadget.py::TestFailures",
+    "tests/kernel/test_attach.py::test_all_threads_of_a_process_are_seen_and_no_other_process",
+    "tests/kernel/test_unwinding.py::test_stacks_are_those_that_gdb_sees",
+]
+
+
 @pytest.mark.parametrize("name", ["5.10", "6.1"])
 def test_an_old_kernel_records(name: str, gadget_object: Path, tmp_path: Path) -> None:
     expect_no_failure(name, QUICK, gadget_object, tmp_path, timeout_s=600)
@@ -42,6 +53,17 @@ def test_each_kernel_does_what_this_one_does(name: str, gadget_object: Path, tmp
     expect_no_failure(name, MOST, gadget_object, tmp_path, timeout_s=3600)
 
 
+@pytest.mark.long
+def test_arm64_records(gadget_object: Path, tmp_path: Path) -> None:
+    """Debian's kernel and user land; stacks by frame pointers and by rules, also where they are signed."""
+    gadget = gadget_object.with_name("arm64.bpf.o")
+    try:
+        results = run_arm64_tests(KERNELS["6.1"], ON_ARM64, gadget=gadget, share=tmp_path, timeout_s=3600)
+    except Unavailable as error:
+        pytest.skip(f"arm64 cannot be had: {error}")
+    expect_passes("6.1 on arm64", results, tmp_path)
+
+
 def expect_no_failure(
     name: str, selection: list[str], gadget: Path, share: Path, *, timeout_s: float
 ) -> None:
@@ -50,6 +72,11 @@ def expect_no_failure(
         results = run_tests(KERNELS[name], selection, gadget=gadget, share=share, timeout_s=timeout_s)
     except Unavailable as error:
         pytest.skip(f"Linux {name} cannot be had: {error}")
+    expect_passes(name, results, share)
+
+
+def expect_passes(name: str, results: Results, share: Path) -> None:
+    """Look through results."""
     log = (share / "log").read_text(errors="replace")
     assert not results.failed, f"under Linux {name}:\n{log}"
     assert all(ALLOWED_SKIP in reason for reason in results.skipped.values()), results.skipped
