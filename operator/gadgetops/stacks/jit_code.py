@@ -15,12 +15,14 @@ from typing import Final, NamedTuple
 
 MOST_DEFINITIONS: Final = 1_000_000
 """Functions of one file; later ones are left out."""
-_MOST_MAP_BYTES: Final = 128 << 20
+_MOST_MAP_BYTES: Final = 64 << 20
 _MOST_NAME_BYTES: Final = 4096
 _MOST_MARKS: Final = 10_000
 _BLOCK_BYTES: Final = 1 << 16
 _MOST_ADDRESS: Final = 1 << 62
-_LINE: Final = re.compile(rb"(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+(.+)")
+_LINE: Final = re.compile(
+    rb"^(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+([^\n]+)$", re.MULTILINE
+)
 
 _DUMP_MAGIC: Final = 0x4A695444
 _DUMP_HEADER: Final = struct.Struct("<IIIIIIQQ")
@@ -98,14 +100,12 @@ class MapReader:
 
 
 def _lines(block: bytes, first: int, start: int) -> Iterator[tuple[int, Definition]]:
-    offset = first
-    for line in block[first:].split(b"\n"):
-        if (match := _LINE.fullmatch(line)) is not None:
-            address, size = int(match[1], 16), int(match[2], 16)
-            if address + size < _MOST_ADDRESS:
-                name = match[3].rstrip(b"\r")[:_MOST_NAME_BYTES].decode(errors="replace")
-                yield start + offset, Definition(0, address, size, name)
-        offset += len(line) + 1
+    # One search for all lines: a map may be nothing but a hundred million ends of lines.
+    for match in _LINE.finditer(block, first):
+        address, size = int(match[1], 16), int(match[2], 16)
+        if address + size < _MOST_ADDRESS:
+            name = match[3].rstrip(b"\r")[:_MOST_NAME_BYTES].decode(errors="replace")
+            yield start + match.start(), Definition(0, address, size, name)
 
 
 class DumpReader:
