@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vm.kernels import Kernel
+import pytest
+from vm.kernels import Kernel, Unavailable
 from vm.machine import SHARE, Outcome, boot
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,30 @@ class Results:
     passed: Sequence[str]
     skipped: dict[str, str]
     failed: dict[str, str]
+
+
+def expect_no_failure(
+    kernel: Kernel, selection: Sequence[str], *, gadget: Path, share: Path, timeout_s: float
+) -> None:
+    """
+    Run pytest under *kernel*: no test may fail, or be left out but for a feature that the kernel lacks.
+
+    The arguments are those of `run_tests`. A kernel that cannot be had is a skip.
+    """
+    try:
+        results = run_tests(kernel, selection, gadget=gadget, share=share, timeout_s=timeout_s)
+    except Unavailable as error:
+        pytest.skip(f"Linux {kernel.name} cannot be had: {error}")
+    expect_passes(kernel.name, results, share)
+
+
+def expect_passes(name: str, results: Results, share: Path) -> None:
+    """Look through the results under Linux *name*: nothing failed, nothing is missing but features of it."""
+    log = (share / "log").read_text(errors="replace")
+    assert not results.failed, f"under Linux {name}:\n{log}"
+    assert all(ALLOWED_SKIP in reason for reason in results.skipped.values()), results.skipped
+    print(f"Linux {name}: {len(results.passed)} passed, {len(results.skipped)} skipped", results.skipped)
+    assert results.passed, log
 
 
 def run_tests(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from vm.arm64 import run_arm64_tests
-from vm.guest_tests import ALLOWED_SKIP, Results, run_tests
+from vm.guest_tests import expect_no_failure, expect_passes
 from vm.kernels import KERNELS, Unavailable
 
 pytestmark = [pytest.mark.vm, pytest.mark.clang]
@@ -44,13 +44,13 @@ ON_ARM64 = [
 
 @pytest.mark.parametrize("name", ["5.10", "6.1"])
 def test_an_old_kernel_records(name: str, gadget_object: Path, tmp_path: Path) -> None:
-    expect_no_failure(name, QUICK, gadget_object, tmp_path, timeout_s=600)
+    expect_no_failure(KERNELS[name], QUICK, gadget=gadget_object, share=tmp_path, timeout_s=600)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", KERNELS)
 def test_each_kernel_does_what_this_one_does(name: str, gadget_object: Path, tmp_path: Path) -> None:
-    expect_no_failure(name, MOST, gadget_object, tmp_path, timeout_s=3600)
+    expect_no_failure(KERNELS[name], MOST, gadget=gadget_object, share=tmp_path, timeout_s=3600)
 
 
 @pytest.mark.long
@@ -62,23 +62,3 @@ def test_arm64_records(gadget_object: Path, tmp_path: Path) -> None:
     except Unavailable as error:
         pytest.skip(f"arm64 cannot be had: {error}")
     expect_passes("6.1 on arm64", results, tmp_path)
-
-
-def expect_no_failure(
-    name: str, selection: list[str], gadget: Path, share: Path, *, timeout_s: float
-) -> None:
-    """Run tests under a kernel: none may fail, or be left out for another reason than a feature of it."""
-    try:
-        results = run_tests(KERNELS[name], selection, gadget=gadget, share=share, timeout_s=timeout_s)
-    except Unavailable as error:
-        pytest.skip(f"Linux {name} cannot be had: {error}")
-    expect_passes(name, results, share)
-
-
-def expect_passes(name: str, results: Results, share: Path) -> None:
-    """Look through results."""
-    log = (share / "log").read_text(errors="replace")
-    assert not results.failed, f"under Linux {name}:\n{log}"
-    assert all(ALLOWED_SKIP in reason for reason in results.skipped.values()), results.skipped
-    print(f"Linux {name}: {len(results.passed)} passed, {len(results.skipped)} skipped", results.skipped)
-    assert results.passed, log

@@ -1,0 +1,105 @@
+"""The genuine `ig run` with our image, beside our own engine: what both recorded of one program."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+from services.gadget_build import ROOT
+from services.ig import OWN_STORE
+from services.patience import PATIENCE
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.ig,
+    pytest.mark.skipif(
+        not Path("/sys/bus/event_source/devices/kprobe").exists(),
+        reason="this kernel has no kprobes, by which ig attaches uprobes",
+    ),
+]
+IMAGE = "trace_malloc"
+GADGETOPS = [sys.executable, "-m", "gadgetops"]
+START_TIMEOUT_S = 60 * PATIENCE
+REST_OF_ATTACHING_S = 5
+"""How long after the first event ig may still be attaching programs."""
+N_BLOCKS, BLOCK_BYTES, OTHER_BYTES = 100, 3011, 17
+
+Process = subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is to be ig's folder, with our image in it."""
+    place = tmp_path_factory.mktemp("ig")
+    environment = os.environ | {"GADGETOPS_STORE": str(place / "oci-store"), "HOME": str(place)}
+    subprocess.run([*GADGETOPS, "build", str(ROOT), "-t", IMAGE], check=True, env=environment)
+    return place
+
+
+@contextmanager
+def program(path: Path) -> Iterator[Process]:
+    """The program, which waits for orders; `order` gives them."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([path], stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+        yield process
+
+
+def order(process: Process, count: int, size_bytes: int) -> None:
+    """Have it allocate blocks and release half of them."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{count} {size_bytes}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
+
+
+@contextmanager
+def recorded(recorder: list[object], recording: Path, process: Process) -> Iterator[None]:
+    """Record for the length of the block, which begins when events come."""
+    with subprocess.Popen([*map(str, recorder)], stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (recording / "recording.json").exists():
+            assert running.poll() is None, running.communicate()[1]
+            assert time.monotonic() < deadline
+            order(process, 1, OTHER_BYTES)
+            time.sleep(0.1)
+        time.sleep(REST_OF_ATTACHING_S)
+        yield
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=START_TIMEOUT_S)
+        assert running.returncode == 0, errors
+
+
+def counts(recording: Path) -> dict[str, int]:
+    """Events of the blocks that were ordered, by operation: of their sizes, and of their addresses."""
+    events = f"read_parquet('{recording}/events-*.parquet')"
+    rows = duckdb.sql(
+        f"SELECT operation, count(*) FROM {events} WHERE size_bytes = {BLOCK_BYTES} OR address IN"
+        f" (SELECT address FROM {events} WHERE size_bytes = {BLOCK_BYTES}) AND operation = 'free'"
+        " GROUP BY operation"
+    ).fetchall()
+    return dict(rows)
+
+
+def test_ig_run_sees_what_our_engine_sees(
+    store: Path, gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """One program, first under `ig run`, then under our own engine: every call, and no other."""
+    by_ig, by_us = tmp_path / "ig.gadgetrec", tmp_path / "us.gadgetrec"
+    own_store = ["unshare", "--mount", "sh", "-c", OWN_STORE.replace("exec ig", "exec"), store]
+    record = [*GADGETOPS, "record", "-o"]
+    with program(compiled("on_demand")) as process:
+        pid = ["--pid", process.pid]
+        engine = ["--engine", "ig", "--image", IMAGE, "--no-stacks", "--param", "verify-image=false"]
+        with recorded([*own_store, *record, by_ig, *engine, *pid], by_ig, process):
+            order(process, N_BLOCKS, BLOCK_BYTES)
+        with recorded([*record, by_us, "--image", gadget_object, *pid], by_us, process):
+            order(process, N_BLOCKS, BLOCK_BYTES)
+        process.stdin.close()
+    assert counts(by_ig) == counts(by_us) == {"malloc": N_BLOCKS, "free": N_BLOCKS // 2}
