@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from services.patience import PATIENCE
 
 from gadgetops.bpf.object import Object
 from gadgetops.trace.events.layout import EventLayout
@@ -202,9 +204,10 @@ def waiting(program: Path | str, *arguments: object) -> Iterator[subprocess.Pope
     """A program that waits for a line, with its C library mapped."""
     pipe = subprocess.PIPE
     process = subprocess.Popen([program, *map(str, arguments)], stdin=pipe, stdout=pipe, bufsize=0)
+    deadline = time.monotonic() + 30 * PATIENCE
     try:
         while "libc.so" not in Path(f"/proc/{process.pid}/maps").read_text() or not is_reading(process.pid):
-            pass
+            assert time.monotonic() < deadline
         yield process
     finally:
         process.kill()
