@@ -17,8 +17,12 @@ from gadgetops.stacks.cfi_instructions import IN_REGISTER, NotSimple, Processor,
 from gadgetops.stacks.libdw import MAX_FRAMES, End, MappedFile, Unwound
 
 _WORD_BYTES: Final = 8
-_LEADS_ON, _ENDS, _UNKNOWN = 0, 1, 2
-"""Kinds of rules: there is a caller, there is none, libdw may know."""
+_LEADS_ON, _ENDS, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 3
+"""Kinds of rules: there is a caller, there is none, libdw may know, a signal came there."""
+_SIGNAL_REGISTERS_BYTES: Final = 312
+_SIGNAL_STACK_POINTER_BYTES: Final = _SIGNAL_REGISTERS_BYTES + 8 * 31
+_SIGNAL_COUNTER_BYTES: Final = _SIGNAL_REGISTERS_BYTES + 8 * 32
+"""Where Linux on arm64 leaves x0, the stack pointer and the program counter (`struct rt_sigframe`)."""
 _AS_IT_WAS: Final = IN_REGISTER
 """In place of where a register was saved."""
 
@@ -31,9 +35,11 @@ class Lockstep:
 
     Args:
         files: What was mapped; of two that overlap the first one counts. All are of the first one's machine.
+        signal_code: Where signal handlers return to, on arm64: code of the kernel's, without a file.
     """
 
-    def __init__(self, files: Sequence[MappedFile]) -> None:
+    def __init__(self, files: Sequence[MappedFile], signal_code: Sequence[range] = ()) -> None:
+        self._signal_code = signal_code
         readable = [*_readable(files)]
         self._processor = readable[0].processor if readable else None
         self._files = [each for each in readable if each.processor == self._processor]
@@ -56,11 +62,10 @@ class Lockstep:
         fitting = [n for n, (registers, _) in enumerate(slices) if len(registers) == n_bytes]
         if fitting:
             walk = _Walk([slices[n] for n in fitting], self._processor)
-            for is_leaf in (True, *[False] * (MAX_FRAMES - 2)):
+            for _ in range(MAX_FRAMES - 1):
                 if not len(walk.active):
                     break
-                # A return address may be that of another function, if the call never returns.
-                walk.step(self._rules_at(walk.counters() - (not is_leaf), self._processor), is_leaf=is_leaf)
+                walk.step(self._rules_at(walk.places(), self._processor))
             for n, stack in zip(fitting, walk.stacks(), strict=True):
                 found[n] = stack
         return found
@@ -79,7 +84,10 @@ class Lockstep:
     def _number_of(self, address: int, processor: Processor) -> int:
         if address not in self._numbers:
             self._numbers[address] = len(self._rows)
-            self._rows.append(_row(self._rule_at(address), processor))
+            is_signal = any(address in code for code in self._signal_code)
+            self._rows.append(
+                _signal_row(processor) if is_signal else _row(self._rule_at(address), processor)
+            )
         return self._numbers[address]
 
     def _rule_at(self, address: int) -> Rule | None:
@@ -112,6 +120,12 @@ def _row(rule: Rule | None, processor: Processor) -> tuple[int, ...]:
     return (_LEADS_ON, column, rule.frame_offset_bytes, rule.return_offset_bytes, *saved)
 
 
+def _signal_row(processor: Processor) -> tuple[int, ...]:
+    """Return where a signal left the registers: its frame is at the stack pointer."""
+    saved = (_SIGNAL_REGISTERS_BYTES + _WORD_BYTES * register for register in processor.saved)
+    return (_INTERRUPTED, 0, 0, _SIGNAL_COUNTER_BYTES, *saved)
+
+
 class _Walk:
     """
     The stacks of *slices*, as far as they are known.
@@ -135,18 +149,21 @@ class _Walk:
         self._pointers = [self._start.copy()]
         self._is_whole = np.zeros(len(slices), np.bool_)
         self._is_cut = np.zeros(len(slices), np.bool_)
+        self._is_leaf = np.ones(len(slices), np.bool_)
         self.active = np.arange(len(slices))
 
-    def counters(self) -> _Numbers:
-        """Return the program counter of each active stack."""
-        counters: _Numbers = self._counter[self.active]
-        return counters
+    def places(self) -> _Numbers:
+        """Return an address in the function of each active stack's frame."""
+        # A return address may be that of another function, if the call never returns.
+        places: _Numbers = self._counter[self.active] - ~self._is_leaf[self.active]
+        return places
 
-    def step(self, rules: _Numbers, *, is_leaf: bool) -> None:
+    def step(self, rules: _Numbers) -> None:
         """Go from each active stack's frame to the next, by the row of its rule."""
         self._is_whole[self.active[rules[:, 0] == _ENDS]] = True
         # What a function called has its own return address in the register.
-        leads_on = (rules[:, 0] == _LEADS_ON) & (is_leaf | (rules[:, 3] != IN_REGISTER))
+        leads_on = (rules[:, 0] == _LEADS_ON) & (self._is_leaf[self.active] | (rules[:, 3] != IN_REGISTER))
+        leads_on |= rules[:, 0] == _INTERRUPTED
         active, rules = self.active[leads_on], rules[leads_on]
         frame = self._values[active, rules[:, 1]] + rules[:, 2]
         counter, is_there = self._read(active, frame + rules[:, 3])
@@ -159,8 +176,13 @@ class _Walk:
             place = frame[was_saved] + offset[was_saved]
             values[was_saved, column], is_read = self._read(active[was_saved], place)
             is_there[was_saved] &= is_read
+        interrupted = np.flatnonzero(rules[:, 0] == _INTERRUPTED)
+        place = frame[interrupted] + _SIGNAL_STACK_POINTER_BYTES
+        frame[interrupted], is_read = self._read(active[interrupted], place)
+        is_there[interrupted] &= is_read
         values[:, 0] = frame
         self._values[active] = values
+        self._is_leaf[active] = rules[:, 0] == _INTERRUPTED
         # Where there is nothing to return to, the stack begins.
         self._is_whole[active[is_there & (counter == 0)]] = True
         goes_on = is_there & (counter != 0)

@@ -25,6 +25,8 @@ _WORTH_A_PROCESS: Final = 3000
 """So many slices take longer than a process takes to begin."""
 _MOST_PROCESSES: Final = 4
 """Each takes memory of its own."""
+_RETURNS_TO_KERNEL_CODE: Final = "aarch64"
+"""Machine on which signal handlers return to [vdso]."""
 _AHEAD: Final = 2
 """Jobs that wait, for each process: they hold memory of stacks."""
 
@@ -196,7 +198,7 @@ class _Worker:
             self._opened.close()
             files = [self._file(module) for module in job.mapped]
             self._unwinder = self._opened.enter_context(Unwinder(files, self._machine))
-            self._lockstep = Lockstep(files)
+            self._lockstep = Lockstep(files, self._signal_code(job.mapped))
             code = [(module.start, module.end) for module in job.mapped]
             self._signatures = SignatureRemover(code, self._machine)
             self._mapped = job.mapped
@@ -209,6 +211,11 @@ class _Worker:
 
     def close(self) -> None:
         self._opened.close()
+
+    def _signal_code(self, mapped: Sequence[MappedModule]) -> list[range]:
+        """Return where signal handlers return to, unless that is in the C library."""
+        is_of_kernel = self._machine == _RETURNS_TO_KERNEL_CODE
+        return [range(m.start, m.end) for m in mapped if is_of_kernel and m.path == "[vdso]"]
 
     def _plain(self, found: SliceCopy) -> SliceCopy:
         registers, memory = map(self._signatures.plain, (found.registers, found.memory))

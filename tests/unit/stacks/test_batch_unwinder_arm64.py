@@ -132,6 +132,23 @@ def test_libdw_says_the_same(program: Program) -> None:
                 assert (name, stack.addresses) == (name, expected.addresses)
 
 
+def test_a_signal_is_followed_to_what_it_interrupted(program: Program) -> None:
+    """Linux leaves x0 to x30, stack pointer and program counter 312 bytes into the frame."""
+    code = range(0xFFFF_8943_7000, 0xFFFF_8943_8000)
+    interrupted = [0] * 31
+    interrupted[29], interrupted[30] = START + 0x400, program.start
+    frame = [0] * 39 + [*interrupted, START + 0x300, program.leaf]
+    # The first instruction of the function that was interrupted: the one before is another function's.
+    frame[-1] -= 4
+    memory = [0, code.start + 0x7BC, 0, 0, *frame]
+    [stack] = Lockstep(program.files, [code]).unwind([slice_of(program.middle, 0, memory)])
+    assert stack is not None
+    assert stack.addresses == [program.middle, code.start + 0x7BC, program.leaf - 4, program.start]
+    assert stack.pointers == [START, START + 32, START + 0x300, START + 0x300]
+    [cut] = Lockstep(program.files, [code]).unwind([slice_of(program.middle, 0, memory[:-1])])
+    assert cut is None or cut.end != "complete"
+
+
 def test_signed_return_addresses_are_followed(program: Program) -> None:
     """A function that signs: the rule says so, and the signature is gone before anything is followed."""
     signatures = SignatureRemover([program.code], "aarch64")
