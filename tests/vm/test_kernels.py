@@ -28,6 +28,7 @@ MOST = [
     "tests/kernel/test_modules.py",
     "tests/kernel/test_symbols.py",
     "tests/kernel/test_targets.py",
+    "tests/kernel/test_unwinding.py::test_a_stack_is_walked_once_its_rules_are_known",
 ]
 """What does not measure, and needs no service."""
 
