@@ -125,13 +125,14 @@ class Session:
         As soon as *is_hurried* says so, without symbols: the rest is there, and they can be found later. What
         takes its time is said to *on_stage*.
         """
+        # First: a helper that has ended takes no memory, and what follows takes most.
+        ways = self.attachment.end_settling()
         self.tracker.read()
         self.writer.write_processes(self.tracker.take_processes())
         for rows in self.tracker.jit.rows():
             self.writer.write_jit_code(rows)
             self.writer.tick()
         self.writer.close_segment()
-        ways = self.attachment.end_settling()
         self._walk([pid for pid, way in ways.items() if way == "fp"])
         try:
             if self._loader.options.symbolise:

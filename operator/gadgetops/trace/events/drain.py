@@ -103,6 +103,8 @@ class Drain:
         self._has_ended = True
         if answer or not self.is_stopping:
             raise TraceError(f"the ring buffer is not read any more: {self._last_words(answer)}")
+        # Its memory is gone before the recorder takes more to end the recording.
+        self._helper.close()
         return None
 
     def _last_words(self, answer: bytes) -> str:
