@@ -68,6 +68,6 @@ def format_duration(duration_ns: int) -> str:
     return f"{value:.3g} h"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return *count* and *noun*, in the plural unless one: `"1 event"`, `"2,000 events"`."""
-    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """Return *count* and *noun*, in the plural (*many*) unless one: `"1 event"`, `"2,000 events"`."""
+    return f"{format_count(count)} {noun if count == 1 else many or f'{noun}s'}"

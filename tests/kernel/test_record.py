@@ -150,7 +150,7 @@ def test_what_cannot_be_recorded_says_why_and_leaves_nothing(gadget_object: Path
     recording = tmp_path / "r.gadgetrec"
     record = ["record", "-o", recording, "--image", gadget_object]
     expected = [
-        ((*record, "--", "no-such-program"), 2, "no such program"),
+        ((*record, "--", "no-such-program"), 127, "no such program"),
         ((*record, "--pid", 2**22 + 1), 1, "no process"),
         ((*record, "--param", "nope=1", "--", "true"), 2, "no parameter 'nope'"),
         ((*record, "--param", "min-size=x", "--", "true"), 2, "parameter min_size"),

@@ -44,7 +44,8 @@ class Certainty(NamedTuple):
         lost: Events that are known to be missing.
         knows_lost: Whether those are all.
         failed_stacks: Allocations whose stack could not be collected.
-        is_sample: Whether the recorder was told to leave out some allocations.
+        is_sample: Whether allocations are missing that no counter has: the recorder was told to leave some
+            out, or did not reach a process in time.
     """
 
     word: Word
@@ -106,6 +107,7 @@ def certainty(recording: "Recording", seen: Seen) -> Certainty:
         *_reasons(recording, lost + (recording.n_missing or 0), failed, seen.unseen_releases),
         *recording.problems,
         *_left_out(recording),
+        *_out_of_reach(recording),
     )
     return Certainty(
         word="inconclusive" if not recording.n_events else "possible" if reasons else "certain",
@@ -113,7 +115,7 @@ def certainty(recording: "Recording", seen: Seen) -> Certainty:
         lost=lost + (recording.n_missing or 0),
         knows_lost=knows_lost,
         failed_stacks=failed,
-        is_sample=any(True for _ in _left_out(recording)),
+        is_sample=any(True for _ in (*_left_out(recording), *_out_of_reach(recording))),
     )
 
 
@@ -169,6 +171,23 @@ def _left_out(recording: "Recording") -> Iterator[str]:
     smallest = _parameter(recording, "min_size")
     if smallest > 0:
         yield f"allocations of fewer than {plural(smallest, 'byte')} were not recorded"
+
+
+def _out_of_reach(recording: "Recording") -> Iterator[str]:
+    """Say which processes of the target were not recorded, or not from their beginning."""
+    target = recording.header.get("target")
+    target = target if isinstance(target, dict) else {}
+    n_missed, n_late = (target.get(key) for key in ("n_not_covered", "n_attached_late"))
+    if isinstance(n_missed, int) and n_missed:
+        reason = _first_reason(target.get("not_covered"))
+        yield f"{plural(n_missed, 'process', 'processes')} not recorded{reason}"
+    if isinstance(n_late, int) and n_late:
+        yield f"{plural(n_late, 'time')} a process or library was reached after it began"
+
+
+def _first_reason(missed: object) -> str:
+    first = missed[0] if isinstance(missed, list) and missed else None
+    return f": {first['why']}" if isinstance(first, dict) and isinstance(first.get("why"), str) else ""
 
 
 def _parameter(recording: "Recording", name: str) -> int:

@@ -123,8 +123,9 @@ def command(
 ) -> int:
     """Record every allocation and release of a command, running processes, a container, or the whole machine.
 
-    What they start is included. Others are not slowed down, except with --host, and by --container those that
-    share the container's image. The command's exit status is passed on.
+    What they start is included: a command is recorded until the last of it has ended, daemons too. Others
+    are not slowed down, except with --host, and by --container those that share the container's image. The
+    command's exit status is passed on.
 
     Ctrl-C, SIGTERM and SIGHUP end a recording with all that had happened; one more Ctrl-C leaves out the
     names of functions, which `gadgetops symbolize` can add. A command gets the first Ctrl-C on a terminal:
@@ -234,12 +235,13 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
         messages.warn(f"{cut} deeper than what was copied of them: use a larger --stack-size")
     if target.get("n_attached_late"):
         late = max(entry["at_most_ms_late"] for entry in target["attached_late"])
-        what = f"{target['n_attached_late']} times"
+        what = plural(target["n_attached_late"], "time")
         messages.warn(f"reached a process or library after it began {what}, by at most {late:g} ms")
     if target.get("unseen"):
         messages.warn(f"nothing of what this program allocates can be seen: {target['unseen']}")
     if target.get("n_not_covered"):
-        messages.warn(f"not recorded: {target['n_not_covered']} processes, in recording.json's `not_covered`")
+        missed = plural(target["n_not_covered"], "process", "processes")
+        messages.warn(f"not recorded: {missed}, in recording.json's `not_covered`")
 
 
 def _slice_bytes(text: str) -> int:

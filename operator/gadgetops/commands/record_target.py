@@ -157,7 +157,8 @@ def record_host() -> int:
 
 @contextlib.contextmanager
 def said_what_goes_on(target: "Target") -> Iterator[None]:
-    """Say afterwards, also when the recording failed, that a command goes on without being recorded."""
+    """Say afterwards, also when the recording failed, what of a command goes on without being recorded."""
+    from gadgetops.trace.processes import is_alive, name_of  # noqa: PLC0415 - as above
     from gadgetops.trace.targets.base import CommandTarget  # noqa: PLC0415 - as above
 
     try:
@@ -165,6 +166,8 @@ def said_what_goes_on(target: "Target") -> Iterator[None]:
     finally:
         if isinstance(target, CommandTarget) and target.has_begun and target.exit_status is None:
             messages.say(f"the command goes on, unrecorded, as process {target.pid}")
+        for pid in filter(is_alive, target.survivors()):
+            messages.say(f"process {pid} ({name_of(pid)}), which the command started, goes on, unrecorded")
 
 
 def exit_status(target: "Target") -> int:

@@ -13,7 +13,7 @@ import os
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,16 +23,27 @@ from gadgetops.recording.schema import JIT_MODULE, ModuleRow, ProcessRow
 from gadgetops.stacks.files import File, Files, Root, build_id_of
 from gadgetops.trace.jit_files import JitFiles
 from gadgetops.trace.kernel.perf_event import ATTRIBUTE_BYTES, perf_event_open
-from gadgetops.trace.processes import memory_holder, name_of, ranges_of, threads_of
+from gadgetops.trace.processes import is_alive, memory_holder, name_of, ranges_of, threads_of
+from gadgetops.trace.shared_memory import NewTask, SharedMemory
 
 _SOFTWARE, _DUMMY = 1, 9
+_TRACEPOINT: Final = 2
 _SAMPLE_TID_TIME: Final = 2 | 4
+_SAMPLE_RAW: Final = 1 << 10
 _CLOCK_BOOTTIME: Final = 7
 _FLAG_BITS: Final = (8, 9, 13, 18, 23, 24, 25)
 """mmap, comm, task, sample_id_all, mmap2, comm_exec, use_clockid."""
+_INODE_FLAG_BITS: Final = (8, 18, 23, 25)
+"""mmap, sample_id_all, mmap2, use_clockid."""
+_TASK_FLAG_BITS: Final = (18, 25)
+"""sample_id_all, use_clockid."""
 _FLAG_BUILD_ID: Final = 34
 _DATA_PAGES: Final = 256
-_LOST, _COMM, _EXIT, _FORK, _MMAP2 = 2, 3, 4, 7, 10
+_INODE_PAGES: Final = 128
+_TASK_PAGES: Final = 32
+_FORK_KNOWN_S: Final = 2
+"""How long it may take at most until a new process's fork is read, once it is known to share memory."""
+_LOST, _COMM, _EXIT, _FORK, _SAMPLE, _MMAP2 = 2, 3, 4, 7, 9, 10
 _MISC_EXEC: Final = 1 << 13
 _MISC_BUILD_ID: Final = 1 << 14
 _REMEMBERED_REPLACED: Final = 256
@@ -43,6 +54,8 @@ _ANONYMOUS: Final = "//anon"
 _WITHOUT_FILE: Final = (_ANONYMOUS, "/anon_hugepage", "/dev/zero", "/SYSV", "[heap]", "[stack", "[anon")
 """How paths begin of memory that has no file, or one that nobody wrote code to."""
 _EVERYWHERE: Final = (1 << 63) - 1
+_TWIN_NS: Final = 20_000_000
+"""Two reports of one mapping, with its build id and with its inode, are no further apart."""
 
 
 @dataclass(eq=False)
@@ -53,6 +66,7 @@ class Mapping:
     Attributes:
         pid: The process that made it; what it forks meanwhile has it too.
         file: A handle on the file; None if it could not be had.
+        inode: What the kernel knows the file by: device, number, generation; None if it did not say.
         module_id: Its number in the recording, once a frame lies in it.
         frame_ids: Numbers of the return addresses that lie in it, by address.
     """
@@ -65,6 +79,7 @@ class Mapping:
     path: str
     build_id: str | None
     file: File | None = None
+    inode: tuple[int, ...] | None = None
     module_id: int | None = None
     frame_ids: dict[int, int] = field(default_factory=dict)
 
@@ -76,6 +91,14 @@ class Mapping:
     def offset_bytes(self, address: int) -> int:
         """Return where *address* lies in the file."""
         return address - self.start_address + self.file_offset
+
+    def is_twin(self, other: "Mapping") -> bool:
+        """Return whether *other* reports the same mapping again."""
+        return (
+            abs(self.timestamp_ns - other.timestamp_ns) < _TWIN_NS
+            and (self.start_address, self.end_address) == (other.start_address, other.end_address)
+            and (self.file_offset, self.path) == (other.file_offset, other.path)
+        )
 
     def parts_beside(self, other: "Mapping") -> Iterator["Mapping"]:
         """Yield what is left of it, below and above, when *other* is mapped over it."""
@@ -99,6 +122,7 @@ class AddressSpace:
         root: Its root folder, when last seen.
         stack_numbers: The recording's stack for each kernel's id, caller, and time since which generated code
             is as it is; while these mean the same.
+        is_stranger: Whether it is followed only because it gave events, and so are those that it starts.
         stacks: Number of each stack, by its frames; shared with forked processes until one executes anew.
         n_changes: How often what it maps has changed.
         changed_ns: When it did last.
@@ -112,6 +136,7 @@ class AddressSpace:
         self.container: str | None = None
         self.threads: set[int] = set()
         self.root: Root | None = None
+        self.is_stranger = False
         self.stack_numbers: dict[tuple[int, int, int], int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
         self.n_changes = 0
@@ -126,7 +151,7 @@ class AddressSpace:
         """Return the space of a process that was just forked from this one; its threads are not known yet."""
         child = AddressSpace()
         child.comm, child.container, child.root = self.comm, self.container, self.root
-        child.stacks = self.stacks
+        child.stacks, child.is_stranger = self.stacks, self.is_stranger
         child.generated = self.generated[-1:]
         child._starts, child._mappings = [*self._starts], [*self._mappings]
         return child
@@ -147,6 +172,15 @@ class AddressSpace:
         self._replaced.extend((new.timestamp_ns, old) for old in covered)
         if covered:
             self.stack_numbers.clear()
+
+    def twin(self, new: Mapping) -> Mapping | None:
+        """Return the mapping that *new* reports again, if there is one."""
+        index = bisect.bisect_right(self._starts, new.start_address) - 1
+        return self._mappings[index] if index >= 0 and self._mappings[index].is_twin(new) else None
+
+    def mappings(self) -> tuple[Mapping, ...]:
+        """Return what is mapped now, in order of addresses."""
+        return tuple(self._mappings)
 
     def exec(self, timestamp_ns: int) -> None:
         """Forget what is mapped: the process executes another program."""
@@ -240,13 +274,27 @@ class ModuleTracker:
         """What processes say about code that they generate."""
         self.regenerated: set[int] = set()
         """Processes in which code took the place of other code."""
+        self.on_thread_exit: Callable[[int, int], None] = lambda _pid, _tid: None
+        """Told of each thread that has ended before the last one of its process: process, and thread."""
+        self.on_map: Callable[[int, Mapping], None] = lambda _pid, _mapping: None
+        """Told of each mapping of a followed process whose inode is known."""
+        self.shared = SharedMemory()
+        """Who runs in the memory of another process."""
+        self._new_task: NewTask | None = None
+        with contextlib.suppress(OSError, ValueError):
+            self._new_task = NewTask()
         self._container_of = container_of
         self._kept = Files()
         self._processes: list[ProcessRow] = []
         self._gone: dict[int, tuple[int, AddressSpace]] = {}
+        self._begun_ns: dict[int, int] = {}
+        """Until when reports of a followed process's fork are of the past, or repeat one."""
         self._held_back: list[_Record] = []
         self._fds: list[int] = []
         self._buffers: list[mmap.mmap] = []
+        self._inode_buffers: list[mmap.mmap] = []
+        self._task_buffers: list[mmap.mmap] = []
+        self._sharers: dict[int, tuple[int, float]] = {}
         for cpu in sorted(os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))):
             self._open(cpu)
 
@@ -254,7 +302,7 @@ class ModuleTracker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for buffer in self._buffers:
+        for buffer in [*self._buffers, *self._inode_buffers, *self._task_buffers]:
             buffer.close()
         for fd in self._fds:
             os.close(fd)
@@ -270,7 +318,8 @@ class ModuleTracker:
         space.root = self._kept.root_of(holder)
         for mapping in _mapped_now(pid):
             self._map(space, mapping, holder)
-        self._note(_now_ns(), pid, "start", space)
+        self._begun_ns[pid] = _now_ns()
+        self._note(self._begun_ns[pid], pid, "start", space)
         return space
 
     def space(self, pid: int) -> AddressSpace:
@@ -278,14 +327,16 @@ class ModuleTracker:
         if pid in self.spaces:
             return self.spaces[pid]
         if pid not in self._gone:
-            self.follow(pid)
+            self.follow(pid).is_stranger = True
             self._forget_if_gone(_now_ns(), pid)
         return self.spaces[pid] if pid in self.spaces else self._gone[pid][1]
 
     def read(self) -> None:
         """Take in what happened up to this call."""
         until_ns = _now_ns()
+        self._read_new_tasks()
         records = [*self._held_back, *(record for buffer in self._buffers for record in _records(buffer))]
+        records += self._inodes()
         records.sort(key=lambda record: record.timestamp_ns)
         # A CPU that is read first may lack what happened before a record of one that is read last.
         end = bisect.bisect_right(records, until_ns, key=lambda record: record.timestamp_ns)
@@ -303,6 +354,13 @@ class ModuleTracker:
                 their process, where there are more than are taken at once.
         """
         self._gone = {pid: gone for pid, gone in self._gone.items() if gone[0] + _GONE_NS > taken_ns}
+        self.shared.forget(taken_ns - _GONE_NS)
+
+    def forget_ended(self) -> None:
+        """Forget the followed processes that have ended though that was not reported."""
+        for pid in [*self.spaces]:
+            if not is_alive(pid):
+                self._forget(_now_ns(), pid, self.spaces[pid])
 
     def module(self, mapping: Mapping) -> ModuleRow:
         """Return the row of a mapping that has its number, and keep its file at hand."""
@@ -343,20 +401,61 @@ class ModuleTracker:
             self._named(record, pid, second, space)
         elif record.kind == _MMAP2:
             self._map(space, _mapping(pid, record), second)
+            owner = self.shared.owner(pid)
+            if owner != pid and owner in self.spaces:
+                self._map(self.spaces[owner], _mapping(owner, record), second)
+
+    def _inodes(self) -> Iterator[_Record]:
+        """Yield mappings with their inode; events that report mappings report forks, too."""
+        for record in (record for buffer in self._inode_buffers for record in _records(buffer)):
+            if record.kind == _MMAP2:
+                yield record._replace(misc=record.misc & ~_MISC_BUILD_ID)
+            elif record.kind == _LOST:
+                yield record
+
+    def _read_new_tasks(self) -> None:
+        """Learn which processes share memory; reports of their forks are taken in afterwards."""
+        if self._new_task is None:
+            return
+        now_s = time.monotonic()
+        self._sharers = {
+            child: found for child, found in self._sharers.items() if found[1] + _FORK_KNOWN_S > now_s
+        }
+        for record in (record for buffer in self._task_buffers for record in _records(buffer)):
+            if record.kind != _SAMPLE:
+                self.lost += record.kind == _LOST
+                continue
+            (parent,) = struct.unpack_from("<I", record.body)
+            (size,) = struct.unpack_from("<I", record.body, 16)
+            child = self._new_task.sharer(record.body[20 : 20 + size])
+            if child is not None:
+                self._sharers[child] = (parent, now_s)
+                self._share(child)
+
+    def _share(self, child: int) -> None:
+        """Note that *child* runs in its parent's memory if both that and its fork are known."""
+        if child in self._sharers and child in self.spaces:
+            parent, _ = self._sharers.pop(child)
+            self.shared.begin(child, parent, self._begun_ns[child] - _TWIN_NS)
 
     def _fork(self, timestamp_ns: int, pid: int, parent: int, tid: int) -> None:
         origin = self.spaces.get(parent)
         if origin is None:
             return
-        if pid != parent:
+        if pid != parent and timestamp_ns > self._begun_ns.get(pid, 0):
+            self._begun_ns[pid] = timestamp_ns + _TWIN_NS
             self.spaces[pid] = origin.forked()
+            self._share(pid)
             self._note(timestamp_ns, pid, "fork", self.spaces[pid], parent)
-        self.spaces[pid].threads.add(tid)
+        if pid in self.spaces:
+            self.spaces[pid].threads.add(tid)
 
     def _exit(self, timestamp_ns: int, pid: int, tid: int, space: AddressSpace) -> None:
         """Note that a thread has ended, and with the last one the process, whose memory is forgotten."""
         space.threads.discard(tid)
-        if not space.threads:
+        if space.threads:
+            self.on_thread_exit(pid, tid)
+        else:
             self._forget(timestamp_ns, pid, space)
 
     def _forget_if_gone(self, timestamp_ns: int, pid: int) -> None:
@@ -366,9 +465,11 @@ class ModuleTracker:
 
     def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
         self.jit.forget(pid)
+        self.shared.end(pid, timestamp_ns)
         self.on_exit(pid, space)
         self._note(timestamp_ns, pid, "exit", space)
         self._gone[pid] = (timestamp_ns, self.spaces.pop(pid))
+        self._begun_ns.pop(pid, None)
 
     def _named(self, record: _Record, pid: int, tid: int, space: AddressSpace) -> None:
         name = record.body[8:].split(b"\0", 1)[0].decode(errors="replace")
@@ -376,18 +477,25 @@ class ModuleTracker:
             space.comm, space.threads = name, {pid}
             self.jit.forget(pid)
             space.exec(record.timestamp_ns)
+            self.shared.end(pid, record.timestamp_ns)
             self._note(record.timestamp_ns, pid, "exec", space)
         elif pid == tid:
             space.comm = name
 
     def _map(self, space: AddressSpace, mapping: Mapping, holder: int) -> None:
-        if mapping.is_module:
-            where = (mapping.start_address, mapping.end_address)
-            mapping.file = self._kept.mapped(holder, mapping.path, *where, root=space.root)
-            self.jit.watch_dump(mapping.pid, mapping.path, mapping.file, space.root)
-        else:
-            self.jit.watch(mapping.pid, space.root)
-        space.add(mapping)
+        twin = space.twin(mapping)
+        if twin is None:
+            if mapping.is_module:
+                where = (mapping.start_address, mapping.end_address)
+                mapping.file = self._kept.mapped(holder, mapping.path, *where, root=space.root)
+                self.jit.watch_dump(mapping.pid, mapping.path, mapping.file, space.root)
+            else:
+                self.jit.watch(mapping.pid, space.root)
+            space.add(mapping)
+            twin = mapping
+        twin.build_id, twin.inode = twin.build_id or mapping.build_id, twin.inode or mapping.inode
+        if twin.inode is not None:
+            self.on_map(twin.pid, twin)
 
     def _take_replaced(self, pid: int, timestamp_ns: int) -> None:
         if pid in self.spaces:
@@ -409,29 +517,66 @@ class ModuleTracker:
             ) from error
         self._fds.append(fd)
         self._buffers.append(mmap.mmap(fd, (1 + _DATA_PAGES) * mmap.PAGESIZE, mmap.MAP_SHARED))
+        self._open_inodes(cpu)
+        self._open_new_tasks(cpu)
+
+    def _open_inodes(self, cpu: int) -> None:
+        """
+        Have the inodes of mappings reported, too, which a build id takes the place of.
+
+        In a buffer of their own: the mark of a build id stays on a report when it is given to further events.
+        """
+        with contextlib.suppress(OSError):
+            fd = perf_event_open(_attribute(_SOFTWARE, _DUMMY, _INODE_FLAG_BITS), pid=-1, cpu=cpu)
+            self._fds.append(fd)
+            size = (1 + _INODE_PAGES) * mmap.PAGESIZE
+            self._inode_buffers.append(mmap.mmap(fd, size, mmap.MAP_SHARED))
+
+    def _open_new_tasks(self, cpu: int) -> None:
+        """Have new processes reported, in a buffer of their own: tracepoints have not the others' clock."""
+        if self._new_task is None:
+            return
+        sample = _SAMPLE_TID_TIME | _SAMPLE_RAW
+        kind = _TRACEPOINT, self._new_task.id, _TASK_FLAG_BITS
+        with contextlib.suppress(OSError):
+            fd = perf_event_open(
+                _attribute(*kind, period=1, sample=sample, clock=time.CLOCK_MONOTONIC), pid=-1, cpu=cpu
+            )
+            self._fds.append(fd)
+            size = (1 + _TASK_PAGES) * mmap.PAGESIZE
+            self._task_buffers.append(mmap.mmap(fd, size, mmap.MAP_SHARED))
 
 
 def _open_reports(cpu: int) -> int:
     """Return the event of *cpu* that reports mappings, with build ids since Linux 5.12."""
     try:
-        return perf_event_open(_reports_attribute(with_build_id=True), pid=-1, cpu=cpu)
+        with_build_id = (*_FLAG_BITS, _FLAG_BUILD_ID)
+        return perf_event_open(_attribute(_SOFTWARE, _DUMMY, with_build_id), pid=-1, cpu=cpu)
     except OSError:
-        return perf_event_open(_reports_attribute(with_build_id=False), pid=-1, cpu=cpu)
+        return perf_event_open(_attribute(_SOFTWARE, _DUMMY, _FLAG_BITS), pid=-1, cpu=cpu)
 
 
-def _reports_attribute(*, with_build_id: bool) -> bytes:
-    flags = sum(1 << bit for bit in _FLAG_BITS) | (with_build_id << _FLAG_BUILD_ID)
+def _attribute(
+    kind: int,
+    config: int,
+    flag_bits: Iterable[int],
+    *,
+    period: int = 0,
+    sample: int = _SAMPLE_TID_TIME,
+    clock: int = _CLOCK_BOOTTIME,
+) -> bytes:
+    """Return a `struct perf_event_attr`."""
+    flags = sum(1 << bit for bit in flag_bits)
     attribute = bytearray(ATTRIBUTE_BYTES)
-    struct.pack_into(
-        "<IIQQQQQ", attribute, 0, _SOFTWARE, len(attribute), _DUMMY, 0, _SAMPLE_TID_TIME, 0, flags
-    )
-    struct.pack_into("<i", attribute, 92, _CLOCK_BOOTTIME)
+    struct.pack_into("<IIQQQQQ", attribute, 0, kind, len(attribute), config, period, sample, 0, flags)
+    struct.pack_into("<i", attribute, 92, clock)
     return bytes(attribute)
 
 
 def _records(buffer: mmap.mmap) -> Iterator[_Record]:
     """Yield each finished record and free the room."""
-    page, size = mmap.PAGESIZE, _DATA_PAGES * mmap.PAGESIZE
+    # The first page is the kernel's own, the others hold the records.
+    page, size = mmap.PAGESIZE, len(buffer) - mmap.PAGESIZE
     head, tail = struct.unpack_from("<QQ", buffer, 1024)
     data = b"".join(_ranges(buffer, page, size, tail, head))
     position = 0
@@ -439,8 +584,9 @@ def _records(buffer: mmap.mmap) -> Iterator[_Record]:
         kind, misc, length = struct.unpack_from("<IHH", data, position)
         if length < 24:
             break
-        (timestamp_ns,) = struct.unpack_from("<Q", data, position + length - 8)
-        if kind in (_LOST, _COMM, _EXIT, _FORK, _MMAP2):
+        at = position + (16 if kind == _SAMPLE else length - 8)
+        (timestamp_ns,) = struct.unpack_from("<Q", data, at)
+        if kind in (_LOST, _COMM, _EXIT, _FORK, _SAMPLE, _MMAP2):
             yield _Record(timestamp_ns, kind, misc, data[position + 8 : position + length])
         position += length
     struct.pack_into("<Q", buffer, 1032, head)
@@ -456,9 +602,12 @@ def _ranges(buffer: mmap.mmap, page: int, size: int, tail: int, head: int) -> It
 def _mapping(pid: int, record: _Record) -> Mapping:
     body = record.body
     start, length, file_offset = struct.unpack_from("<QQQ", body, 8)
-    build_id = body[36 : 36 + body[32]].hex() if record.misc & _MISC_BUILD_ID else None
+    has_build_id = record.misc & _MISC_BUILD_ID
+    build_id = body[36 : 36 + body[32]].hex() if has_build_id else None
+    inode = None if has_build_id else struct.unpack_from("<IIQQ", body, 32)
     path = body[64:].split(b"\0", 1)[0].decode(errors="surrogateescape")
-    return Mapping(pid, record.timestamp_ns, start, start + length, file_offset, path, build_id)
+    end = start + length
+    return Mapping(pid, record.timestamp_ns, start, end, file_offset, path, build_id, inode=inode)
 
 
 def _mapped_now(pid: int) -> Iterator[Mapping]:

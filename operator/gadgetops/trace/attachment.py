@@ -68,16 +68,20 @@ class Attachment:
         for allocator in allocators:
             self._probes.find_places(allocator)
 
-    def attach(self, allocator: Allocator) -> None:
+    def attach(self, allocator: Allocator) -> bool:
         """
         Attach every program of the gadget: returns first, so that no call is noted whose return is not seen.
 
         What is attached already stays as it is. A program without a function in *allocator* is `missing`
         until another one has it.
 
+        Returns:
+            Whether anything was attached that was not before.
+
         Raises:
             TraceError: None of the gadget's functions is there, or the kernel refuses.
         """
+        n_before = self._probes.n_attached
         for program in sorted(self.loader.object.programs, key=lambda program: program.section, reverse=True):
             kind, _, place = program.section.partition("/")
             if kind in _PROBE_KINDS:
@@ -88,6 +92,7 @@ class Attachment:
                 self.attached.add_elsewhere(program.name, program.section)
         if not self._probes.n_attached:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
+        return self._probes.n_attached > n_before
 
     def detach(self) -> None:
         """Detach all programs."""

@@ -82,6 +82,8 @@ class Session:
             self._slice_stacks.take(self._paths.take(batch.others))
         if count == 0:
             return
+        # Whose memory it was: what a child of vfork() releases is its parent's.
+        columns["pid"] = self.tracker.shared.owners(columns["pid"], columns["timestamp_ns"])
         self.on_events(columns, self._loader.layout.operations)
         columns["stack_id"] = self._stack_numbers(columns, count)
         columns.setdefault("lost", np.zeros(count, np.uint64))

@@ -2,19 +2,25 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from gadgetops.errors import TraceError
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
 from gadgetops.trace.probes.allocator import Allocator, allocators_of_command, allocators_of_process
-from gadgetops.trace.processes import all_processes, is_alive, name_of
+from gadgetops.trace.processes import all_processes, descendants_of, is_alive, name_of
 from gadgetops.trace.targets.launch import Command, private_copies
 from gadgetops.trace.targets.newcomers import Newcomers
+from gadgetops.units import plural
+
+_SURVIVES_S: Final = 0.5
+"""How long something has to outlive its command to be worth a word."""
+_CHECKED_EVERY_S: Final = 1.0
 
 
 class Target:
@@ -61,6 +67,14 @@ class Target:
         """Return whether it runs."""
         return True
 
+    def news(self) -> str | None:
+        """Return a sentence for the user, once, when something has happened to it."""
+        return None
+
+    def survivors(self) -> list[int]:
+        """Return the processes that a command of ours started, and that run though it has ended."""
+        return []
+
     def gets_interrupts(self) -> bool:
         """Return whether a command of ours runs and gets the terminal's Ctrl-C when we do."""
         return False
@@ -87,7 +101,12 @@ class CommandTarget(Target):
         self.allocators, unseen = allocators_of_command(argv, library)
         if unseen is not None:
             self.description["unseen"] = unseen
-        self._newcomers = Newcomers(by_process=False, library=library)
+        originals = [allocator.path for allocator in self.allocators]
+        self._newcomers = Newcomers(by_process=False, library=library, shared=originals)
+        self._tracker: ModuleTracker | None = None
+        self._checked_s = time.monotonic()
+        self._ended_s: float | None = None
+        self._has_said = False
         self._copies: Mapping[Path, Path]
         self._child: Command
         self.has_begun = False
@@ -111,10 +130,12 @@ class CommandTarget(Target):
 
     def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the private copies."""
+        self._tracker = tracker
         self._newcomers.watch(tracker)
         tracker.follow(self._child.pid)
         for allocator in self.allocators:
             self._newcomers.add(attachment, replace(allocator, probed=self._copies[allocator.path]))
+            self._newcomers.expect(self._child.pid, allocator.path)
 
     def start(self) -> None:
         """Let the command run."""
@@ -123,12 +144,39 @@ class CommandTarget(Target):
 
     def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach descendants that have another allocator than the command."""
+        if time.monotonic() - self._checked_s > _CHECKED_EVERY_S:
+            # The kernel may have had no room to report their end.
+            tracker.forget_ended()
+            self._checked_s = time.monotonic()
         self._newcomers.update(attachment, tracker)
         self.description |= self._newcomers.description()
 
     def is_alive(self) -> bool:
-        """Return whether the command runs; its descendants are not waited for."""
-        return self._child.poll() is None
+        """Return whether the command runs, or something that it started, as far as that is recorded."""
+        return self._child.poll() is None or bool(self.survivors())
+
+    def survivors(self) -> list[int]:
+        """
+        Return the processes, if they are recorded, that the command started and that run though it has ended.
+
+        They are known from reports of forks: whoever was started by a process that has ended since is another
+        one's child by now.
+        """
+        if self._tracker is None or not self._with_children or self._child.poll() is None:
+            return []
+        return [pid for pid, space in self._tracker.spaces.items() if not space.is_stranger]
+
+    def news(self) -> str | None:
+        """Say once that the command has ended, and what it started has not."""
+        if self._has_said or self._child.poll() is None:
+            return None
+        self._ended_s = self._ended_s or time.monotonic()
+        survivors = [pid for pid in self.survivors() if is_alive(pid)]
+        if time.monotonic() - self._ended_s < _SURVIVES_S or not survivors:
+            return None
+        self._has_said = True
+        who = _named(survivors)
+        return f"the command has ended; {who} goes on and is recorded: Ctrl-C ends the recording"
 
     def gets_interrupts(self) -> bool:
         """Return whether the command runs, in our process group: it may have left it."""
@@ -149,7 +197,7 @@ class CommandTarget(Target):
 
 class ProcessTarget(Target):
     """
-    Running processes, and what they start from now on unless it is not wanted.
+    Running processes, and what they have started and will start unless it is not wanted.
 
     Args:
         pids: The processes.
@@ -171,16 +219,27 @@ class ProcessTarget(Target):
         self.description: dict[str, Any] = {"processes": processes, "children": with_children}
 
     def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
-        """Put the probes into these processes alone."""
+        """Put the probes into these processes, and into those that they have started."""
         if self._with_children:
             self._newcomers.watch(tracker)
         for allocator in self.allocators:
-            if allocator.pid is not None:
-                tracker.follow(allocator.pid)
             try:
                 self._newcomers.add(attachment, allocator)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, ProcessLookupError) as error:
                 raise TraceError(f"process {allocator.pid} has ended") from error
+        for pid in self._pids:
+            tracker.follow(pid)
+        if self._with_children:
+            self._begin_with_children(attachment, tracker)
+
+    def _begin_with_children(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Reach the children that run already; those that they start meanwhile are reported."""
+        children = descendants_of(self._pids)
+        for pid in children:
+            tracker.follow(pid)
+        self._newcomers.begin(attachment, tracker)
+        self.description["descendants"] = [{"pid": pid, "comm": name_of(pid)} for pid in children]
+        self.description |= self._newcomers.description()
 
     def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach what they have started."""
@@ -221,3 +280,9 @@ def _name(pid: int) -> str:
     if name is None:
         raise TraceError(f"process {pid} has ended")
     return name
+
+
+def _named(pids: Sequence[int]) -> str:
+    """Return the first of *pids* with its name, and how many others there are."""
+    others = f" and {plural(len(pids) - 1, 'other')}" if len(pids) > 1 else ""
+    return f"process {pids[0]} ({name_of(pids[0])}){others}, which it started,"

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from gadgetops.trace.address_spaces import Mapping
 from gadgetops.trace.probes.allocator import Allocator, allocators_of_process
 from gadgetops.trace.targets.newcomers import Newcomers
 
@@ -18,8 +19,10 @@ class Session:
 
     attached: list[Allocator] = field(default_factory=list)
 
-    def attach(self, allocator: Allocator) -> None:
+    def attach(self, allocator: Allocator) -> bool:
+        is_new = allocator not in self.attached
         self.attached.append(allocator)
+        return is_new
 
 
 @dataclass
@@ -32,6 +35,9 @@ class Space:
     def paths(self) -> frozenset[str]:
         return self.mapped
 
+    def mappings(self) -> tuple[Mapping, ...]:
+        return tuple(Mapping(1, 0, 0, 1, 0, path, None) for path in self.mapped)
+
 
 @dataclass
 class Tracker:
@@ -39,6 +45,7 @@ class Tracker:
 
     spaces: dict[int, Space]
     on_exit: Callable[[int, Any], None] = lambda _pid, _space: None
+    on_map: Callable[[int, Any], None] = lambda _pid, _mapping: None
 
 
 @pytest.fixture
