@@ -23,7 +23,7 @@ demo: setup ## build the gadget, check the diagrams, find the leaks of a small p
 test: setup-test lint docs-check ## everything that proves it: lint, diagrams, tests
 	@# What is traced has the machine to itself; Spark and the property tests share it.
 	@status=0; \
-	pytest -m "not kernel and not vm" --numprocesses 2 --dist loadfile || status=1; \
+	pytest -m "not kernel and not vm and not programs" --numprocesses 2 --dist loadfile || status=1; \
 	pytest -m kernel || status=1; \
 	pytest -m "vm and not long" || status=1; \
 	exit $$status
@@ -31,6 +31,11 @@ test: setup-test lint docs-check ## everything that proves it: lint, diagrams, t
 .PHONY: test-vm
 test-vm: setup-test ## the event side on every kernel of Debian's, each in a virtual machine (an hour)
 	pytest -m "vm and long" -v -rP
+
+.PHONY: test-programs
+test-programs: ## real programs of Debian, each run bare and recorded: only the recording differs
+	@scripts/setup.sh programs
+	pytest tests/programs
 
 .PHONY: docs
 docs: setup ## rewrite the generated parts of DEVELOPER.md and README.md

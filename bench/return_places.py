@@ -22,8 +22,8 @@ WITH_RETURN_PROBES = """
 import sys
 from gadgetops import commands
 from gadgetops.trace.probes import allocator, attach
-attach.why_no_return_probe = lambda executable, function, has_profiler: None
-allocator.is_return_seen = lambda executable, function, has_profiler: True
+attach.why_no_return_probe = lambda executable, function, witnesses: None
+allocator.is_return_seen = lambda executable, function, witnesses: True
 sys.exit(commands.main(sys.argv[1:]))
 """
 

@@ -196,4 +196,17 @@ static __always_inline bool is_return_of(struct pt_regs *ctx, __u64 sp)
 #endif
 }
 
+/*
+ * Whether the call entered at `sp` is seen at its return instruction, where
+ * the return address is still to be used.
+ */
+static __always_inline bool is_at_instruction(struct pt_regs *ctx, __u64 sp)
+{
+#if defined(__TARGET_ARCH_x86)
+	return PT_REGS_SP(ctx) == sp;
+#else
+	return PT_REGS_RET(ctx) != return_trampoline();
+#endif
+}
+
 #endif /* __CALL_OWNER_H */

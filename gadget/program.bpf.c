@@ -191,36 +191,21 @@ static __always_inline void count_failed_stack(struct event *event)
 		__sync_fetch_and_add(&failed_stacks, 1);
 }
 
-static __always_inline bool is_reported_at_entry(enum memop operation)
-{
-	return operation == free || operation == realloc_free ||
-	       operation == munmap;
-}
-
 /*
  * Where the call returns to. A walk by frame pointers begins with the function
  * and its caller's caller until the function has set up its frame, and skips
  * callers that have none; this one is always right. Probes at entry stand
- * before the stack pointer moves.
+ * before the stack pointer moves, and those at return instructions behind.
  */
-static __always_inline __u64 caller_of(struct pt_regs *ctx,
-				       enum memop operation)
+static __always_inline __u64 caller_of(struct pt_regs *ctx, bool is_inside)
 {
 	__u64 caller = PT_REGS_IP(ctx);
-	__u64 returns = PT_REGS_RET(ctx);
 
 	/* Else clang reads one of them through a pointer that it computes. */
 	barrier_var(caller);
-	barrier_var(returns);
-	if (!is_reported_at_entry(operation))
-		return caller;
-#if defined(__TARGET_ARCH_x86)
-	caller = 0;
-	bpf_probe_read_user(&caller, sizeof(caller), (void *)returns);
+	if (is_inside)
+		caller = return_address(ctx);
 	return caller;
-#else
-	return returns;
-#endif
 }
 
 /* Without stacks there may be no use for it; a slice has it. */
@@ -230,8 +215,9 @@ static __always_inline bool needs_caller(__u64 slice)
 	       (collect_ustack && slice <= SLICE_MISSED);
 }
 
+/* `is_inside`: at an instruction of the function, and not where it returns to. */
 static __always_inline void send_event(void *ctx, enum memop operation,
-				       __u64 addr, __u64 size)
+				       __u64 addr, __u64 size, bool is_inside)
 {
 	__u64 slice = collect_slices ? take_slice(ctx) : 0;
 	struct event *event = gadget_reserve_buf(&events, sizeof(*event));
@@ -251,7 +237,7 @@ static __always_inline void send_event(void *ctx, enum memop operation,
 	event->addr = addr;
 	event->size = size;
 	event->lost = lost_events;
-	event->caller = needs_caller(slice) ? caller_of(ctx, operation) : 0;
+	event->caller = needs_caller(slice) ? caller_of(ctx, is_inside) : 0;
 	event->slice = slice;
 	event->timestamp_raw = bpf_ktime_get_boot_ns();
 	error = gadget_submit_buf(ctx, &events, event, sizeof(*event));
@@ -318,6 +304,7 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 	bool is_filtered = gadget_should_discard_data_current();
 	__u32 tid = current_tid();
 	struct call *call = bpf_map_lookup_elem(&sizes, &tid);
+	bool is_inside;
 	__u64 size;
 
 	if (!call)
@@ -327,6 +314,7 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 		return 0;
 	}
 	size = call->size;
+	is_inside = is_at_instruction(ctx, call->sp);
 	bpf_map_delete_elem(&sizes, &tid);
 	forget_owner(tid);
 	if (is_filtered || size < min_size)
@@ -337,7 +325,7 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 	/* Mappings may be released in parts, whose addresses hash otherwise. */
 	if (operation != mmap && addr != 0 && !is_sampled(addr))
 		return 0;
-	send_event(ctx, operation, addr, size);
+	send_event(ctx, operation, addr, size, is_inside);
 	return 0;
 }
 
@@ -347,7 +335,7 @@ static __always_inline void release(void *ctx, enum memop operation, __u64 addr,
 {
 	if (unlikely(gadget_should_discard_data_current()))
 		return;
-	send_event(ctx, operation, addr, size);
+	send_event(ctx, operation, addr, size, true);
 }
 
 static __always_inline struct reallocation *reallocation_of(__u32 tid)

@@ -2,6 +2,7 @@
 # Install what the project needs and make .venv; quick when nothing changed.
 #   scripts/setup.sh          what `make demo` and users need
 #   scripts/setup.sh test     that, and what the tests compare against
+#   scripts/setup.sh programs that, and the programs that `make test-programs` records
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,8 +10,9 @@ PACKAGES="clang llvm libbpf-dev libbpf1 libdw1 gcc libc6-dev make python3 python
 TEST_PACKAGES="clang-14 llvm-14 bpftool binutils gcc-aarch64-linux-gnu skopeo valgrind clang-format"
 TEST_PACKAGES="$TEST_PACKAGES heaptrack zstd musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0"
 TEST_PACKAGES="$TEST_PACKAGES g++ libgoogle-perftools4 libtbbmalloc2 dwz xz-utils"
-TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb"
+TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb strace git"
 TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 qemu-system-arm cpio kmod xz-utils"
+PROGRAM_PACKAGES="python3-numpy perl ruby php-cli php-fpm nginx-light curl redis-server postgresql sqlite3 rustc"
 
 as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -56,12 +58,13 @@ make_environment() {
 
 # shellcheck disable=SC2086  # lists of words
 install_missing $PACKAGES
-if [ "${1:-}" = test ]; then
+if [ "${1:-}" = test ] || [ "${1:-}" = programs ]; then
 	# Any Go since 1.18 builds the linter of workflows.
 	command -v go >/dev/null || TEST_PACKAGES="$TEST_PACKAGES golang-go"
-	# Schemas of exports come in npm's packages; Spark runs on Java.
+	# Schemas of exports come in npm's packages; Spark runs on Java, and a program of ours is compiled.
 	command -v npm >/dev/null || TEST_PACKAGES="$TEST_PACKAGES npm"
-	command -v java >/dev/null || TEST_PACKAGES="$TEST_PACKAGES default-jre-headless"
+	command -v javac >/dev/null || TEST_PACKAGES="$TEST_PACKAGES default-jdk-headless"
+	[ "$1" = test ] || TEST_PACKAGES="$TEST_PACKAGES $PROGRAM_PACKAGES"
 	# shellcheck disable=SC2086
 	install_missing $TEST_PACKAGES
 	! command -v apt-cache >/dev/null || install_newest_clang

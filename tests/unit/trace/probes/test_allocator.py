@@ -177,7 +177,7 @@ def test_a_profiler_of_jemalloc_is_noticed(
     code = (
         "import sys\n"
         "from gadgetops.trace.probes.allocator import allocators_of_command as ask\n"
-        "print([each.has_profiler for each in ask([sys.argv[1]]).found][0])"
+        "print([each.witnesses.profiler for each in ask([sys.argv[1]]).found][0])"
     )
     environment = os.environ | {"MALLOC_CONF": settings}
     answer = subprocess.check_output([sys.executable, "-c", code, program], env=environment, text=True)

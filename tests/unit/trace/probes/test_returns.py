@@ -8,7 +8,12 @@ import pytest
 
 from gadgetops.trace.probes.code_map import CodeMap
 from gadgetops.trace.probes.executable import Executable, Function, read_executable
-from gadgetops.trace.probes.returns import is_return_seen, return_addresses, why_no_return_probe
+from gadgetops.trace.probes.returns import (
+    Witnesses,
+    is_return_seen,
+    return_addresses,
+    why_no_return_probe,
+)
 
 ARM64 = "aarch64-linux-gnu-gcc"
 SOURCE = """
@@ -130,7 +135,7 @@ def test_every_return_instruction_of_a_function_is_found(tmp_path: Path) -> None
 )
 def test_no_return_probe_where_an_exception_may_pass(tmp_path: Path, name: str, expected: str | None) -> None:
     executable = built(tmp_path, f"void *{name}(unsigned long n) {{ return (void *)n; }}")
-    assert why_no_return_probe(executable, function(executable, name), has_profiler=False) == expected
+    assert why_no_return_probe(executable, function(executable, name), Witnesses()) == expected
 
 
 @pytest.mark.parametrize("walker", ["_Unwind_Backtrace", "backtrace", "unw_backtrace", "_ULx86_64_step"])
@@ -138,8 +143,8 @@ def test_no_return_probe_in_a_file_that_walks_stacks(tmp_path: Path, walker: str
     source = f"extern int {walker}();\nvoid *malloc(unsigned long n) {{ {walker}(n); return 0; }}"
     executable = built(tmp_path, source, "-fno-builtin", "-w")
     malloc = function(executable, "malloc")
-    assert why_no_return_probe(executable, malloc, has_profiler=False) == "its file walks the stack"
-    assert is_return_seen(executable, malloc, has_profiler=False)
+    assert why_no_return_probe(executable, malloc, Witnesses()) == "its file walks the stack"
+    assert is_return_seen(executable, malloc, Witnesses())
 
 
 @pytest.mark.parametrize(("has_profiler", "expected"), [(False, None), (True, "its file walks the stack")])
@@ -150,25 +155,45 @@ def test_jemalloc_walks_stacks_only_with_its_profiler(
     source += "void *malloc(unsigned long n) { return _Unwind_Backtrace(n) ? 0 : &mallctl; }"
     executable = built(tmp_path, source, "-fno-builtin", "-w")
     malloc = function(executable, "malloc")
-    assert why_no_return_probe(executable, malloc, has_profiler=has_profiler) == expected
+    assert why_no_return_probe(executable, malloc, Witnesses(profiler=has_profiler)) == expected
 
 
 def test_a_return_probe_stays_in_a_file_that_defines_a_walker(tmp_path: Path) -> None:
     """As the C library does, whose malloc() does not call it."""
     source = "int backtrace(void **b, int n) { return n; }\nvoid *malloc(unsigned long n) { return 0; }"
     executable = built(tmp_path, source, "-fno-builtin", "-w")
-    assert why_no_return_probe(executable, function(executable, "malloc"), has_profiler=False) is None
+    assert why_no_return_probe(executable, function(executable, "malloc"), Witnesses()) is None
 
 
 def test_a_return_that_cannot_be_found_is_not_seen_where_a_probe_would_harm(tmp_path: Path) -> None:
     source = "extern void *(*next)(unsigned long);\nvoid *%s(unsigned long n) { return next(n); }"
     throws = built(tmp_path, source % "_Znwm")
-    assert not is_return_seen(throws, function(throws, "_Znwm"), has_profiler=False)
+    assert not is_return_seen(throws, function(throws, "_Znwm"), Witnesses())
     harmless = built(tmp_path, source % "malloc", "-fno-builtin")
-    assert is_return_seen(harmless, function(harmless, "malloc"), has_profiler=False)
+    assert is_return_seen(harmless, function(harmless, "malloc"), Witnesses())
 
 
 def test_of_a_file_that_is_gone_nothing_is_known(tmp_path: Path) -> None:
     code_map = CodeMap(tmp_path / "gone")
     assert code_map.piece(0x1000) is None
     assert code_map.name_in_slot(0x1000) is None
+
+
+@pytest.mark.parametrize("debugger", [False, True])
+def test_a_debugger_sees_no_return_probe_where_there_is_another_way(tmp_path: Path, debugger: bool) -> None:
+    source = "extern void *(*next)(unsigned long);\nvoid *calloc(unsigned long n) { return next(n); }\n"
+    source += "void *malloc(unsigned long n) { return (void *)n; }"
+    executable = built(tmp_path, source, "-fno-builtin", "-w")
+    malloc, calloc = (function(executable, name) for name in ("malloc", "calloc"))
+    why = "a debugger may look at it" if debugger else None
+    assert why_no_return_probe(executable, malloc, Witnesses(debugger=debugger)) == why
+    assert why_no_return_probe(executable, calloc, Witnesses(debugger=debugger)) is None
+    assert is_return_seen(executable, calloc, Witnesses(debugger=debugger))
+
+
+def test_every_function_of_the_c_library_is_seen_to_the_end() -> None:
+    """calloc() may end in memset(), which is chosen for the processor."""
+    library = subprocess.check_output(["gcc", "-print-file-name=libc.so.6"], text=True).strip()
+    executable = read_executable(Path(library).resolve())
+    for name in ("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "mmap"):
+        assert return_addresses(executable, function(executable, name)), name
