@@ -15,6 +15,8 @@ import duckdb
 import pytest
 from services.patience import PATIENCE
 
+from gadgetops.recording.reader import open_recording
+
 pytestmark = pytest.mark.kernel
 TIMEOUT_S = 60 * PATIENCE
 
@@ -159,6 +161,39 @@ def test_several_processes_are_recorded_and_no_other(
         process.wait()
     assert mallocs(tmp_path) == {4100: 30, 4300: 30}
     assert header(tmp_path)["end"] == "complete"
+
+
+@pytest.mark.parametrize("name", ["allocate", "static"])
+def test_files_that_only_the_process_sees_are_found_without_those_of_its_mappings(
+    gadget_object: Path, programs: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """Through its root folder: the program and its C library, in mounts of its own."""
+    (mounted := tmp_path / "mounted").mkdir()
+    go, recording = tmp_path / "go", tmp_path / "r.gadgetrec"
+    mappings = Path("/proc/self/maps").read_text().splitlines()
+    libc = next(line.split()[-1] for line in mappings if "/libc.so.6" in line)
+    own = f"mount -t tmpfs t {mounted}; cp {libc} {programs[name]} {mounted}"
+    run = f"LD_LIBRARY_PATH={mounted} exec {mounted}/{name} 5000 40 {go}"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", f"{own}; {run}"]) as process:
+        wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{name}\n")
+        line = [sys.executable, "-m", "gadgetops", "record", "-o", recording, "--image", gadget_object]
+        hide = f'mount -t tmpfs t /proc/{process.pid}/map_files; exec "$@"'
+        hidden = ["unshare", "--mount", "sh", "-c", hide, "sh", *line, "--pid", process.pid]
+        with subprocess.Popen([*map(str, hidden)], stderr=subprocess.DEVNULL) as recorder:
+            wait_until(lambda: recording.exists() or recorder.poll() is not None)
+            go.touch()
+            assert recorder.wait(TIMEOUT_S) == 0
+    assert mallocs(tmp_path) == {5000: 40}
+    made = open_recording(recording)
+    with made.connect() as connection:
+        query = """
+            select distinct function, line, modules.path
+            from events join stacks using (stack_id)
+            join frames on frames.frame_id = frame_ids[1] and position = 0
+            join modules using (module_id)
+            where size_bytes = 5000
+        """
+        assert connection.execute(query).fetchall() == [("main", 10, f"{mounted}/{name}")]
 
 
 @pytest.mark.parametrize("program", [None, "allocate", "static"])

@@ -6,6 +6,7 @@ zombie then, has no memory any more, and what /proc/PID shows of the memory is e
 thread that still has it; /proc/TID is like /proc/PID, although it is not listed.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -120,8 +121,17 @@ def ranges_of(pid: int) -> Iterator[Range]:
             yield _range(pid, fields)
 
 
-def way_to(pid: int, start_address: int, end_address: int) -> Path:
-    """Return the way to the very file that *pid* maps there, whatever lies at its path now."""
+def way_to(pid: int, mapped: Range) -> Path:
+    """
+    Return the way to the very file that *pid* maps there, whatever lies at its path now.
+
+    A container may hide these ways: then it leads to what lies at the path that *pid* sees.
+    """
+    way = _by_mapping(pid, mapped.start_address, mapped.end_address)
+    return way if os.path.lexists(way) else Path(f"/proc/{pid}/root{mapped.path}")
+
+
+def _by_mapping(pid: int, start_address: int, end_address: int) -> Path:
     # The kernel pads addresses with zeros in /proc/PID/maps, and not here.
     return Path(f"/proc/{pid}/map_files/{start_address:x}-{end_address:x}")
 
@@ -132,7 +142,7 @@ def _range(pid: int, fields: list[bytes]) -> Range:
     # Padded with blanks, which a path of ours does not begin with: it begins with a slash.
     path = rest[0].lstrip(b" ").decode(errors="surrogateescape") if rest else ""
     if path.startswith("/") and _NEWLINE in path:
-        path = _linked(way_to(pid, start, end)) or path
+        path = _linked(_by_mapping(pid, start, end)) or path
     is_deleted = path.startswith("/") and path.endswith(_DELETED) and not _exists(pid, path, inode)
     path = path.removesuffix(_DELETED) if is_deleted else path
     file = device.decode(), inode.decode()

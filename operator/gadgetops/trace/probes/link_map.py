@@ -74,7 +74,7 @@ def _downwards(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _ranges(pid: int) -> Iterator[_Range]:
     for each in ranges_of(pid):
         if each.path is not None and each.path.startswith("/"):
-            mapped = Mapped(Path(each.path), way_to(pid, each.start_address, each.end_address))
+            mapped = Mapped(Path(each.path), way_to(pid, each))
             yield _Range(each.start_address, each.end_address, each.is_code, each.file, mapped)
 
 
