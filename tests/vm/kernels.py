@@ -179,9 +179,10 @@ def _mirror() -> str:
 
 def _keep_what_is_needed(unpacked: Path, architecture: Architecture, kept: Path) -> None:
     kept.mkdir()
-    shutil.copy(next((unpacked / "boot").glob("vmlinuz-*")), kept / "vmlinuz")
-    # In newer packages /lib is part of /usr.
+    # In newer packages /lib is part of /usr, and the kernel may be in the folder of its modules.
     modules = next(path for part in ("lib", "usr/lib") for path in (unpacked / part).glob("modules/*"))
+    images = [*(unpacked / "boot").glob("vmlinuz-*"), *modules.glob("vmlinuz*")]
+    shutil.copy(images[0], kept / "vmlinuz")
     for number, path in enumerate(_in_order(modules, architecture.modules)):
         (kept / f"{number:02}-{path.name.partition('.')[0]}.ko").write_bytes(_read_module(path))
 
