@@ -81,7 +81,7 @@ def test_leaks_of_a_recording_that_is_still_made(gadget_object: Path, tmp_path: 
             time.sleep(0.1)
         during = leaks(recording)
         recorder.send_signal(signal.SIGINT)
-        assert recorder.wait(30) == 0
+        assert recorder.wait(30 * PATIENCE) == 0
     finally:
         program.kill()
         program.wait()

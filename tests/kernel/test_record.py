@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from services.patience import PATIENCE
+
+from gadgetops.recording.reader import open_recording
 
 pytestmark = pytest.mark.kernel
 
@@ -95,7 +98,7 @@ def test_a_process_beside_is_not_recorded(gadget_object: Path, tmp_path: Path) -
     recorder = subprocess.Popen([*argv, "--", "sleep", "2"], stderr=subprocess.DEVNULL)
     wait_for(recording)
     beside = {subprocess.Popen(["perl", "-e", "1"]).pid for _ in range(3)}
-    recorder.wait(30)
+    recorder.wait(30 * PATIENCE)
     pids = {event[2] for event in events(recording)}
     assert len(pids) == 1
     assert not pids & beside
@@ -109,9 +112,36 @@ def test_a_process_that_ends_ends_its_recording(gadget_object: Path, tmp_path: P
     recorder = subprocess.Popen([*argv, "--pid", str(target.pid)], stderr=subprocess.DEVNULL)
     wait_for(recording)
     target.kill()
-    assert recorder.wait(30) == 0
+    assert recorder.wait(30 * PATIENCE) == 0
     target.wait()
     assert json.loads((recording / "recording.json").read_text())["end"] == "complete"
+
+
+def test_a_running_process_is_recorded_until_it_ends(
+    gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Each call of each thread, with the function and the line that made it."""
+    recording, n_calls = tmp_path / "r.gadgetrec", 200
+    program = [str(compiled("threads_at_once")), str(n_calls)]
+    record = [sys.executable, "-m", "gadgetops", "record", "-o", str(recording)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE) as target:
+        options = ["--image", str(gadget_object), "--pid", str(target.pid)]
+        recorder = subprocess.Popen([*record, *options], stderr=subprocess.DEVNULL)
+        wait_for(recording)
+        target.communicate(b"\n")
+    assert recorder.wait(60 * PATIENCE) == 0
+    made = open_recording(recording)
+    assert (made.header["end"], made.counters["lost"]) == ("complete", 0)
+    query = """
+        select tid, operation, count(*), function, line
+        from events join stacks using (stack_id)
+        join frames on frames.frame_id = frame_ids[1] and position = 0
+        where size_bytes = 3011 group by all
+    """
+    with made.connect() as connection:
+        found = connection.execute(query).fetchall()
+    assert len({tid for tid, *_ in found}) == 4
+    assert [row[1:] for row in found] == [("malloc", n_calls, "work", 11)] * 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -126,7 +156,7 @@ def test_a_signal_ends_a_recording_cleanly(
     wait_for(recording)
     time.sleep(1)
     recorder.send_signal(number)
-    assert recorder.wait(30) == 0
+    assert recorder.wait(30 * PATIENCE) == 0
     target.kill()
     target.wait()
     header = json.loads((recording / "recording.json").read_text())

@@ -19,18 +19,37 @@ QUICK = [
     "tests/kernel/test_attach.py::test_all_threads_of_a_process_are_seen_and_no_other_process",
 ]
 """What a kernel is most likely to break, in three minutes of emulation."""
+BREADTH: dict[str, tuple[str, ...]] = {
+    "features": (),
+    "call_owner": (),
+    "leaks": (),
+    "record": (
+        "children_and_what_they_exec_are_recorded_and_the_status_is_passed_on",
+        "leaks_names_function_and_line_of_processes_that_are_gone",
+        "a_running_process_is_recorded_until_it_ends",
+    ),
+    "attach": (
+        "a_probe_of_a_process_changes_its_memory_alone",
+        "all_threads_of_a_process_are_seen_and_no_other_process",
+        "several_places_take_one_program",
+        "what_was_chosen_and_why_is_in_the_recording",
+        "other_mount_namespaces_give_no_event_and_leave_nothing_behind",
+    ),
+    "modules": ("files_of_a_process_are_had_though_it_and_its_mounts_are_gone",),
+    "targets": (
+        "several_processes_are_recorded_and_no_other",
+        "files_that_only_the_process_sees_are_found_without_those_of_its_mappings",
+    ),
+    "symbols": ("every_call_is_said_to_be_made_where_it_was_made[-O2 -fomit-frame-pointer]",),
+    "unwinding": ("a_stack_is_walked_once_its_rules_are_known", "frame_pointers_can_be_asked_for"),
+}
+"""Each thing that a kernel does for us at least once: tests by file, no names for all of a file's."""
 MOST = [
-    "tests/kernel/test_features.py",
-    "tests/kernel/test_record.py",
-    "tests/kernel/test_attach.py",
-    "tests/kernel/test_gadget.py",
-    "tests/kernel/test_leaks.py",
-    "tests/kernel/test_modules.py",
-    "tests/kernel/test_symbols.py",
-    "tests/kernel/test_targets.py",
-    "tests/kernel/test_unwinding.py::test_a_stack_is_walked_once_its_rules_are_known",
+    f"tests/kernel/test_{file}.py{test}"
+    for file, names in BREADTH.items()
+    for test in ([f"::test_{name}" for name in names] or [""])
 ]
-"""What does not measure, and needs no service."""
+"""In about six minutes of emulation."""
 
 
 ON_ARM64 = [
