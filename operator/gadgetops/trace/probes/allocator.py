@@ -17,7 +17,7 @@ from gadgetops.trace.probes.executable import Executable, Function, read_executa
 from gadgetops.trace.probes.link_map import Mapped, mapped_objects
 from gadgetops.trace.probes.program import Executed, executed_by, objects_of, why_unseen
 from gadgetops.trace.probes.prologue import is_forwarder
-from gadgetops.trace.probes.returns import is_return_seen
+from gadgetops.trace.probes.returns import NO_WITNESSES, Witnesses, is_return_seen
 
 FUNCTIONS: Final = (
     "malloc",
@@ -80,7 +80,7 @@ class Allocator:
         functions: Where each function is, by the name in `FUNCTIONS`; never empty.
         executable: What is in the file.
         pid: The process to which probes are limited; None for all that map the file.
-        has_profiler: Whether the allocator's own profiler is on.
+        witnesses: Who else looks at the stacks of its program.
     """
 
     path: Path
@@ -88,7 +88,7 @@ class Allocator:
     functions: Mapping[str, tuple[Function, ...]] = field(hash=False)
     executable: Executable = field(compare=False)
     pid: int | None = None
-    has_profiler: bool = False
+    witnesses: Witnesses = NO_WITNESSES
 
 
 class CommandAllocators(NamedTuple):
@@ -172,10 +172,10 @@ def _allocators(
 ) -> list[Allocator]:
     objects = [*_readable({m.path: m for m in mapped}.values(), library)]
     executables = [each.executable for each in objects]
-    has_profiler = _has_profiler(pid, executables)
-    resolved = _resolved(executables, has_profiler=has_profiler)
+    witnesses = Witnesses(_has_profiler(pid, executables), _has_debugger(pid, executables))
+    resolved = _resolved(executables, witnesses)
     found = [
-        Allocator(each.path, each.probed, functions, each.executable, pid, has_profiler)
+        Allocator(each.path, each.probed, functions, each.executable, pid, witnesses)
         for each, functions in zip(objects, resolved, strict=True)
         if functions
     ]
@@ -204,6 +204,16 @@ def _has_profiler(pid: int | None, executables: Iterable[Executable]) -> bool:
     return any("prof:true" in each for each in settings)
 
 
+def _has_debugger(pid: int | None, executables: Sequence[Executable]) -> bool:
+    """Return whether the program, in *pid* if it runs, traces others or is traced."""
+    if executables and executables[0].imports(["ptrace"]):
+        return True
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace") if pid is not None else ""
+        return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in status.splitlines())
+    return False
+
+
 def _readable(mapped: Iterable[Mapped], library: Path | None) -> Iterator[_Object]:
     for each in mapped:
         try:
@@ -219,11 +229,11 @@ _Places = dict[str, list[Function]]
 
 
 def _resolved(
-    objects: Sequence[Executable], *, has_profiler: bool = False
+    objects: Sequence[Executable], witnesses: Witnesses = NO_WITNESSES
 ) -> list[dict[str, tuple[Function, ...]]]:
     """Return what to probe in each of *objects*, which are in the order of lookup."""
     found: list[_Places] = [{} for _ in objects]
-    searches = [_Search(each, places, has_profiler) for each, places in zip(objects, found, strict=True)]
+    searches = [_Search(each, places, witnesses) for each, places in zip(objects, found, strict=True)]
     for name in FUNCTIONS:
         _add_first(searches, name, name)
     for search in searches:
@@ -256,12 +266,12 @@ class _Search:
     Attributes:
         executable: The object.
         found: What was found.
-        has_profiler: Whether the allocator's own profiler is on.
+        witnesses: Who else looks at the stacks of the program.
     """
 
     executable: Executable
     found: _Places
-    has_profiler: bool
+    witnesses: Witnesses
 
     def exported(self, name: str, spelled: str) -> list[Function]:
         """Return the functions *spelled* that do the same as *name*, as other files may call them."""
@@ -293,11 +303,7 @@ class _Search:
         """Return those of *places* whose calls can be seen to the end, which those of a release need not."""
         if name in _WITHOUT_RETURN:
             return places
-        return [
-            place
-            for place in places
-            if is_return_seen(self.executable, place, has_profiler=self.has_profiler)
-        ]
+        return [place for place in places if is_return_seen(self.executable, place, self.witnesses)]
 
 
 def _each_place_once(places: Iterable[Function]) -> tuple[Function, ...]:

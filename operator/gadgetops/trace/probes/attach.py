@@ -149,7 +149,7 @@ class Probes:
 
 
 def _why_no_return_probe(allocator: Allocator, function: Function) -> str | None:
-    return why_no_return_probe(allocator.executable, function, has_profiler=allocator.has_profiler)
+    return why_no_return_probe(allocator.executable, function, allocator.witnesses)
 
 
 def _entry_at_returns(allocator: Allocator, function: Function, addresses: Sequence[int]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ _RULE_HEAD: Final = struct.Struct("<IIiI")
 _ENTRY: Final = struct.Struct("<QQq")
 _SLOT_TYPES: Final = {MACHINE_X86_64: (6, 7), MACHINE_AARCH64: (1025, 1026)}
 """R_*_GLOB_DAT and R_*_JUMP_SLOT: places that hold the address of a function by its name."""
+_CHOSEN_SLOT_TYPE: Final = {MACHINE_X86_64: 37, MACHINE_AARCH64: 1032}
+"""R_*_IRELATIVE: a place that holds the address of a function which is chosen for the processor."""
 
 
 class CodeMap:
@@ -48,6 +50,10 @@ class CodeMap:
     def name_in_slot(self, address: int) -> str | None:
         """Return the name of the function whose address lies at *address* once the file is linked."""
         return self._slots.get(address)
+
+    def is_chosen_slot(self, address: int) -> bool:
+        """Return whether *address* will hold that of a function which is chosen for the processor."""
+        return address in self._chosen_slots
 
     def _size_bytes(self, rule: int) -> int:
         address, data = self._rules
@@ -88,6 +94,21 @@ class CodeMap:
         except (ObjectError, struct.error, ValueError):
             return {}
 
+    @functools.cached_property
+    def _chosen_slots(self) -> frozenset[int]:
+        if self._elf is None:
+            return frozenset()
+        wanted = _CHOSEN_SLOT_TYPE.get(self._elf.machine)
+        return frozenset(slot for slot, info in _slots(self._elf) if info == wanted)
+
+
+def _slots(elf: Elf) -> Iterator[tuple[int, int]]:
+    """Yield each place that the dynamic linker fills in, with the type and symbol of what goes there."""
+    for section in (elf.section(".rela.plt"), elf.section(".rela.dyn")):
+        whole = len(section.data) // _ENTRY.size * _ENTRY.size if section else 0
+        for slot, info, _ in _ENTRY.iter_unpack(section.data[:whole]) if section else ():
+            yield slot, info
+
 
 def _named_slots(elf: Elf) -> Iterator[tuple[int, str]]:
     symbols = elf.section(".dynsym")
@@ -95,8 +116,7 @@ def _named_slots(elf: Elf) -> Iterator[tuple[int, str]]:
         return
     names = bytes(elf.linked_strings(symbols))
     types = _SLOT_TYPES.get(elf.machine, ())
-    for section in (elf.section(".rela.plt"), elf.section(".rela.dyn")):
-        for slot, info, _ in _ENTRY.iter_unpack(section.data) if section else ():
-            if info & 0xFFFFFFFF in types:
-                (name,) = struct.unpack_from("<I", symbols.data, (info >> 32) * SYMBOL_BYTES)
-                yield slot, names[name : names.index(b"\0", name)].decode(errors="replace")
+    for slot, info in _slots(elf):
+        if info & 0xFFFFFFFF in types:
+            (name,) = struct.unpack_from("<I", symbols.data, (info >> 32) * SYMBOL_BYTES)
+            yield slot, names[name : names.index(b"\0", name)].decode(errors="replace")

@@ -53,16 +53,34 @@ _SCALED: Final = re.compile(r"\[.*\w\*[48].*\]|\[\w+, \w+(, (uxt[bhw]|sxt[bhw]|l
 """How disassemblers write that an index is scaled by 4 or 8: of x86, and of arm64."""
 
 
-def why_no_return_probe(executable: Executable, function: Function, *, has_profiler: bool) -> str | None:
+@dataclass(frozen=True)
+class Witnesses:
     """
-    Return why a return probe on *function* could break a program; None if it could not.
+    Who else looks at the stacks of a program.
 
-    Args:
-        executable: The file.
-        function: In it.
-        has_profiler: Whether jemalloc's own profiler is on in the program; else it walks no stack.
+    Attributes:
+        profiler: Whether jemalloc's own profiler is on; else it walks no stack.
+        debugger: Whether the program is traced by another one, or is one that traces others (ptrace(2)): it
+            sees a stack that a return probe changed, and the system call by which such a probe ends.
     """
-    if _walks_stacks(executable) and (has_profiler or not executable.defines(_JEMALLOC)):
+
+    profiler: bool = False
+    debugger: bool = False
+
+
+NO_WITNESSES: Final = Witnesses()
+
+
+def why_no_return_probe(executable: Executable, function: Function, witnesses: Witnesses) -> str | None:
+    """Return why a return probe on *function* could change what a program does; None if it could not."""
+    harm = _why_it_breaks_a_program(executable, function, witnesses)
+    if harm is None and witnesses.debugger and return_addresses(executable, function) is not None:
+        return "a debugger may look at it"
+    return harm
+
+
+def _why_it_breaks_a_program(executable: Executable, function: Function, witnesses: Witnesses) -> str | None:
+    if _walks_stacks(executable) and (witnesses.profiler or not executable.defines(_JEMALLOC)):
         return "its file walks the stack"
     if _MAY_THROW.match(function.name):
         return "it may throw"
@@ -77,10 +95,10 @@ def _walks_stacks(executable: Executable) -> bool:
     return executable.defines(_STACK_WALKERS) and not executable.defines(_C_LIBRARY)
 
 
-def is_return_seen(executable: Executable, function: Function, *, has_profiler: bool) -> bool:
+def is_return_seen(executable: Executable, function: Function, witnesses: Witnesses) -> bool:
     """Return whether there is a way to see *function* return that cannot break a program."""
     return (
-        why_no_return_probe(executable, function, has_profiler=has_profiler) is None
+        _why_it_breaks_a_program(executable, function, witnesses) is None
         or return_addresses(executable, function) is not None
     )
 
@@ -116,6 +134,22 @@ class _Jump:
     slot: int | None = None
 
 
+@dataclass(frozen=True)
+class _WayOut:
+    """
+    An instruction that leaves a piece of code.
+
+    Attributes:
+        address: Of the instruction.
+        jump: Where it leads; None: it returns.
+        hands_result_on: Whether its function's result is also the first argument of what it jumps to.
+    """
+
+    address: int
+    jump: _Jump | None
+    hands_result_on: bool = False
+
+
 class _Search:
     """From one piece of code to the next, until no jump leads to another one."""
 
@@ -147,17 +181,21 @@ class _Search:
         return piece
 
     def _read(self, piece: range) -> None:
-        for instruction, jump in _ways_out(self._executable, piece):
-            if jump is None:
-                self.found.add(instruction.address)
-            elif jump.target is None or jump.target not in piece:
-                self._follow_jump(jump)
+        for way in _ways_out(self._executable, piece):
+            if way.jump is None:
+                self.found.add(way.address)
+            elif way.jump.target is None or way.jump.target not in piece:
+                self._follow_jump(way, way.jump)
 
-    def _follow_jump(self, jump: _Jump) -> None:
-        if jump.target is None:
-            self._follow_name(jump.slot)
-        elif self._executable.is_in_linkage(jump.target):
-            self._follow_name(_slot_of_stub(self._executable, jump.target))
+    def _follow_jump(self, way: _WayOut, jump: _Jump) -> None:
+        slot = jump.slot
+        if jump.target is not None and self._executable.is_in_linkage(jump.target):
+            slot = _slot_of_stub(self._executable, jump.target)
+        if slot is not None and way.hands_result_on and self._executable.code_map.is_chosen_slot(slot):
+            # A string function of the C library, as calloc() ends in memset(): it returns its first argument.
+            self.found.add(way.address)
+        elif slot is not None or jump.target is None:
+            self._follow_name(slot)
         elif not any(jump.target in piece for piece in (*self._seen, *self._pending)):
             self._pending.append(self._piece(jump.target))
 
@@ -172,9 +210,9 @@ class _Search:
             raise _UnknownReturn
 
 
-def _ways_out(executable: Executable, piece: range) -> Iterator[tuple[CsInsn, _Jump | None]]:
+def _ways_out(executable: Executable, piece: range) -> Iterator[_WayOut]:
     """
-    Yield each return and jump in *piece*, with where a jump leads; None for a return.
+    Yield each return and jump in *piece*.
 
     The jump of a `switch`, by a table, is left out: it stays in its function.
     """
@@ -188,11 +226,11 @@ def _ways_out(executable: Executable, piece: range) -> Iterator[tuple[CsInsn, _J
     ):
         end = instruction.address + instruction.size
         if instruction.mnemonic in processor.returns:
-            yield instruction, None
+            yield _WayOut(instruction.address, None)
         elif instruction.group(CS_GRP_JUMP) and not instruction.group(CS_GRP_CALL):
             jump = processor.jump(instruction, before)
             if jump != _Jump() or not any(map(_reads_table, (*before, instruction))):
-                yield instruction, jump
+                yield _WayOut(instruction.address, jump, processor.hands_result_on(before))
         before = [*before[1 - _TABLE_JUMP_INSTRUCTIONS :], instruction]
     if end != piece.stop:
         # Something that is no code.
@@ -213,6 +251,17 @@ def _jump_on_arm64(instruction: CsInsn, before: Sequence[CsInsn]) -> _Jump:
     if last.type == ARM64_OP_IMM:
         return _Jump(target=last.imm)
     return _Jump(slot=_slot_on_arm64([*before[-_SLOT_INSTRUCTIONS:], instruction]))
+
+
+def _hands_result_on_x86(before: Sequence[CsInsn]) -> bool:
+    """Return whether `rdi` was set to `rax` just now and both are as they were."""
+    for each in reversed(before):
+        if (each.mnemonic, each.op_str) == ("mov", "rdi, rax"):
+            return True
+        names = map(each.reg_name, each.regs_access()[1])
+        if each.group(CS_GRP_JUMP) or each.group(CS_GRP_CALL) or {"rax", "eax", "rdi"} & {*names}:
+            return False
+    return False
 
 
 def _reads_table(instruction: CsInsn) -> bool:
@@ -246,17 +295,25 @@ class _Processor:
     Attributes:
         returns: Mnemonics of return instructions.
         jump: Where a jump leads, with the instructions before it.
+        hands_result_on: Whether the first argument of what is jumped to is the result, by the instructions
+            before the jump.
         slot_of: From which slot code that ends in a jump, as a stub of the linkage table, takes the address.
     """
 
     returns: frozenset[str]
     jump: Callable[[CsInsn, Sequence[CsInsn]], _Jump]
+    hands_result_on: Callable[[Sequence[CsInsn]], bool]
     slot_of: Callable[[Sequence[CsInsn]], int | None]
 
 
 _PROCESSORS: Final[Mapping[str, _Processor]] = {
-    "EM_X86_64": _Processor(frozenset({"ret", "repz ret", "rep ret", "bnd ret"}), _jump_on_x86, _slot_on_x86),
-    "EM_AARCH64": _Processor(frozenset({"ret", "retaa", "retab"}), _jump_on_arm64, _slot_on_arm64),
+    "EM_X86_64": _Processor(
+        frozenset({"ret", "repz ret", "rep ret", "bnd ret"}), _jump_on_x86, _hands_result_on_x86, _slot_on_x86
+    ),
+    # There both are the same register.
+    "EM_AARCH64": _Processor(
+        frozenset({"ret", "retaa", "retab"}), _jump_on_arm64, lambda _before: True, _slot_on_arm64
+    ),
 }
 """By ELF's names."""
 
