@@ -1,5 +1,6 @@
 """Programs whose allocators throw, or are looked into while they allocate: they run as without a recorder."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -115,3 +116,22 @@ def test_exceptions_pass_a_preloaded_allocator(
     assert bare[1].count(ending) == len(MODES)
     assert recorded(gadget_object, tmp_path / "r", command, LD_PRELOAD=preloaded) == bare
     assert known_calls(tmp_path / "r") == ONE_ROUND * n_rounds * len(MODES)
+
+
+@pytest.mark.parametrize("unwind", ["fp", "dwarf"])
+def test_the_caller_is_known_where_a_return_is_seen_at_its_instruction(
+    gadget_object: Path, tmp_path: Path, unwind: str
+) -> None:
+    """After the allocator's own function, which has no frame any more, as it stands first for a release."""
+    program = tmp_path / "operators"
+    flags = ["-O1", "-g", "-fno-builtin", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
+    subprocess.run(["g++", *flags, WORKLOADS / "operators.cpp", "-o", program], check=True)
+    options = ["--quiet", "-o", tmp_path / "r", "--image", gadget_object, "--unwind", unwind]
+    line = [sys.executable, "-m", "gadgetops", "record", *options, "--", program, 20]
+    environment = os.environ | {"LD_PRELOAD": gcc_file(PRELOADED["tcmalloc"])}
+    subprocess.run([*map(str, line)], check=True, env=environment)
+    question = ["top", "--min-size", "3011", "--max-size", "3011", "--format", "json", tmp_path / "r"]
+    answer = subprocess.check_output([sys.executable, "-m", "gadgetops", *map(str, question)])
+    groups = json.loads(answer)["groups"]
+    # The allocator's fast and slow way return at instructions of their own: two stacks.
+    assert {group["group"]["stack"][1]["function"] for group in groups} == {"main"}
