@@ -216,8 +216,9 @@ static __always_inline bool needs_caller(__u64 slice)
 }
 
 /* `is_inside`: at an instruction of the function, and not where it returns to. */
-static __always_inline void send_event(void *ctx, enum memop operation,
-				       __u64 addr, __u64 size, bool is_inside)
+static __always_inline void send_event(struct pt_regs *ctx,
+				       enum memop operation, __u64 addr,
+				       __u64 size, bool is_inside)
 {
 	__u64 slice = collect_slices ? take_slice(ctx) : 0;
 	struct event *event = gadget_reserve_buf(&events, sizeof(*event));
@@ -330,8 +331,8 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 }
 
 /* Entry of a call that gives memory back. */
-static __always_inline void release(void *ctx, enum memop operation, __u64 addr,
-				    __u64 size)
+static __always_inline void release(struct pt_regs *ctx, enum memop operation,
+				    __u64 addr, __u64 size)
 {
 	if (unlikely(gadget_should_discard_data_current()))
 		return;

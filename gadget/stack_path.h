@@ -74,7 +74,7 @@ __u64 rules_wanted = NO_RULE_WANTED;
 /* A word of the walker's stack, whose part is kept; 0, and it fails. */
 __noinline __u64 stack_word(__u32 tid, __u64 address)
 {
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u64 offset = address - scratch->window;
 	__u64 size_bytes;
 
@@ -113,7 +113,7 @@ __noinline __u32 caller_rule(__u64 key, __u64 address)
  */
 __noinline __u32 walk_step(__u32 tid, __u64 key)
 {
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u32 rule = caller_rule(key, scratch->code_address);
 	__u32 kind = rule & 3, saved = rule >> 2 & 0x3fff;
 	__u64 frame = (__u64)(rule >> 16) * 8;
@@ -145,7 +145,7 @@ __noinline __u32 walk_step(__u32 tid, __u64 key)
 /* Ask for the rules of the words of one chunk that point into code. */
 __noinline __u32 want_chunk(__u32 tid, __u32 chunk)
 {
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u32 first = chunk % SLICE_PART_CHUNKS * SLICE_CHUNK_WORDS;
 	__u64 pid = bpf_get_current_pid_tgid() >> 32;
 
@@ -163,7 +163,7 @@ __noinline __u32 want_chunk(__u32 tid, __u32 chunk)
 /* Ask for the rule of `address`, and of what may be above it on the stack. */
 __noinline __u32 want_rules(__u32 tid, __u64 address)
 {
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u64 index = address * HASH_FACTOR >> (64 - WANTED_BITS);
 
 	for (__u32 part = 0; part < WANTED_PARTS; part++) {
@@ -190,7 +190,7 @@ __noinline __u64 walk_path(__u64 address, __u64 sp, __u64 bp, __u64 end,
 			   __u64 key)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u32 result = WALK_FAILS;
 
 	scratch->window_bytes = 0;
@@ -213,7 +213,7 @@ __noinline __u64 walk_path(__u64 address, __u64 sp, __u64 bp, __u64 end,
 }
 
 /* Send the path in the scratch; false where there is no room. */
-static __always_inline bool send_path(struct scratch *scratch, __u64 slice)
+static __always_inline bool send_path(struct slice_scratch *scratch, __u64 slice)
 {
 	__u32 n_frames = scratch->n_frames;
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
@@ -241,7 +241,7 @@ static __always_inline bool send_path(struct scratch *scratch, __u64 slice)
 }
 
 /* Send the path in the scratch unless it was seen, and return its number. */
-static __always_inline __u64 number_path(struct scratch *scratch, __u64 hash)
+static __always_inline __u64 number_path(struct slice_scratch *scratch, __u64 hash)
 {
 	__u64 slice = hash | 2; /* never 0 or SLICE_MISSED */
 	__u32 *seen = &seen_slices[slice % (1 << SEEN_SLICE_BITS)];
@@ -265,7 +265,7 @@ static __always_inline __u64 take_path(struct pt_regs *registers, __u64 end,
 				       __u64 key)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u64 hash, slice = 0, leaving = -1;
 
 	barrier_var(leaving);

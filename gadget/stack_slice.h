@@ -108,7 +108,7 @@ struct known_process known_processes[KNOWN_PROCESSES] = {};
  * their number. Who finds another user reads in chunks; a program may be
  * preempted, so that one for each CPU would not do.
  */
-struct scratch {
+struct slice_scratch {
 	__u64 users;
 	__u64 words[SLICE_PART_BYTES / 8];
 	/* Of a walk (stack_path.h): what `words` are, where it is, its path. */
@@ -125,7 +125,7 @@ struct scratch {
 };
 
 /* All of .bss is 4 MiB at most: kernels before 5.13 refuse larger values. */
-struct scratch scratches[SCRATCHES] = {};
+struct slice_scratch scratches[SCRATCHES] = {};
 
 /* By the low bits of a slice's hash, its high ones. */
 __u32 seen_slices[1 << SEEN_SLICE_BITS] = {};
@@ -299,7 +299,7 @@ __noinline __u64 hash_chunk(__u64 address, __u64 hash)
 /* The same, of a chunk that lies in the scratch of thread `tid`. */
 __noinline __u64 hash_scratch(__u32 tid, __u32 chunk, __u64 hash)
 {
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u32 first = chunk % SLICE_PART_CHUNKS * SLICE_CHUNK_WORDS;
 
 	return hash_words(&scratch->words[first], hash);
@@ -313,7 +313,7 @@ __noinline __u64 hash_scratch(__u32 tid, __u32 chunk, __u64 hash)
 __noinline __u64 hash_part(__u64 address, __u64 end, __u64 hash)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
-	struct scratch *scratch = &scratches[tid % SCRATCHES];
+	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u64 n_chunks = (part_bytes(end - address) + SLICE_CHUNK_BYTES - 1) /
 			 SLICE_CHUNK_BYTES;
 	__u64 leaving = -1;

@@ -62,6 +62,7 @@ enum {
 
 enum {
 	BPF_F_USER_STACK = 256,
+	BPF_F_USER_BUILD_ID = 2048,
 	BPF_F_FAST_STACK_CMP = 512,
 };
 

@@ -126,7 +126,7 @@ def test_a_hook_passes_on_this_repository_and_fails_on_drift(
     """Its entry, run as pre-commit does: in the repository, by the environment that the project installs."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    for name in ("gadget", "build.yaml", "DEVELOPER.md", "artifacthub-pkg.yml"):
+    for name in ("gadget", "build.yaml", "build-ustack.yaml", "DEVELOPER.md", "artifacthub-pkg.yml"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     entry = shlex.split(hooks()[hook]["entry"])
@@ -145,7 +145,12 @@ def test_a_hook_passes_on_this_repository_and_fails_on_drift(
 def test_hooks_look_at_the_files_that_decide() -> None:
     """What is generated, and what it is generated from."""
     decide = {
-        "gadgetops-docs": ["gadget/program.bpf.c", "gadget/include/vmlinux.h", "README.md", "build.yaml"],
+        "gadgetops-docs": [
+            "gadget/program.bpf.c",
+            "gadget/include/vmlinux.h",
+            "README.md",
+            "build-ustack.yaml",
+        ],
         "gadgetops-artifacthub": ["gadget/gadget.yaml", "artifacthub-pkg.yml", "build.yaml"],
     }
     for name, files in decide.items():

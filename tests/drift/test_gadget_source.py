@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from gadgetops.bpf.object import Object
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "gadget/program.bpf.c"
@@ -53,9 +56,38 @@ def test_it_uses_only_names_that_both_sets_have() -> None:
     assert set(re.findall(r"\bGADGET_\w+", text)) <= MACROS
 
 
+def test_the_documents_of_both_images_differ_in_what_is_new_only() -> None:
+    """The second one has three parameters more, and another name and description."""
+    first, second = (
+        yaml.safe_load((ROOT / "gadget" / name).read_text()) for name in ("gadget.yaml", "gadget_ustack.yaml")
+    )
+    for parameter in ("collect_build_id", "collect_otel_stack", "ig_build_id_max_entries"):
+        del second["params"]["ebpf"][parameter]
+    assert {key for key in first | second if first.get(key) != second.get(key)} == {"name", "description"}
+
+
+@pytest.mark.clang
+def test_the_second_image_has_the_maps_that_ig_asks_for(gadgetops, tmp_path: Path) -> None:
+    """Beside those of the first, in the sizes that ig demands, as arm64 has them."""
+    objects = {}
+    for name in ("build.yaml", "build-ustack.yaml"):
+        output = tmp_path / name
+        assert gadgetops("build", ROOT, "-f", ROOT / name, "--strict", "-o", output).status == 0
+        objects[name] = Object.from_bytes((output / "arm64.bpf.o").read_bytes())
+    first, second = ({each.name: each for each in found.maps} for found in objects.values())
+    assert {*second} - {*first} == {"ig_build_id", "events_lost_samples"}
+    sizes = {
+        name: (each.key_size_bytes, each.value_size_bytes, each.max_entries) for name, each in second.items()
+    }
+    assert sizes["ig_build_id"] == (4, 127 * 32, 1024)
+    assert sizes["events_lost_samples"] == (4, 8, 1)
+
+
 @pytest.mark.ig
-def test_ig_says_the_same_of_our_gadget(gadgetops) -> None:
+@pytest.mark.parametrize("build_file", ["build.yaml", "build-ustack.yaml"])
+def test_ig_says_the_same_of_our_gadget(gadgetops, build_file: str) -> None:
     """Every extra info, both diagrams among them."""
-    assert gadgetops("build", ROOT, "-t", "trace_malloc", "--strict").status == 0
+    build = ("build", ROOT, "-f", ROOT / build_file, "-t", "trace_malloc", "--strict")
+    assert gadgetops(*build).status == 0
     result = gadgetops("inspect", "trace_malloc", "--engine", "both")
     assert (result.status, result.err) == (0, "")

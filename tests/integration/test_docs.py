@@ -18,7 +18,7 @@ Gadgetops = Callable[..., "Result"]  # noqa: F821 - the class is conftest's
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of our gadget and its document, the working directory."""
     shutil.copytree(ROOT / "gadget", tmp_path / "gadget")
-    for name in ("build.yaml", "DEVELOPER.md"):
+    for name in ("build.yaml", "build-ustack.yaml", "DEVELOPER.md"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -47,10 +47,20 @@ def test_an_edited_probe_is_named_with_its_edge(folder: Path, gadgetops: Gadgeto
     assert result.status == 3
     assert "trace_uprobe_free no longer looks up gadget_mntns_filter_map" in result.out.splitlines()
     assert '-trace_uprobe_free -- "Lookup" --> gadget_mntns_filter_map' in result.out.splitlines()
-    assert "out of date: flowchart, sequence\nrun `gadgetops docs`" in result.err
+    assert "out of date: flowchart, sequence, flowchart:ustack, sequence:ustack\n" in result.err
     assert (folder / "DEVELOPER.md").read_bytes() == before
     assert gadgetops("docs").err == "DEVELOPER.md: updated\n"
     assert gadgetops("docs", "--check").status == 0
+
+
+@pytest.mark.clang
+def test_a_further_build_file_has_regions_of_its_own(folder: Path, gadgetops: Gadgetops) -> None:
+    """Named after it; what changes in its source alone is seen there alone."""
+    change(folder / "gadget/program_ustack.bpf.c", "#define GADGET_IG_MAPS", "")
+    result = gadgetops("docs", "--check")
+    assert result.status == 3
+    assert "map ig_build_id is gone" in result.out.splitlines()
+    assert "out of date: flowchart:ustack, sequence:ustack\n" in result.err
 
 
 @pytest.mark.clang

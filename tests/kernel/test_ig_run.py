@@ -23,11 +23,12 @@ pytestmark = [
         reason="this kernel has no kprobes, by which ig attaches uprobes",
     ),
 ]
-IMAGE = "trace_malloc"
+IMAGES = {"trace_malloc": "build.yaml", "trace_malloc_ustack": "build-ustack.yaml"}
 GADGETOPS = [sys.executable, "-m", "gadgetops"]
 START_TIMEOUT_S = 60 * PATIENCE
 REST_OF_ATTACHING_S = 5
 """How long after the first event ig may still be attaching programs."""
+BUILD_IDS = ["--param", "collect-build-id=true"]
 N_BLOCKS, BLOCK_BYTES, OTHER_BYTES = 100, 3011, 17
 
 Process = subprocess.Popen[str]
@@ -35,10 +36,12 @@ Process = subprocess.Popen[str]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is to be ig's folder, with our image in it."""
+    """What is to be ig's folder, with our images in it."""
     place = tmp_path_factory.mktemp("ig")
     environment = os.environ | {"GADGETOPS_STORE": str(place / "oci-store"), "HOME": str(place)}
-    subprocess.run([*GADGETOPS, "build", str(ROOT), "-t", IMAGE], check=True, env=environment)
+    for image, build_file in IMAGES.items():
+        build = [*GADGETOPS, "build", str(ROOT), "-f", str(ROOT / build_file), "-t", image]
+        subprocess.run(build, check=True, env=environment)
     return place
 
 
@@ -87,8 +90,25 @@ def counts(recording: Path) -> dict[str, int]:
     return dict(rows)
 
 
+def has_stacks(recording: Path) -> bool:
+    """Whether every allocation of a block that was ordered has a stack."""
+    events = f"read_parquet('{recording}/events-*.parquet')"
+    rows = duckdb.sql(f"SELECT bool_and(stack_id >= 0) FROM {events} WHERE size_bytes = {BLOCK_BYTES}")
+    return bool(rows.fetchall()[0][0])
+
+
+@pytest.mark.parametrize(
+    ("image", "stacks"),
+    [("trace_malloc", ["--no-stacks"]), ("trace_malloc_ustack", []), ("trace_malloc_ustack", BUILD_IDS)],
+    ids=["alone", "with stacks", "with build IDs"],
+)
 def test_ig_run_sees_what_our_engine_sees(
-    store: Path, gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path
+    image: str,
+    stacks: list[str],
+    store: Path,
+    gadget_object: Path,
+    compiled: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
     """One program, first under `ig run`, then under our own engine: every call, and no other."""
     by_ig, by_us = tmp_path / "ig.gadgetrec", tmp_path / "us.gadgetrec"
@@ -96,10 +116,11 @@ def test_ig_run_sees_what_our_engine_sees(
     record = [*GADGETOPS, "record", "-o"]
     with program(compiled("on_demand")) as process:
         pid = ["--pid", process.pid]
-        engine = ["--engine", "ig", "--image", IMAGE, "--no-stacks", "--param", "verify-image=false"]
+        engine = ["--engine", "ig", "--image", image, "--param", "verify-image=false", *stacks]
         with recorded([*own_store, *record, by_ig, *engine, *pid], by_ig, process):
             order(process, N_BLOCKS, BLOCK_BYTES)
         with recorded([*record, by_us, "--image", gadget_object, *pid], by_us, process):
             order(process, N_BLOCKS, BLOCK_BYTES)
         process.stdin.close()
+    assert has_stacks(by_ig) == ("--no-stacks" not in stacks)
     assert counts(by_ig) == counts(by_us) == {"malloc": N_BLOCKS, "free": N_BLOCKS // 2}

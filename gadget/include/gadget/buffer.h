@@ -14,11 +14,40 @@
 
 #define GADGET_MAX_EVENT_SIZE 10240
 
+/* Say to ig, in the map that it reads, that an event found no room. */
+static __always_inline void gadget_count_lost_sample(void);
+
+#ifdef GADGET_IG_MAPS
+#define GADGET_LOST_SAMPLES(name)                                            \
+	struct {                                                             \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                     \
+		__uint(max_entries, 1);                                      \
+		__uint(key_size, sizeof(__u32));                             \
+		__uint(value_size, sizeof(__u64));                           \
+	} name##_lost_samples SEC(".maps");                                  \
+	static __always_inline void gadget_count_lost_sample(void)           \
+	{                                                                    \
+		static const __u32 zero = 0;                                 \
+		__u64 *count =                                               \
+			bpf_map_lookup_elem(&name##_lost_samples, &zero);    \
+                                                                             \
+		if (count)                                                   \
+			__sync_fetch_and_add(count, 1);                      \
+	}
+#else
+#define GADGET_LOST_SAMPLES(name)                                            \
+	static __always_inline void gadget_count_lost_sample(void)           \
+	{                                                                    \
+	}
+#endif
+
+/* The map of the events; there is one in a gadget. */
 #define GADGET_TRACER_MAP(name, size)                \
 	struct {                                     \
 		__uint(type, BPF_MAP_TYPE_RINGBUF);  \
 		__uint(max_entries, size);           \
 	} name SEC(".maps");                         \
+	GADGET_LOST_SAMPLES(name)                    \
 	const void *gadget_map_tracer_##name
 
 struct {
@@ -56,10 +85,14 @@ static __always_inline bool gadget_needs_perf_buffer(void)
 static __always_inline void *gadget_reserve_buf(void *map, __u64 size)
 {
 	static const __u32 zero = 0;
+	void *buf;
 
 	if (gadget_needs_perf_buffer())
 		return bpf_map_lookup_elem(&gadget_heap, &zero);
-	return bpf_ringbuf_reserve(map, size, 0);
+	buf = bpf_ringbuf_reserve(map, size, 0);
+	if (__builtin_expect(!buf, 0))
+		gadget_count_lost_sample();
+	return buf;
 }
 
 /* Give back what gadget_reserve_buf() gave, unsent. */

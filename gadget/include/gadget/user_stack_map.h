@@ -22,6 +22,72 @@ struct {
 	__uint(max_entries, 10000);
 } ig_ustack SEC(".maps");
 
+#ifdef GADGET_IG_MAPS
+
+/*
+ * What `ig run` expects beside the stacks: 0.46 to 0.55 panic with
+ * --collect-ustack if there is no map `ig_build_id`.
+ */
+
+const volatile bool collect_build_id = false;
+GADGET_PARAM(collect_build_id);
+
+#define GADGET_BUILD_ID_MAX_ENTRIES 1024
+
+/* ig gives the map of this name so many entries. */
+const volatile int ig_build_id_max_entries = GADGET_BUILD_ID_MAX_ENTRIES;
+GADGET_PARAM(ig_build_id_max_entries);
+
+/* A frame as the kernel writes it: struct bpf_stack_build_id. */
+struct gadget_build_id_frame {
+	__s32 status;
+	__u8 build_id[20];
+	__u64 offset_or_ip;
+};
+
+struct gadget_build_id_stack {
+	struct gadget_build_id_frame frames[GADGET_USER_MAX_STACK_DEPTH];
+};
+
+/* ig before 0.45 leaves the number as it stands here, and 0 does not load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(key_size, sizeof(__u32)); /* stack_id */
+	__uint(value_size, sizeof(struct gadget_build_id_stack));
+	__uint(max_entries, GADGET_BUILD_ID_MAX_ENTRIES);
+} ig_build_id SEC(".maps");
+
+static const struct gadget_build_id_stack gadget_no_build_ids = {};
+
+/*
+ * Keep the files and offsets of a stack's frames, once for each stack. Clang
+ * is told to expect it, so that it stands in its place in the diagrams.
+ */
+static __always_inline void gadget_keep_build_ids(void *ctx, __u32 stack_id)
+{
+	void *stack;
+
+	if (__builtin_expect(!collect_build_id || (__s32)stack_id < 0, 0))
+		return;
+	if (__builtin_expect(bpf_map_update_elem(&ig_build_id, &stack_id,
+						 &gadget_no_build_ids,
+						 BPF_NOEXIST) != 0,
+			     0))
+		return;
+	stack = bpf_map_lookup_elem(&ig_build_id, &stack_id);
+	if (__builtin_expect(stack != NULL, 1))
+		bpf_get_stack(ctx, stack, sizeof(gadget_no_build_ids),
+			      BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
+}
+
+#else
+
+static __always_inline void gadget_keep_build_ids(void *ctx, __u32 stack_id)
+{
+}
+
+#endif
+
 /* Where kernels before 6.7, from 6.7 and from 6.11 keep a file's time. */
 
 struct timespec64___gadget {
@@ -145,6 +211,7 @@ gadget_get_user_stack(void *ctx, struct gadget_user_stack *ustack)
 	}
 	ustack->stack_id = bpf_get_stackid(
 		ctx, &ig_ustack, BPF_F_FAST_STACK_CMP | BPF_F_USER_STACK);
+	gadget_keep_build_ids(ctx, ustack->stack_id);
 }
 
 #endif /* __GADGET_USER_STACK_MAP_H */

@@ -21,6 +21,7 @@ from gadgetops.gadget.toolchain import TARGETS
 
 DEFAULT_FILES: Final = ("DEVELOPER.md", "README.md")
 
+_FURTHER_BUILD_FILES: Final = "build-*.yaml"
 _HELP_WIDTH: Final = 100
 
 
@@ -52,15 +53,15 @@ def command(
 
     Regions stand between `<!-- begin NAME -->` and `<!-- end NAME -->`. NAME is flowchart or sequence, which
     programs use which maps, or help:VERB. The gadget is the one that `gadgetops build` builds here; unchanged
-    sources are not compiled again.
+    sources are not compiled again. flowchart:X and sequence:X draw the one that build-X.yaml describes.
     """
     if image is not None and object_file is not None:
         raise UsageError("--image and --object both say what to draw", hint="pass one of them")
     documents = [docs.Document.read(path) for path in _distinct(files or _default_files())]
     subject = image or object_file
-    compile_object = partial(_compile_object, with_headers)
+    compile_object = partial(_compile_object, with_headers, None)
     read_object = compile_object if subject is None else partial(_open_object, subject, store)
-    contents = docs.diagrams(cache(read_object)) | _help_screens()
+    contents = docs.diagrams(cache(read_object)) | _further_diagrams(with_headers) | _help_screens()
     if is_check:
         _report(docs.check(documents, contents))
         return
@@ -83,10 +84,20 @@ def _default_files() -> list[Path]:
     return found
 
 
-def _compile_object(with_headers: Change) -> Object:
+def _further_diagrams(with_headers: Change) -> dict[str, Callable[[], str]]:
+    """Return the diagrams of each further build file here: `flowchart:ustack` of build-ustack.yaml."""
+    contents: dict[str, Callable[[], str]] = {}
+    for path in sorted(Path().glob(_FURTHER_BUILD_FILES)):
+        variant = path.stem.partition("-")[2]
+        drawings = docs.diagrams(cache(partial(_compile_object, with_headers, path)))
+        contents |= {f"{name}:{variant}": content for name, content in drawings.items()}
+    return contents
+
+
+def _compile_object(with_headers: Change, build_file: Path | None) -> Object:
     host = host_architecture()
     architecture = host if host in TARGETS else min(TARGETS)
-    compiled = next(compile_source(with_headers(BuildFile.read(Path())), [architecture]), None)
+    compiled = next(compile_source(with_headers(BuildFile.read(Path(), build_file)), [architecture]), None)
     if compiled is None:
         raise UsageError("the gadget in this folder has no programs that could be drawn")
     try:

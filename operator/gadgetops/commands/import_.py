@@ -24,7 +24,7 @@ _HINT = "give what `ig run IMAGE -o json` prints; --collect-ustack adds stacks"
     "import",
     example=(
         "gadgetops import events.json -o app.gadgetrec\n"
-        "ig run trace_malloc --collect-ustack -o json | gadgetops import - -o app.gadgetrec"
+        "ig run trace_malloc_ustack --collect-ustack -o json | gadgetops import - -o app.gadgetrec"
     ),
 )
 @click.argument("source", metavar="[FILE|-]", default="-")

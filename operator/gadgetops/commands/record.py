@@ -13,7 +13,7 @@ from gadgetops import __version__
 from gadgetops.commands import messages
 from gadgetops.commands.options import verb
 from gadgetops.commands.progress_line import ProgressLine
-from gadgetops.commands.record_ig import record_ig
+from gadgetops.commands.record_ig import default_image, record_ig
 from gadgetops.commands.record_target import (
     TargetRequest,
     exit_status,
@@ -51,7 +51,11 @@ MAX_SLICE_BYTES = 1 << 20
 @click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after so many seconds.")
 @click.option("--max-events", type=click.IntRange(min=1), metavar="N", help="Stop with the Nth event.")
 @click.option("--max-bytes", metavar="SIZE", help="Stop before the recording takes more on disk, about.")
-@click.option("--image", metavar="REF|OBJECT.o", help="Gadget to load.  [default: trace_malloc of the store]")
+@click.option(
+    "--image",
+    metavar="REF|OBJECT.o",
+    help="Gadget to load.  [default: trace_malloc of the store; for stacks by ig trace_malloc_ustack]",
+)
 @click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Kept with the recording, to group by."
@@ -148,7 +152,7 @@ def command(
         return record_ig(
             request,
             output,
-            image or DEFAULT_IMAGE,
+            image or default_image(DEFAULT_IMAGE, collect_stacks=not no_stacks, store=store),
             parameters=all_parameters,
             collect_stacks=not no_stacks,
             duration_s=duration,

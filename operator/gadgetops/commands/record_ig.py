@@ -3,12 +3,16 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from gadgetops.commands import messages
 from gadgetops.commands.import_ import say_findings
 from gadgetops.commands.record_target import TargetRequest
-from gadgetops.errors import UsageError
+from gadgetops.errors import GadgetOpsError, UsageError
 from gadgetops.units import plural
+
+USTACK_IMAGE: Final = "trace_malloc_ustack"
+"""Our gadget with the map without which ig 0.46 to 0.55 panics when it collects stacks."""
 
 
 def record_ig(
@@ -53,6 +57,35 @@ def record_ig(
         say_findings(importer.summary)
     messages.say(f"recorded {plural(importer.summary.n_events, 'event')} in {output}")
     return 0
+
+
+def default_image(without_stacks: str, *, collect_stacks: bool, store: str) -> str:
+    """
+    Return which image ig runs unless another one is asked for.
+
+    For stacks that is `USTACK_IMAGE`, if the store has it; where nothing is built ig fetches the other one.
+    """
+    if not collect_stacks:
+        return without_stacks
+    if _is_in_store(USTACK_IMAGE, store):
+        return USTACK_IMAGE
+    if _is_in_store(without_stacks, store):
+        messages.warn(
+            f"{without_stacks} collects no stacks under ig 0.46 to 0.55: run"
+            f" `gadgetops build -f build-ustack.yaml -t {USTACK_IMAGE}` in the project's folder"
+        )
+    return without_stacks
+
+
+def _is_in_store(image: str, store: str) -> bool:
+    from gadgetops.oci.reference import Reference  # noqa: PLC0415 - as above
+    from gadgetops.oci.store import open_store  # noqa: PLC0415 - as above
+
+    try:
+        open_store(store, create=False).resolve(Reference.parse(image))
+    except GadgetOpsError:
+        return False
+    return True
 
 
 def _check(request: TargetRequest) -> None:
