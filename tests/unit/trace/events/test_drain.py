@@ -99,20 +99,30 @@ def test_no_more_is_kept_than_there_is_room_for(ring: Ring, drain: Drain) -> Non
     assert seen == [*range(ring.n_put)]
 
 
-def test_a_helper_that_was_killed_is_an_error(ring: Ring, drain: Drain) -> None:
+def children() -> set[int]:
+    """Return what this thread has started and has not ended, by other tests as well."""
+    return {*map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())}
+
+
+def test_a_helper_that_was_killed_is_an_error(ring: Ring, tmp_path: Path) -> None:
     """Else the recorder would wait for events that nobody reads."""
-    [pid] = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    os.kill(int(pid), signal.SIGKILL)
+    before = children()
+    with (
+        Spool(tmp_path, memory_bytes=SPOOL_BYTES, file_bytes=0) as spool,
+        Drain(ring.fd, RING_BYTES, EVENT_BYTES, spool) as drain,
+    ):
+        [pid] = children() - before
+        os.kill(pid, signal.SIGKILL)
 
-    def has_failed() -> bool:
-        try:
-            drain.take()
-        except TraceError as error:
-            assert "killed" in str(error)
-            return True
-        return False
+        def has_failed() -> bool:
+            try:
+                drain.take()
+            except TraceError as error:
+                assert "killed" in str(error)
+                return True
+            return False
 
-    until(has_failed)
+        until(has_failed)
 
 
 def test_what_goes_wrong_in_the_helper_is_said(tmp_path: Path) -> None:
