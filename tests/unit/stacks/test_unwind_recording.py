@@ -126,7 +126,7 @@ def tell():
 sys.argv = ["gadgetops", "symbolize", "-q", sys.argv[1]]
 sys.exit(main())
 """
-"""Prints how many KiB this process and its children took at most: wait4(2) counts what the parent had, too."""
+"""Prints how many KiB it and its children took at most; wait4(2) counts what the parent had, too."""
 
 
 def test_memory_does_not_grow_with_slices(tmp_path: Path) -> None:
