@@ -11,6 +11,7 @@ from services.patience import PATIENCE
 
 from gadgetops.bpf.object import Object
 from gadgetops.trace.events.layout import EventLayout
+from gadgetops.trace.events.records import decode
 from gadgetops.trace.events.ring import RingBuffer
 from gadgetops.trace.kernel.libbpf import LoadedObject
 from gadgetops.trace.probes.executable import Executable, read_executable
@@ -78,7 +79,9 @@ class Gadget:
 
     def seen(self) -> Seen:
         """What came of the workload's sizes."""
-        columns: Any = self._ring.read().columns
+        records = self._ring.read()
+        columns: Any = decode(records, self._layout.dtype, self._layout.event_bytes).columns
+        self._ring.free(len(records))
         rows = zip(*(columns[name].tolist() for name in ("operation", "size_bytes", "address")), strict=True)
         calls = [Call(self._layout.operations[number], size, address) for number, size, address in rows]
         kept = [call for call in calls if 1100 <= call.size < 1200]
@@ -113,8 +116,7 @@ def loaded(path: Path) -> Iterator[Gadget]:
         bpf.resize(layout.map, 1 << 20)
         bpf.load()
         room = bpf.map_fd(layout.map), bpf.max_entries(layout.map)
-        with RingBuffer(*room, layout.dtype, layout.event_bytes) as ring:
-            yield Gadget(bpf, ring, gadget_object, layout)
+        yield Gadget(bpf, RingBuffer(*room, layout.event_bytes), gadget_object, layout)
 
 
 @pytest.fixture(
