@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from gadgetops.bpf.object import Program
 from gadgetops.errors import TraceError
 from gadgetops.stacks.frame_pointers import need_no_slices
 from gadgetops.trace.code_watcher import CodeWatcher
@@ -82,7 +83,7 @@ class Attachment:
             TraceError: None of the gadget's functions is there, or the kernel refuses.
         """
         n_before = self._probes.n_attached
-        for program in sorted(self.loader.object.programs, key=lambda program: program.section, reverse=True):
+        for program in sorted(self.loader.object.programs, key=_order):
             kind, _, place = program.section.partition("/")
             if kind in _PROBE_KINDS:
                 function = place.rpartition(":")[2]
@@ -123,6 +124,11 @@ class Attachment:
         needs_none = need_no_slices if self.loader.options.unwind == "auto" else _none_needs_none
         code = CodePages(self.loader.object, self._bpf.data(".bss"), needs_none)
         return CodeWatcher(code, self._bpf.map_fd(self.loader.layout.map))
+
+
+def _order(program: Program) -> tuple[bool, str]:
+    """Returns first; then by name, so that aligned_alloc stands for memalign where both are one function."""
+    return not _PROBE_KINDS.get(program.section.partition("/")[0], False), program.section
 
 
 def _none_needs_none(_pid: int, _paths: frozenset[str]) -> bool:

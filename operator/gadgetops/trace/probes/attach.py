@@ -71,6 +71,8 @@ class Probes:
         self._attached = attached
         self._at_symbol = probe_at == AT_SYMBOL
         self._known: set[tuple[object, ...]] = set()
+        self._names: dict[tuple[object, ...], str] = {}
+        """By kind and place of a probe, under which name it stands there."""
         self.hints: Hints | None = None
 
     @property
@@ -86,11 +88,18 @@ class Probes:
         """
         Attach *program* wherever *allocator* has *function*, as far as that is not done already.
 
+        Where two functions are one (memalign and aligned_alloc of glibc before 2.38), what is attached first
+        stands for both: of two programs the kernel would choose by the order in which it runs them.
+
         Raises:
             TraceError: The kernel refuses.
             FileNotFoundError: The file is gone.
         """
-        places = self._new_places(program, function, allocator)
+        places = [
+            (each, place)
+            for each, place in self._new_places(program, function, allocator)
+            if not self._is_taken(program, function, allocator, each, at_return=at_return)
+        ]
         at_instructions = [
             (each, place) for each, place in places if at_return and _why_no_return_probe(allocator, each)
         ]
@@ -105,6 +114,16 @@ class Probes:
         self._attach_at_returns(program, allocator, [each for each, _ in at_instructions])
         if function not in allocator.functions:
             self._attached.add_missing(program)
+
+    def _is_taken(
+        self, program: str, function: str, allocator: Allocator, where: Function, *, at_return: bool
+    ) -> bool:
+        """Return whether the probe at *where* is there under another name than *function*; note it."""
+        name = self._names.setdefault((at_return, *_key(allocator, where)), function)
+        if name == function:
+            return False
+        self._attached.add(program, _entry_of_other(allocator, where, name))
+        return True
 
     def _attach_at_returns(self, program: str, allocator: Allocator, functions: Sequence[Function]) -> None:
         """Attach *program* to the instructions at which *functions* return, one that several share once."""
@@ -136,8 +155,7 @@ class Probes:
         functions = allocator.functions.get(function, ())
         if not functions:
             return []
-        file = allocator.probed.stat()
-        keys = {f: (program, f.address, allocator.pid, file.st_dev, file.st_ino) for f in functions}
+        keys = {each: (program, *_key(allocator, each)) for each in functions}
         new = [each for each, key in keys.items() if key not in self._known]
         self._known.update(keys.values())
         places = self._places(allocator)
@@ -146,6 +164,11 @@ class Probes:
     def _places(self, allocator: Allocator) -> Mapping[Function, Place]:
         wanted = ((each, name) for name, functions in allocator.functions.items() for each in functions)
         return places_in(allocator.executable, (*wanted,), at_symbol=self._at_symbol)
+
+
+def _key(allocator: Allocator, function: Function) -> tuple[object, ...]:
+    file = allocator.probed.stat()
+    return function.address, allocator.pid, file.st_dev, file.st_ino
 
 
 def _why_no_return_probe(allocator: Allocator, function: Function) -> str | None:
@@ -161,6 +184,16 @@ def _entry_at_returns(allocator: Allocator, function: Function, addresses: Seque
         "instruction": "ret",
         "reason": f"where it returns, and no return probe: {_why_no_return_probe(allocator, function)}",
         "returns": offsets,
+    }
+
+
+def _entry_of_other(allocator: Allocator, function: Function, name: str) -> dict[str, Any]:
+    return {
+        "path": str(allocator.path),
+        "function": function.name,
+        "offset": 0,
+        "instruction": "",
+        "reason": f"the same function as {name}, which is reported",
     }
 
 
