@@ -166,16 +166,37 @@ def test_an_allocator_under_names_of_its_own_is_seen_beside_the_plain_ones(
     assert calls == [(name, size) for size in (3011, 3037) for name in ("malloc", "free")] * 100
 
 
-def test_a_program_without_an_allocator_is_an_error_with_a_way_out(
+def test_a_command_without_an_allocator_runs_and_the_recording_says_so(
     gadget_object: Path, tmp_path: Path
 ) -> None:
     program = built(tmp_path, "malloc_family.c", "-static", "-s")
-    arguments = ["record", "-o", tmp_path / "r", "--image", gadget_object, "--", program]
-    line = [sys.executable, "-m", "gadgetops", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = record(tmp_path / "r", gadget_object, "--", program)
+    assert done.returncode == 0
+    assert "no malloc in" in done.stderr
+    assert "no malloc in" in json.loads((tmp_path / "r/recording.json").read_text())["target"]["unseen"]
+
+
+def test_a_process_without_an_allocator_is_an_error_with_a_way_out(
+    gadget_object: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "waits.c").write_text(
+        "#include <unistd.h>\nint main(void) { return read(0, &(char){0}, 1); }\n"
+    )
+    subprocess.run(["gcc", "-static", "-s", tmp_path / "waits.c", "-o", tmp_path / "waits"], check=True)
+    # A program that has begun: Popen returns after exec.
+    with subprocess.Popen([tmp_path / "waits"], stdin=subprocess.PIPE) as process:
+        done = record(tmp_path / "r", gadget_object, "--pid", process.pid)
+        process.kill()
     assert done.returncode == 1
     assert "no malloc in" in done.stderr
     assert "--library" in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def record(folder: Path, gadget: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Call `gadgetops record`."""
+    line = [sys.executable, "-m", "gadgetops", "record", "-o", folder, "--image", gadget, *arguments]
+    return subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
 
 
 @contextmanager
