@@ -328,8 +328,8 @@ __noinline __u64 hash_part(__u64 address, __u64 end, __u64 hash)
 	for (__u32 i = 0; i < SLICE_PART_CHUNKS; i++) {
 		if (i >= n_chunks)
 			break;
-		hash = is_read ? hash_scratch(tid, i, hash) :
-				 hash_chunk(address, hash);
+		hash = is_read ? hash_scratch(tid, i, hash)
+			       : hash_chunk(address, hash);
 		address += SLICE_CHUNK_BYTES;
 	}
 	/* -1, but after the hash is known: else arm64 may leave, then read. */
