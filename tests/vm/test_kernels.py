@@ -21,8 +21,7 @@ QUICK = [
 """What a kernel is most likely to break, in three minutes of emulation."""
 BREADTH: dict[str, tuple[str, ...]] = {
     "features": (),
-    "call_owner": (),
-    "leaks": (),
+    "leaks": ("leaks_are_what_no_process_released", "a_release_of_what_was_inherited_is_no_fault"),
     "record": (
         "children_and_what_they_exec_are_recorded_and_the_status_is_passed_on",
         "leaks_names_function_and_line_of_processes_that_are_gone",
@@ -42,6 +41,7 @@ BREADTH: dict[str, tuple[str, ...]] = {
     ),
     "symbols": ("every_call_is_said_to_be_made_where_it_was_made[-O2 -fomit-frame-pointer]",),
     "unwinding": ("a_stack_is_walked_once_its_rules_are_known", "frame_pointers_can_be_asked_for"),
+    "call_owner": (),
 }
 """Each thing that a kernel does for us at least once: tests by file, no names for all of a file's."""
 MOST = [
