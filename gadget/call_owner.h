@@ -26,9 +26,12 @@
 #define MARK_NONE 0
 #define MARK_TRAMPOLINE 1
 
-/* How the calls return that enter at an instruction; bits, as in a page. */
+/* What is known of an instruction with a probe: how calls return that enter */
 #define RETURNS_TO_TRAMPOLINE 1
 #define RETURNS_BY_INSTRUCTION 2
+/* there, and whether it is free() itself, or a call of it that is no event. */
+#define IS_RELEASE 4
+#define CALLS_RELEASE 8
 
 /*
  * Where on the stack each thread's latest owner was entered, in a slot chosen
@@ -38,10 +41,10 @@
 __u64 owners[OWNER_SLOTS] = {};
 
 /*
- * By the place in its page of an instruction with a probe at entry: how what
- * enters there returns. Set by who attaches; 0 where that is not known.
+ * By the place of an instruction in its page: the bits above. Set by who
+ * attaches; 0 where nothing is known.
  */
-__u8 entry_returns[4096] = {};
+__u8 probe_hints[4096] = {};
 
 struct xol_area___owner {
 	unsigned long vaddr;
@@ -89,6 +92,11 @@ static __always_inline __u64 return_address(struct pt_regs *ctx)
 #endif
 }
 
+static __always_inline __u8 probe_hint(struct pt_regs *ctx)
+{
+	return probe_hints[PT_REGS_IP(ctx) & 0xfff];
+}
+
 #if defined(__TARGET_ARCH_x86)
 
 static __always_inline __u64 address_mark(__u64 address)
@@ -99,11 +107,11 @@ static __always_inline __u64 address_mark(__u64 address)
 /* What to know the entering call's return address by, while it is inside. */
 static __always_inline __u64 entry_mark(struct pt_regs *ctx)
 {
-	__u8 returns = entry_returns[PT_REGS_IP(ctx) & 0xfff];
+	__u8 hints = probe_hint(ctx);
 
-	if (returns & RETURNS_BY_INSTRUCTION)
+	if (hints & RETURNS_BY_INSTRUCTION)
 		return address_mark(return_address(ctx));
-	return returns ? MARK_TRAMPOLINE : MARK_NONE;
+	return hints & RETURNS_TO_TRAMPOLINE ? MARK_TRAMPOLINE : MARK_NONE;
 }
 
 /*
@@ -170,6 +178,17 @@ static __always_inline void note_owner(struct pt_regs *ctx, __u32 tid)
 					    << OWNER_TID_SHIFT |
 				    entry_mark(ctx) << OWNER_MARK_SHIFT |
 				    owner_place(PT_REGS_SP(ctx));
+}
+
+/* Whether what enters is certainly inside the call that owns the entry. */
+static __always_inline bool is_inside_owner(struct pt_regs *ctx, __u32 tid)
+{
+	__u64 owner = owners[tid % OWNER_SLOTS];
+
+	return owner >> OWNER_TID_SHIFT == tid / OWNER_SLOTS &&
+	       (owner >> OWNER_MARK_SHIFT & OWNER_MARK_MASK) != MARK_NONE &&
+	       owner_place(PT_REGS_SP(ctx)) < (owner & OWNER_PLACE_MASK) &&
+	       !is_owner_gone(owner);
 }
 
 /* The thread has no call any more: what enters next need not look for one. */

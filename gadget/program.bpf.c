@@ -19,7 +19,6 @@
 #include <gadget/user_stack_map.h>
 
 #define MAX_CALLS 10240
-#define REALLOC_SLOTS 4096
 
 /*
  * So many returns inside one call are not nested calls any more: the owner of
@@ -107,26 +106,13 @@ GADGET_TRACER(malloc, events, event);
 #include "stack_slice.h"
 
 #include "call_owner.h"
+#include "own_calls.h"
 
 /* Events that could not be delivered, and stacks that could not be kept. */
 __u64 lost_events = 0;
 __u64 failed_stacks = 0;
 /* Of those lost: inside calls that never returned, not for want of room. */
 __u64 given_up_events = 0;
-
-/*
- * The block that a thread is reallocating just now, in a slot chosen by its
- * number. Two threads that share one overwrite each other, and then a free()
- * inside realloc() is reported beside the realloc_free; never is another
- * thread's free() taken for one, nor one further out than the realloc().
- */
-struct reallocation {
-	__u64 addr;
-	__u64 sp; /* at entry */
-	__u32 tid;
-};
-
-struct reallocation reallocations[REALLOC_SLOTS] = {};
 
 /*
  * The diagrams read the instructions in their order. Saying which way is the
@@ -339,11 +325,6 @@ static __always_inline void release(struct pt_regs *ctx, enum memop operation,
 	send_event(ctx, operation, addr, size, true);
 }
 
-static __always_inline struct reallocation *reallocation_of(__u32 tid)
-{
-	return &reallocations[tid % REALLOC_SLOTS];
-}
-
 /* The pair of probes of a function that returns what it allocated. */
 #define ALLOCATOR(name, entry_size, ...)                               \
 	SEC("uprobe/libc:" #name)                                      \
@@ -380,13 +361,17 @@ int BPF_UPROBE(trace_uprobe_free, void *block)
 {
 	__u64 addr = (__u64)block;
 	__u32 tid = current_tid();
-	struct reallocation *reallocation = reallocation_of(tid);
+	__u8 hints = probe_hint(ctx);
 
-	if (addr == 0 || !is_sampled(addr))
+	if (addr == 0)
 		return 0;
-	/* Inside realloc(): the realloc_free said so already. */
-	if (reallocation->addr == addr && reallocation->tid == tid &&
-	    reallocation->sp >= PT_REGS_SP(ctx))
+	/* A call of free(), just before it is made. */
+	if ((hints & (CALLS_RELEASE | IS_RELEASE)) == CALLS_RELEASE) {
+		note_block(ctx, block_of(reallocations, tid), tid, addr, true);
+		return 0;
+	}
+	note_block(ctx, block_of(releases, tid), tid, addr, false);
+	if (!is_sampled(addr) || is_silent_release(ctx, tid, addr))
 		return 0;
 	release(ctx, free, addr, 0);
 	return 0;
@@ -397,11 +382,9 @@ int BPF_UPROBE(trace_uprobe_realloc, void *block, size_t size)
 {
 	__u64 addr = (__u64)block;
 	__u32 tid = current_tid();
-	struct reallocation *reallocation = reallocation_of(tid);
 
-	reallocation->addr = addr;
-	reallocation->sp = PT_REGS_SP(ctx);
-	reallocation->tid = tid;
+	/* free() inside of it is no event: the realloc_free says so. */
+	note_block(ctx, block_of(reallocations, tid), tid, addr, false);
 	if (likely(addr != 0 && is_sampled(addr)))
 		release(ctx, realloc_free, addr, 0);
 	enter(ctx, realloc, size);
@@ -412,16 +395,22 @@ SEC("uretprobe/libc:realloc")
 int trace_uretprobe_realloc(struct pt_regs *ctx)
 {
 	__u32 tid = current_tid();
-	struct reallocation *reallocation = reallocation_of(tid);
+	struct block *block = block_of(reallocations, tid);
 
-	if (reallocation->tid == tid && is_return_of(ctx, reallocation->sp))
-		reallocation->addr = 0;
+	if (block->tid == tid && is_return_of(ctx, block->sp))
+		block->addr = 0;
 	return leave(ctx, realloc, PT_REGS_RC(ctx));
 }
 
 SEC("uprobe/libc:mmap")
 int BPF_UPROBE(trace_uprobe_mmap, void *hint, size_t length)
 {
+	struct block *block = block_of(releases, current_tid());
+
+	if (is_own_code(ctx))
+		return 0;
+	/* It may be put where the block was that was released last. */
+	block->addr = 0;
 	enter(ctx, mmap, length);
 	return 0;
 }
@@ -441,6 +430,8 @@ int BPF_UPROBE(trace_uprobe_munmap, void *start, size_t length)
 
 	/* Both are refused by the kernel (EINVAL): nothing is released. */
 	if (length == 0 || addr & PAGE_MASK)
+		return 0;
+	if (is_own_munmap(ctx, addr, length))
 		return 0;
 	release(ctx, munmap, addr, length);
 	return 0;

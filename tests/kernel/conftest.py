@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -65,13 +65,12 @@ class Recording:
 
     def __init__(self, folder: Path, truth: Path) -> None:
         self.header: dict[str, Any] = json.loads((folder / "recording.json").read_text())
-        self.every_event = _read_events(folder)
-        self.events = _without_nested_munmap(self.every_event)
+        self.events = _read_events(folder)
         self.truth = _read_truth(truth) if truth.exists() else []
 
     @property
     def calls(self) -> list[Call]:
-        """What was recorded, without what the C library did on its own."""
+        """What was recorded."""
         return [event.call for event in self.events]
 
     @property
@@ -98,26 +97,6 @@ def _read_truth(path: Path) -> list[Known]:
     ]
 
 
-def _without_nested_munmap(events: list[Event]) -> list[Event]:
-    """Leave out the munmap by which free() or realloc() gives a large block back."""
-    last_of_thread: dict[int, Event] = {}
-    kept = []
-    for event in events:
-        last = last_of_thread.get(event.tid)
-        last_of_thread[event.tid] = event
-        if last is None or not _is_part_of(event.call, last.call):
-            kept.append(event)
-    return kept
-
-
-def _is_part_of(call: Call, release: Call) -> bool:
-    return (
-        call.operation == "munmap"
-        and release.operation in ("free", "realloc_free")
-        and call.address <= release.address < call.address + call.size
-    )
-
-
 @pytest.fixture(scope="session")
 def gadget_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The gadget, compiled once from this folder, or by who runs the tests."""
@@ -125,16 +104,18 @@ def gadget_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Compile a program of tests/workloads, once: `compiled("nested")`."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Compile a program of tests/workloads, once: `compiled("nested")`, `compiled("nested", "musl-gcc")`."""
     folder = tmp_path_factory.mktemp("workloads")
-    compiler = shutil.which("gcc") or "clang"
+    usual = shutil.which("gcc") or "clang"
 
-    def compile_(name: str) -> Path:
-        program = folder / name
+    def compile_(name: str, compiler: str = "") -> Path:
+        compiler = compiler or usual
+        program = folder / compiler.replace("/", "-") / name
         if not program.exists():
+            program.parent.mkdir(exist_ok=True)
             source = WORKLOADS / f"{name}.c"
-            subprocess.run([compiler, *CFLAGS, str(source), "-o", str(program)], check=True)
+            subprocess.run([*compiler.split(), *CFLAGS, str(source), "-o", str(program)], check=True)
         return program
 
     return compile_
@@ -143,23 +124,27 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 class Recorder:
     """Calls `gadgetops record` with the gadget of this folder; what was recorded once is not again."""
 
-    def __init__(self, gadget_object: Path, compiled: Callable[[str], Path], folder: Path) -> None:
+    def __init__(self, gadget_object: Path, compiled: Callable[..., Path], folder: Path) -> None:
         self._object = gadget_object
         self._compiled = compiled
         self._folder = folder
         self._n_recordings = 0
         self._whole_runs: dict[tuple[object, ...], Recording] = {}
 
-    def __call__(self, workload: str, *arguments: object, options: str = "") -> Recording:
+    def __call__(
+        self, workload: str, *arguments: object, options: str = "", compiler: str = "", preload: str = ""
+    ) -> Recording:
         """Record a whole run of a workload: `record("blocks", 1000, options="--buffer-size 4096")`."""
-        key = (workload, *arguments, options)
+        key = (workload, *arguments, options, compiler, preload)
         if key not in self._whole_runs:
-            self._whole_runs[key] = self._whole_run(workload, *arguments, options=options)
+            program = self._compiled(workload, compiler)
+            self._whole_runs[key] = self._whole_run(program, *arguments, options=options, preload=preload)
         return self._whole_runs[key]
 
-    def _whole_run(self, workload: str, *arguments: object, options: str) -> Recording:
+    def _whole_run(self, program: Path, *arguments: object, options: str, preload: str) -> Recording:
         folder, truth = self._new_paths()
-        with self._recording(folder, options, "--", self._compiled(workload), truth, *arguments):
+        environment = os.environ | ({"LD_PRELOAD": preload} if preload else {})
+        with self._recording(folder, options, "--", program, truth, *arguments, environment=environment):
             pass
         return Recording(folder, truth)
 
@@ -189,9 +174,11 @@ class Recorder:
             program.wait(RUN_TIMEOUT_S)
         return Recording(folder, truth)
 
-    def _recording(self, folder: Path, options: str, *rest: object) -> AbstractContextManager[Process]:
+    def _recording(
+        self, folder: Path, options: str, *rest: object, environment: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Process]:
         arguments = ["record", "-o", folder, "--image", self._object, *options.split(), *rest]
-        return _started([sys.executable, "-m", "gadgetops", *arguments])
+        return _started([sys.executable, "-m", "gadgetops", *arguments], environment)
 
     def _new_paths(self) -> tuple[Path, Path]:
         self._n_recordings += 1
@@ -200,9 +187,10 @@ class Recorder:
 
 
 @contextmanager
-def _started(command: list[object]) -> Iterator[Process]:
+def _started(command: list[object], environment: Mapping[str, str] | None = None) -> Iterator[Process]:
     """A process that must end well; its stderr is kept for the message if it does not."""
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    arguments = [*map(str, command)]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         yield process
         _, errors = process.communicate(timeout=RUN_TIMEOUT_S)
@@ -258,7 +246,7 @@ def _is_attached(folder: Path) -> bool | None:
 
 @pytest.fixture(scope="session")
 def record(
-    gadget_object: Path, compiled: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+    gadget_object: Path, compiled: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Recorder:
     """Record a workload: `record("nested").events`."""
     return Recorder(gadget_object, compiled, tmp_path_factory.mktemp("recordings"))

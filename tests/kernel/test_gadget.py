@@ -17,6 +17,14 @@ FAILED_STACK = -2
 ALLOCATIONS = ("malloc", "calloc", "realloc", "posix_memalign")
 OTHER_UID = 65534
 OTHER_GID = 65533
+ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2")
+
+
+def _library(name: str) -> str:
+    """The path of an allocator's library."""
+    found = subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip()
+    assert Path(found).is_absolute(), f"{name} is not installed"
+    return found
 
 
 def _has_one_address(first: str, second: str) -> bool:
@@ -79,10 +87,39 @@ class TestNestedCalls:
         calls = _by_thread(recording.events)
         assert len(known) == 4
         for tid, known_calls in known.items():
-            # glibc trims the arena that it makes for a thread, and frees the thread's cache at its end.
-            own = [call for call in calls[tid] if call.operation != "munmap"]
-            assert known_calls == own[: len(known_calls)]
-            assert {call.operation for call in own[len(known_calls) :]} <= {"free"}
+            assert known_calls == calls[tid]
+
+
+class TestOwnCalls:
+    """What a C library or an allocator maps and releases for itself is no event."""
+
+    @pytest.mark.parametrize(
+        ("compiler", "preload"),
+        [
+            pytest.param("gcc", "", id="glibc"),
+            pytest.param("gcc -static", "", id="static glibc"),
+            pytest.param("musl-gcc", "", id="musl"),
+            pytest.param("musl-gcc -static", "", id="static musl"),
+            *(pytest.param("gcc", name, id=name) for name in ALLOCATORS),
+        ],
+    )
+    def test_only_the_programs_calls_are_events(self, record, compiler, preload):
+        """
+        Arenas, thread stacks and reserves of threads that end are not.
+
+        But what the program maps where a block was is. Of the main thread there are blocks of libraries
+        besides; and in a static executable, where nothing tells the library's code from the program's,
+        mappings that threads need.
+        """
+        recording = record("own_calls", compiler=compiler, preload=_library(preload) if preload else "")
+        known = set(recording.known_calls)
+        main_tid = recording.truth[0].tid
+        by_program = [event for event in recording.events if event.call in known]
+        assert _by_thread(recording.truth) == _by_thread(by_program)
+        rest = [event for event in recording.events if event.call not in known]
+        mappings = {"mmap", "munmap"} if "static" in compiler else set()
+        assert {event.call.operation for event in rest if event.tid != main_tid} <= mappings
+        assert {event.call.operation for event in rest} & {"mmap", "munmap"} <= mappings
 
 
 class TestFailures:
@@ -192,7 +229,7 @@ class TestFilters:
             (event.tid, event.call.address) for event in recording.events if event.call.operation == "free"
         }
         assert allocated <= released
-        assert {tid for tid, _ in allocated} == {event.tid for event in recording.every_event}
+        assert {tid for tid, _ in allocated} == {event.tid for event in recording.events}
 
     def test_without_a_filter_all_are_there(self, record):
         """Else the tests of filters would prove nothing."""
@@ -202,7 +239,7 @@ class TestFilters:
         """Of two threads of a running process the one named is kept."""
         recording = record.running("identities", options=lambda _pid, tid: f"--param tid={tid}")
         assert _marked(recording) == [1002]
-        assert len({event.tid for event in recording.every_event}) == 1
+        assert len({event.tid for event in recording.events}) == 1
 
     def test_by_process(self, record):
         """The process named is kept, its child is not."""
@@ -260,13 +297,13 @@ class TestLoss:
         """No event is neither here nor counted."""
         counters = recording.header["counters"]
         assert counters["lost"] > 0
-        assert len(recording.every_event) == counters["events"]
+        assert len(recording.events) == counters["events"]
         assert counters["events"] + counters["lost"] == 2 * self.N_BLOCKS
 
     def test_each_event_says_how_many_are_missing_before_it(self, recording):
         """The event numbered k with L missing is the call numbered k + L."""
         known = recording.known_calls
-        for index, event in enumerate(recording.every_event):
+        for index, event in enumerate(recording.events):
             assert known[index + event.lost] == event.call
 
     def test_nothing_is_lost_where_there_is_room(self, record):

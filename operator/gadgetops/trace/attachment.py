@@ -91,6 +91,7 @@ class Attachment:
             elif program.name not in self.attached.programs:
                 self._bpf.attach(program.name)
                 self.attached.add_elsewhere(program.name, program.section)
+        self._probes.hint_at_own_code(allocator)
         if not self._probes.n_attached:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
         return self._probes.n_attached > n_before

@@ -1,7 +1,9 @@
 """Which program of a gadget is attached to which instruction, each pair once."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gadgetops.trace.kernel.libbpf import LoadedObject
@@ -9,6 +11,7 @@ from gadgetops.trace.kernel.loader import AT_SYMBOL
 from gadgetops.trace.probes.allocator import Allocator
 from gadgetops.trace.probes.executable import Function
 from gadgetops.trace.probes.hints import Hints
+from gadgetops.trace.probes.own_calls import makes_own_calls, page_hashes, release_calls
 from gadgetops.trace.probes.prologue import Place, places_in
 from gadgetops.trace.probes.returns import return_addresses, why_no_return_probe
 
@@ -73,6 +76,7 @@ class Probes:
         self._known: set[tuple[object, ...]] = set()
         self._names: dict[tuple[object, ...], str] = {}
         """By kind and place of a probe, under which name it stands there."""
+        self._probed: dict[Path, set[int]] = defaultdict(set)
         self.hints: Hints | None = None
 
     @property
@@ -112,6 +116,8 @@ class Probes:
         for where, place in probed:
             self._attached.add(program, _entry(allocator, where, place))
         self._attach_at_returns(program, allocator, [each for each, _ in at_instructions])
+        if function == "free":
+            self._silence_own_releases(program, allocator, [where for where, _ in places], offsets)
         if function not in allocator.functions:
             self._attached.add_missing(program)
 
@@ -136,18 +142,42 @@ class Probes:
         for function, found in addresses.items():
             self._attached.add(program, _entry_at_returns(allocator, function, found))
 
-    def _attach(self, program: str, allocator: Allocator, offsets: Sequence[int], *, at_return: bool) -> None:
-        if offsets:
-            self._bpf.attach_uprobe(
-                program, allocator.probed, offsets, at_return=at_return, pid=allocator.pid
-            )
-
     def _hint(self, places: Iterable[tuple[Function, Place]], *, by_instruction: bool) -> None:
         """Tell the gadget how calls return that enter at *places*."""
         if self.hints is None:
             return
         for where, place in places:
             self.hints.add_entry(where.offset_bytes + place.offset_bytes, by_instruction=by_instruction)
+
+    def hint_at_own_code(self, allocator: Allocator) -> None:
+        """Tell the gadget which code makes calls for itself, once *allocator*'s probes are attached."""
+        executable = allocator.executable
+        if self.hints is not None and makes_own_calls(executable):
+            self.hints.add_own_pages(
+                page_hashes(executable, allocator.probed, self._probed[allocator.probed])
+            )
+
+    def _silence_own_releases(
+        self, program: str, allocator: Allocator, functions: Sequence[Function], offsets: Sequence[int]
+    ) -> None:
+        """Have the program for free() see the calls of it that are no events, just before they are made."""
+        if self.hints is None or not self.hints.takes_release_calls:
+            return
+        for offset in offsets:
+            self.hints.add_release(offset)
+        for function in functions:
+            calls = release_calls(allocator.executable, function)
+            for call in calls:
+                self.hints.add_release_call(call)
+                self._attached.add(program, _entry_of_call(allocator, function, call))
+            self._attach(program, allocator, calls, at_return=False)
+
+    def _attach(self, program: str, allocator: Allocator, offsets: Sequence[int], *, at_return: bool) -> None:
+        if offsets:
+            self._bpf.attach_uprobe(
+                program, allocator.probed, offsets, at_return=at_return, pid=allocator.pid
+            )
+            self._probed[allocator.probed].update(offsets)
 
     def _new_places(
         self, program: str, function: str, allocator: Allocator
@@ -194,6 +224,16 @@ def _entry_of_other(allocator: Allocator, function: Function, name: str) -> dict
         "offset": 0,
         "instruction": "",
         "reason": f"the same function as {name}, which is reported",
+    }
+
+
+def _entry_of_call(allocator: Allocator, function: Function, offset_bytes: int) -> dict[str, Any]:
+    return {
+        "path": str(allocator.path),
+        "function": function.name,
+        "offset": offset_bytes - function.offset_bytes,
+        "instruction": f"call {function.name}",
+        "reason": "the C library's own release of what was released before: no event",
     }
 
 

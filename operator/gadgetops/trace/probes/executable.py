@@ -19,6 +19,7 @@ from gadgetops.elf import (
     Binding,
     Elf,
     SectionType,
+    SegmentType,
     SymbolType,
 )
 from gadgetops.errors import ObjectError, StorageError, TraceError
@@ -26,6 +27,11 @@ from gadgetops.trace.probes.branches import branch_targets, positions
 from gadgetops.trace.probes.code_map import CodeMap
 
 _SYMBOL: Final = struct.Struct(f"<{SYMBOL}")
+_TAG: Final = struct.Struct("<qQ")
+_NAME_OF_LIBRARY: Final = 14
+_FLAGS: Final = 0x6FFFFFFB
+_IS_PIE: Final = 0x08000000
+"""DT_SONAME, DT_FLAGS_1 and DF_1_PIE of the dynamic section."""
 _KEPT_FILES: Final = 64
 _MACHINES: Final = {MACHINE_X86_64: "EM_X86_64", MACHINE_AARCH64: "EM_AARCH64"}
 
@@ -118,6 +124,7 @@ class Executable:
         path: Where it was read.
         machine: Its processor, as ELF names it (`EM_X86_64`), where we know it.
         is_dynamic: Whether it says what it exports; else all of its functions count.
+        is_program: Whether it is a program that is linked dynamically, or may be loaded anywhere.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,6 +133,7 @@ class Executable:
         if elf.byte_order != "little":
             raise TraceError(f"{path}: only little-endian programs can be traced")
         self.machine = _MACHINES.get(elf.machine, f"machine {elf.machine}")
+        self.is_program = _is_program(elf)
         self._segments = [
             _Segment(segment.address, segment.offset_bytes, bytes(segment.data)) for segment in elf.code
         ]
@@ -180,6 +188,16 @@ class Executable:
         """What the file's tables say about its code."""
         return CodeMap(self.path)
 
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """Yield where in the file its code lies, and how many bytes, piece by piece."""
+        for segment in self._segments:
+            yield segment.offset_bytes, len(segment.data)
+
+    def code_start(self, address: int) -> int:
+        """Return where the piece of code around *address* begins."""
+        segment = self._segment(address)
+        return address if segment is None else segment.address
+
     def is_in_linkage(self, address: int) -> bool:
         """Return whether *address* is in the table through which functions of other files are called."""
         return any(address in each for each in self._linkage)
@@ -196,6 +214,10 @@ class Executable:
             found |= branch_targets(self.machine, segment.data, segment.address, places)
         return found
 
+    def beginning_before(self, address: int) -> int | None:
+        """Return where the last function begins that does so before *address*, of those that have a name."""
+        return max((each for each in self._beginnings if each < address), default=None)
+
     @functools.cached_property
     def _beginnings(self) -> frozenset[int]:
         tables = filter(None, (self._exported, self._all))
@@ -206,6 +228,15 @@ class Executable:
 
     def _segment(self, address: int) -> _Segment | None:
         return next((s for s in self._segments if s.address <= address < s.address + len(s.data)), None)
+
+
+def _is_program(elf: Elf) -> bool:
+    """Return whether a linked file is a program; glibc can be executed, and yet is a library."""
+    section = elf.section(".dynamic")
+    entries = section.data[: len(section.data) // _TAG.size * _TAG.size] if section else b""
+    tags = dict(_TAG.iter_unpack(entries))
+    has_interpreter = any(segment.type == SegmentType.INTERPRETER for segment in elf.segments)
+    return bool(tags.get(_FLAGS, 0) & _IS_PIE) or (has_interpreter and _NAME_OF_LIBRARY not in tags)
 
 
 def read_executable(path: Path) -> Executable:
