@@ -116,7 +116,8 @@ class TestOwnCalls:
         main_tid = recording.truth[0].tid
         by_program = [event for event in recording.events if event.call in known]
         assert _by_thread(recording.truth) == _by_thread(by_program)
-        rest = [event for event in recording.events if event.call not in known]
+        pids = {entry.pid for entry in recording.truth}
+        rest = [event for event in recording.events if event.pid in pids and event.call not in known]
         mappings = {"mmap", "munmap"} if "static" in compiler else set()
         assert {event.call.operation for event in rest if event.tid != main_tid} <= mappings
         assert {event.call.operation for event in rest} & {"mmap", "munmap"} <= mappings
