@@ -95,6 +95,12 @@ class Entry:
         return json.dumps(fields).encode() + b"\n" + content
 
 
+def cache_folder(name: str) -> Path:
+    """Return our folder *name* under XDG_CACHE_HOME (by default `~/.cache`), whether it is there or not."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "gadgetops" / name
+
+
 class ObjectCache:
     """Entries in a folder, which is made when the first one is stored."""
 
@@ -103,9 +109,8 @@ class ObjectCache:
 
     @classmethod
     def of_user(cls) -> "ObjectCache":
-        """Return the cache under XDG_CACHE_HOME (by default `~/.cache`)."""
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return cls(Path(base) / "gadgetops" / "objects")
+        """Return the cache in the user's `cache_folder`."""
+        return cls(cache_folder("objects"))
 
     def get(self, name: str) -> Entry | None:
         """Return the entry *name*; None if there is none that can be read."""

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from gadgetops import process
 from gadgetops.errors import DigestMismatch, EngineError, StorageError, ToolError, UsageError
+from gadgetops.gadget.cache import cache_folder
 
 MODULE: Final = "github.com/inspektor-gadget/inspektor-gadget"
 """Go's name for ig, of which a version stands for its headers."""
@@ -124,7 +125,7 @@ def generated_vmlinux(architecture: str, btf: Path | None, sources: Iterable[Pat
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StorageError.from_os_error(error, origin) from error
-    folder = _cache() / "btf" / digest
+    folder = cache_folder("headers") / "btf" / digest
     if not (folder / "vmlinux.h").exists():
         hint = "install bpftool (Debian: bpftool, others: bpf-tools or linux-tools), or pass --headers"
         text = process.run(["bpftool", "btf", "dump", "file", str(origin), "format", "c"], hint=hint)
@@ -181,7 +182,7 @@ def _of_image(name: str) -> HeaderSet:
 
     tools = ContainerTools.open(name, "missing")
     identity = str(tools.image.id)
-    folder = _cache() / "images" / identity.partition(":")[2]
+    folder = cache_folder("headers") / "images" / identity.partition(":")[2]
     if not (folder / "include" / _MARK).is_file():
         archives = [archive for path in _IN_IMAGE if (archive := tools.archive(path)) is not None]
         _keep(folder, _headers_in(archives))
@@ -219,8 +220,3 @@ def _keep(folder: Path, contents: dict[str, bytes]) -> None:
                 raise
     except OSError as error:
         raise StorageError.from_os_error(error, folder) from error
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "gadgetops" / "headers"
