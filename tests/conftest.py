@@ -58,6 +58,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs something this machine lacks, by name."""
     if item.get_closest_marker("ig") and shutil.which("ig") is None:
         pytest.skip("no `ig` on PATH")
+    if item.get_closest_marker("ig_sources") and not os.environ.get("GADGETOPS_TEST_IG_SOURCES"):
+        pytest.skip("GADGETOPS_TEST_IG_SOURCES names no source of ig")
     if item.get_closest_marker("kernel") and (reason := _why_no_tracing()):
         pytest.skip(reason)
 
@@ -74,9 +76,10 @@ def _why_no_tracing() -> str | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """In CI only a missing `ig` may be skipped: everything else that is missing is a hole in the proof."""
+    """In CI only `ig` may be missing, its program or its sources: all else is a hole in the proof."""
     report = yield
-    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("ig"):
+    may_be_skipped = item.get_closest_marker("ig") or item.get_closest_marker("ig_sources")
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail") and not may_be_skipped:
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
     return report

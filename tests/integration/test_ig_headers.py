@@ -12,7 +12,7 @@ FOLDERS = os.environ.get("GADGETOPS_TEST_IG_SOURCES", "")
 
 
 @pytest.mark.clang
-@pytest.mark.skipif(not FOLDERS, reason="GADGETOPS_TEST_IG_SOURCES names no source of ig")
+@pytest.mark.ig_sources
 @pytest.mark.parametrize("build_file", ["build.yaml", "build-ustack.yaml"])
 @pytest.mark.parametrize("headers", FOLDERS.split(":"))
 def test_it_compiles_with_headers_of_ig(headers: str, build_file: str, tmp_path: Path, gadgetops) -> None:
