@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import side_by_side as bench
 
-from gadgetops.oci.store_choice import STORE_VARIABLE
+from gadgetops.oci.layout.store_choice import STORE_VARIABLE
 
 TIMES = 9
 LIMIT_S = 0.5

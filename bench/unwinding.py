@@ -7,8 +7,8 @@ from pathlib import Path
 import side_by_side as bench
 
 from gadgetops.recording.reader import open_recording
-from gadgetops.stacks.symbolize import Finder
-from gadgetops.stacks.unwind_recording import Unwinding
+from gadgetops.stacks.naming.symbolize import Finder
+from gadgetops.stacks.unwinding.unwind_recording import Unwinding
 
 STACK_BYTES = 4096
 N_PAIRS = 200_000

@@ -33,18 +33,32 @@ def test_imports_keep_to_their_layers() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_documents_tree_is_that_on_disk() -> None:
+    """Every folder and module, with the first line of its docstring."""
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "tree.py"], check=False)
+    assert done.returncode == 0
+
+
+def test_no_folder_has_more_than_fifteen_modules() -> None:
+    """Who opens it sees at a glance where to go."""
+    package = ROOT / "operator" / "gadgetops"
+    folders = [package, *(path for path in package.rglob("*") if path.is_dir())]
+    sizes = {folder.name: len([*folder.glob("*.py")]) - 1 for folder in folders}
+    assert {name: size for name, size in sizes.items() if size > 15} == {}
+
+
 def test_each_module_with_a_command_is_a_verb_and_the_other_way_round() -> None:
     modules = {
-        path.stem
-        for path in COMMANDS.glob("*.py")
-        if path.stem != "__init__" and "\ndef command(" in path.read_text()
+        f"gadgetops.commands.{path.parent.name}.{path.stem}"
+        for path in COMMANDS.glob("*/*.py")
+        if "\ndef command(" in path.read_text()
     }
     assert modules == {commands.module_name(verb) for verb in VERBS}
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_is_called_as_its_module_says(verb: str) -> None:
-    module = importlib.import_module(f"gadgetops.commands.{commands.module_name(verb)}")
+    module = importlib.import_module(commands.module_name(verb))
     assert module.command.name == verb
 
 

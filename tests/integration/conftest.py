@@ -8,7 +8,7 @@ import pytest
 from services.misbehaving import Misbehaving, misbehaving
 from services.registry import Certificate, RunningRegistry, TokenService, htpasswd, running_registry
 
-from gadgetops.analysis.fleet_spark import SparkEngine
+from gadgetops.fleet.spark_engine import SparkEngine
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from gadgetops.bpf.contract import Contract
 from gadgetops.bpf.object import Object
 from gadgetops.oci.image import Image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 pytestmark = pytest.mark.clang
 

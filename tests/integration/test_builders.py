@@ -12,8 +12,8 @@ import pytest
 from docker.models.containers import Container
 from services.dockerd import Engine, docker_engine, libraries_of
 
-from gadgetops.gadget.container_build import ContainerTools
-from gadgetops.oci.layout import Layout
+from gadgetops.gadget.building.container_build import ContainerTools
+from gadgetops.oci.layout.layout import Layout
 
 __all__ = ["docker_engine"]
 

@@ -9,7 +9,7 @@ import pytest
 from services.images import put_image
 from services.registry import Certificate, RunningRegistry, running_registry
 
-from gadgetops.oci.store import open_store
+from gadgetops.oci.layout.store import open_store
 
 Gadgetops = Callable[..., Any]
 

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gadgetops.analysis.faults import faults
-from gadgetops.analysis.filters import ALL, Filters
-from gadgetops.analysis.fleet import Fleet, open_fleet
-from gadgetops.analysis.fleet_duckdb import DuckDBEngine
-from gadgetops.analysis.fleet_spark import translated
-from gadgetops.analysis.leaks import leaks_in
-from gadgetops.analysis.lifetimes import lifetimes
-from gadgetops.analysis.peak import peak
-from gadgetops.analysis.question import Amount, asked
-from gadgetops.analysis.sizes import sizes
-from gadgetops.analysis.summary import summary
-from gadgetops.analysis.temporary import temporary
-from gadgetops.analysis.timeline import timeline
-from gadgetops.analysis.top import top, totals
 from gadgetops.errors import GadgetOpsError, RecordingError, UsageError
+from gadgetops.fleet.duckdb_engine import DuckDBEngine
+from gadgetops.fleet.fleet import Fleet, open_fleet
+from gadgetops.fleet.spark_engine import translated
+from gadgetops.questions.asking.filters import ALL, Filters
+from gadgetops.questions.asking.question import Amount, asked
+from gadgetops.questions.faults import faults
+from gadgetops.questions.leaks.leaks import leaks_in
+from gadgetops.questions.lifetimes import lifetimes
+from gadgetops.questions.peak import peak
+from gadgetops.questions.sizes import sizes
+from gadgetops.questions.summary import summary
+from gadgetops.questions.temporary import temporary
+from gadgetops.questions.timeline import timeline
+from gadgetops.questions.top import top, totals
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.schema import FrameRow, ModuleRow, ProcessRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gadgetops.gadget.headers import MODULE
+from gadgetops.gadget.building.headers import MODULE
 
 Gadgetops = Callable[..., Any]
 

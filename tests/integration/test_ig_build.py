@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gadgetops.oci.graph import children_of, walk
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 pytestmark = [
     pytest.mark.ig,

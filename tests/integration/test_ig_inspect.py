@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import ToolError
-from gadgetops.gadget.extra_info import extra_infos
 from gadgetops.gadget.media_types import ARTIFACT_TYPE, MEDIA_TYPE_METADATA, MEDIA_TYPE_OBJECT
-from gadgetops.gadget.show import MODES, Mode, show, show_all
-from gadgetops.gadget.subject import host_architecture, open_subject
-from gadgetops.gadget.witness import ask, differences
+from gadgetops.gadget.reading.extra_info import extra_infos
+from gadgetops.gadget.reading.show import MODES, Mode, show, show_all
+from gadgetops.gadget.reading.subject import host_architecture, open_subject
+from gadgetops.gadget.reading.witness import ask, differences
 from gadgetops.oci.image import Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 pytestmark = pytest.mark.ig
 

@@ -17,10 +17,10 @@ from services.registry import (
     running_registry,
 )
 
-from gadgetops.oci import credentials
 from gadgetops.oci.content import Descriptor
-from gadgetops.oci.credentials import AuthFile, Credentials
-from gadgetops.oci.store import open_store
+from gadgetops.oci.layout.store import open_store
+from gadgetops.oci.registry import credentials
+from gadgetops.oci.registry.credentials import AuthFile, Credentials
 
 pytestmark = pytest.mark.ig
 

@@ -9,10 +9,10 @@ import pytest
 from services.ig import Ig
 
 from gadgetops.errors import InvalidReference
-from gadgetops.oci.archive import export_archive, import_archive
 from gadgetops.oci.content import MEDIA_TYPE_MANIFEST, Descriptor, Manifest
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import export_archive, import_archive
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 pytestmark = pytest.mark.ig

@@ -14,7 +14,7 @@ Gadgetops = Callable[..., "Result"]  # noqa: F821 - the class is conftest's
 @pytest.fixture(autouse=True)
 def _without_ig(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an ig on PATH would add is another test's matter."""
-    monkeypatch.setattr("gadgetops.gadget.witness.is_present", lambda: False)
+    monkeypatch.setattr("gadgetops.gadget.reading.witness.is_present", lambda: False)
 
 
 def test_a_summary_names_programs_maps_fields_and_parameters(gadgetops: Gadgetops) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import duckdb
 
-from gadgetops.analysis.pairing_step import CALL_COLUMNS
-from gadgetops.analysis.texts import text
+from gadgetops.pairing.step import CALL_COLUMNS
+from gadgetops.pairing.texts import text
 from gadgetops.recording.schema import EVENT_COLUMNS, PROCESS_COLUMNS
 
 OPERATIONS = ["malloc", "calloc", "realloc", "realloc_free", "free", "free"]

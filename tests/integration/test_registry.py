@@ -16,9 +16,9 @@ import pytest
 from services.images import assert_whole, attach_referrer, attach_signature, put_image
 from services.registry import PASSWORD, USERNAME, RunningRegistry, TokenService, free_port, need
 
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
+from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.store import open_store
 
 Gadgetops = Callable[..., Any]
 

@@ -20,14 +20,14 @@ from gadgetops.errors import (
     SizeMismatch,
     Unauthorized,
 )
-from gadgetops.oci.access import Access, Patience
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor, digest_of
-from gadgetops.oci.credentials import Credentials
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry import Repository
-from gadgetops.oci.registry_http import Transport
+from gadgetops.oci.registry.access import Access, Patience
+from gadgetops.oci.registry.client import Repository
+from gadgetops.oci.registry.credentials import Credentials
+from gadgetops.oci.registry.http import Transport
 from gadgetops.oci.transfer import Copied, copy_image, open_goal, open_origin
 
 SECRET = "open-sesame"
@@ -117,7 +117,7 @@ class TestWaiting:
     ) -> None:
         """In seconds, or until a moment."""
         waited: list[float] = []
-        monkeypatch.setattr("gadgetops.oci.registry_http.time.sleep", waited.append)
+        monkeypatch.setattr("gadgetops.oci.registry.http.time.sleep", waited.append)
         past = "Tue, 24 Nov 2020 00:00:00 GMT"
         headers = [{"Retry-After": "3"}, {"Retry-After": past}, {"Retry-After": "nonsense"}]
         faulty.on("GET", "/blobs/", *(Reply(429, headers=each) for each in headers))
@@ -169,7 +169,7 @@ class TestCutConnections:
         self, faulty: Misbehaving, repository: Repository, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The registry says what it has; a part that it has whole is not sent again."""
-        monkeypatch.setattr("gadgetops.oci.registry_upload.PART_BYTES", 1000)
+        monkeypatch.setattr("gadgetops.oci.registry.upload.PART_BYTES", 1000)
         data = bytes(range(250)) * 10
         faulty.on("PATCH", "uploads", None, Reply(502))
         descriptor = repository.add_blob(data, LAYER)
@@ -180,7 +180,7 @@ class TestCutConnections:
     def test_an_upload_that_was_forgotten_begins_again(
         self, faulty: Misbehaving, layout: Layout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gadgetops.oci.registry_upload.PART_BYTES", 1000)
+        monkeypatch.setattr("gadgetops.oci.registry.upload.PART_BYTES", 1000)
         image = put_image(layout, "v1", layer_bytes=2500)
         lost = Reply(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
         faulty.on("PATCH", "uploads", None, lost)
@@ -303,7 +303,7 @@ class TestBounds:
     def test_pages_without_end(
         self, faulty: Misbehaving, repository: Repository, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gadgetops.oci.registry.MAX_PAGES", 7)
+        monkeypatch.setattr("gadgetops.oci.registry.client.MAX_PAGES", 7)
         replies = [
             Reply(body=b'{"tags":["a"]}', headers={"Link": f'<list?n=1000&last={i}>; rel="next"'})
             for i in range(20)
@@ -547,7 +547,7 @@ def test_progress_adds_up(faulty: Misbehaving, layout: Layout) -> None:
 
 def test_a_dead_connection_is_noticed(faulty: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that says nothing is not waited for without end."""
-    monkeypatch.setattr("gadgetops.oci.registry_http._TIMEOUTS_S", (0.2, 0.2))
+    monkeypatch.setattr("gadgetops.oci.registry.http._TIMEOUTS_S", (0.2, 0.2))
     release = threading.Event()
     faulty._right = lambda *_: release.wait(20) and Reply()  # type: ignore[method-assign]
     patience = Patience(attempts=2, first_wait_s=0)

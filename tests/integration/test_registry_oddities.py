@@ -9,13 +9,13 @@ from services.images import attach_signature, put_image
 from services.misbehaving import Misbehaving, Reply, misbehaving
 
 from gadgetops.errors import RegistryError, Unauthorized
-from gadgetops.oci.access import Access, Patience
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor
-from gadgetops.oci.credentials import Credentials
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry import Repository
+from gadgetops.oci.registry.access import Access, Patience
+from gadgetops.oci.registry.client import Repository
+from gadgetops.oci.registry.credentials import Credentials
 from gadgetops.oci.transfer import copy_image, open_goal, open_origin
 
 LISTING = json.dumps(

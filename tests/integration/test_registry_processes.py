@@ -19,14 +19,14 @@ from services.misbehaving import Misbehaving
 from services.registry import RunningRegistry
 
 from gadgetops.errors import NotFound
-from gadgetops.oci.access import Access
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.graph import sound_children_of, walk
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
+from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry import Repository
-from gadgetops.oci.store import open_store
+from gadgetops.oci.registry.access import Access
+from gadgetops.oci.registry.client import Repository
 from gadgetops.oci.transfer import copy_image, open_goal, open_origin
 
 Gadgetops = Callable[..., Any]

@@ -12,9 +12,9 @@ import pytest
 
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor, Index, Manifest
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
+from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.store import open_store
 
 Call = Callable[..., Any]
 FOO = "ghcr.io/inspektor-gadget/gadget/foo:latest"

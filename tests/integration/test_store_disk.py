@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import StorageError
-from gadgetops.oci.archive import export_archive
-from gadgetops.oci.files import write_whole
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import export_archive
+from gadgetops.oci.layout.files import write_whole
+from gadgetops.oci.layout.layout import Layout
 
 NOBODY = 65534
 

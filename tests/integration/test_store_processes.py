@@ -15,7 +15,7 @@ import pytest
 from gadgetops.errors import GadgetOpsError
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 FORK = multiprocessing.get_context("fork")
 
@@ -89,7 +89,7 @@ ENDLESS_WRITER = """
 import itertools, sys
 from pathlib import Path
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 layout = Layout.open(Path(sys.argv[1]), create=True)
 print("ready", flush=True)
 for i in itertools.count():

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.oci.archive import export_archive, import_archive
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.image import Blob, Image, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import export_archive, import_archive
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 NAME = "ghcr.io/a/b:1"

@@ -13,9 +13,9 @@ import pytest
 from services.registry import RunningRegistry, running_registry
 
 from gadgetops.errors import VerificationError
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry import Access, Repository
+from gadgetops.oci.registry.client import Access, Repository
 from gadgetops.oci.signing.keys import PrivateKey, PublicKey
 from gadgetops.oci.signing.sealed import Form
 from gadgetops.oci.signing.sign import Others, attest, sign

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gadgetops.gadget.wasm import Module
-from gadgetops.gadget.wasm_source import compile_module, sources_beside
+from gadgetops.gadget.building.wasm_source import compile_module, sources_beside
+from gadgetops.gadget.reading.wasm import Module
 
 Gadgetops = Callable[..., Any]
 

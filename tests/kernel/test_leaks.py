@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from services.patience import PATIENCE
 
-from gadgetops.analysis.pairing import paired
+from gadgetops.pairing.pairs import paired
 from gadgetops.recording.reader import open_recording
 
 pytestmark = pytest.mark.kernel

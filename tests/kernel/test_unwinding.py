@@ -20,11 +20,11 @@ from gadgetops.bpf.object import Object
 from gadgetops.commands import main
 from gadgetops.errors import TraceError
 from gadgetops.recording.reader import Recording, open_recording
-from gadgetops.stacks import recorded_slices, unwind_pool
-from gadgetops.stacks.batch_unwinder import Lockstep
-from gadgetops.stacks.libdw import Unwinder
-from gadgetops.stacks.symbolize import Finder
-from gadgetops.stacks.unwind_recording import Unwinding
+from gadgetops.stacks.naming.symbolize import Finder
+from gadgetops.stacks.unwinding import recorded_slices, unwind_pool
+from gadgetops.stacks.unwinding.batch_unwinder import Lockstep
+from gadgetops.stacks.unwinding.libdw import Unwinder
+from gadgetops.stacks.unwinding.unwind_recording import Unwinding
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.caller_rules import CallerRules
 from gadgetops.trace.events.drain import Drain

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.analysis.leaks import leaks
+from gadgetops.questions.leaks.leaks import leaks
 from gadgetops.recording.reader import open_recording
 
 pytestmark = pytest.mark.kernel

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgetops.errors import MetadataError
-from gadgetops.gadget.cache import Entry
-from gadgetops.gadget.document import Document
-from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.yaml_lines import add_keys
+from gadgetops.gadget.building.cache import Entry
+from gadgetops.gadget.documents.document import Document
+from gadgetops.gadget.documents.metadata import Metadata
+from gadgetops.gadget.documents.yaml_lines import add_keys
 
 
 def mappings(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

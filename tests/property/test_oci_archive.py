@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gadgetops.errors import ContentError
-from gadgetops.oci.archive import Archive, export_archive, import_archive
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.image import Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import Archive, export_archive, import_archive
+from gadgetops.oci.layout.layout import Layout
 
 NAME = "ghcr.io/a/b:1"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gadgetops.errors import ContentError, InvalidReference
 from gadgetops.oci.content import DIGEST_LENGTHS, Descriptor, Index, Manifest, Platform, digest_of
-from gadgetops.oci.index_file import IndexFile
+from gadgetops.oci.layout.index_file import IndexFile
 from gadgetops.oci.reference import Reference
 
 # Text as UTF-8 can hold it.

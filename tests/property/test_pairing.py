@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gadgetops.analysis.leaks import leaks
-from gadgetops.analysis.pairing import extend, paired
+from gadgetops.pairing.pairs import extend, paired
+from gadgetops.questions.leaks.leaks import leaks
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.schema import ProcessRow
 from gadgetops.recording.writer import RecordingWriter

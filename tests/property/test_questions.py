@@ -13,18 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gadgetops.analysis import high_water
-from gadgetops.analysis.faults import KINDS, faults
-from gadgetops.analysis.filters import ALL, GROUPINGS, Filters
-from gadgetops.analysis.lifetimes import lifetimes
-from gadgetops.analysis.pairing import paired
-from gadgetops.analysis.peak import peak
-from gadgetops.analysis.question import Amount
-from gadgetops.analysis.sizes import sizes
-from gadgetops.analysis.summary import summary
-from gadgetops.analysis.temporary import temporary
-from gadgetops.analysis.timeline import timeline
-from gadgetops.analysis.top import top, totals
+from gadgetops.pairing.pairs import paired
+from gadgetops.questions import high_water
+from gadgetops.questions.asking.filters import ALL, GROUPINGS, Filters
+from gadgetops.questions.asking.question import Amount
+from gadgetops.questions.faults import KINDS, faults
+from gadgetops.questions.lifetimes import lifetimes
+from gadgetops.questions.peak import peak
+from gadgetops.questions.sizes import sizes
+from gadgetops.questions.summary import summary
+from gadgetops.questions.temporary import temporary
+from gadgetops.questions.timeline import timeline
+from gadgetops.questions.top import top, totals
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.recording.schema import FrameRow, ModuleRow, ProcessRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gadgetops.analysis.info import info
 from gadgetops.errors import RecordingError
+from gadgetops.questions.info import info
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.schema import SYMBOLS_NAME, FrameRow, ModuleRow, ProcessRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter

@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 OWN_STORE = """
 mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/ig && mount --bind "$0" /var/lib/ig && exec ig "$@"

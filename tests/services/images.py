@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gadgetops.oci.content import MEDIA_TYPE_MANIFEST, Descriptor, Manifest
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"

@@ -1,5 +1,5 @@
 """
-The command line: one module per verb, loaded only when its verb is called.
+The command line: one module per verb, in rooms by what they are about, loaded only when its verb is called.
 
 This package is the only place that parses arguments, prints errors and chooses exit statuses:
 0 done, 1 failed, 2 wrong request, 3 drift or budget exceeded, 4 inconclusive. Results go to standard output,
@@ -18,52 +18,65 @@ from typing import Final
 import click
 
 from gadgetops import __version__
-from gadgetops.commands import messages
+from gadgetops.commands.common import messages
 from gadgetops.errors import GadgetOpsError, StorageError, UsageError
 
 _YOUNG_OBJECTS: Final = 50_000
 """After how many new objects garbage is looked for; Python's own number is 700."""
 
-VERBS: Final = {
-    "build": "Compile a gadget and pack it into an image.",
-    "inspect": "Show what is in an image or object.",
-    "docs": "Write or check the generated parts of Markdown files.",
-    "artifacthub": "Write or check a gadget's page on Artifact Hub.",
-    "list": "List the images of the store.",
-    "tag": "Give an image another name.",
-    "remove": "Remove images from the store.",
-    "prune": "Remove the images of the store that have no name.",
-    "export": "Write images to a tar file.",
-    "import-image": "Read images from a tar file.",
-    "push": "Send an image of the store to a registry.",
-    "pull": "Fetch an image of a registry into the store.",
-    "copy": "Copy an image from any place to any other.",
-    "resolve": "Print the digest of an image.",
-    "login": "Log in to a registry.",
-    "logout": "Log out of a registry.",
-    "keygen": "Make a pair of keys for signing.",
-    "sign": "Sign an image.",
-    "verify": "Check who signed an image, and that it is unaltered.",
-    "diff-images": "Show what differs between two images, and what breaks.",
-    "record": "Record the allocations of a process.",
-    "import": "Make a recording of what `ig run -o json` printed.",
-    "info": "Show what a recording holds, and what is missing.",
-    "symbolize": "Find functions and lines for a recording's addresses.",
-    "leaks": "Show what was never released, by stack.",
-    "summary": "Show a recording at a glance: totals, peak, rates.",
-    "top": "Show who allocates most.",
-    "temporary": "Show what is released at once.",
-    "peak": "Show what was live when most bytes were.",
-    "timeline": "Show live memory and allocations over time.",
-    "sizes": "Show how large allocations are.",
-    "lifetimes": "Show how long allocations lived.",
-    "faults": "Show wrong releases, and allocations that failed.",
-    "diff": "Compare two recordings, stack by stack.",
-    "sql": "Ask a recording anything, in SQL.",
-    "check": "Say whether a recording keeps to its budget.",
-    "convert": "Write a recording in another tool's format.",
+_VERBS_BY_ROOM: Final = {
+    "images": {
+        "build": "Compile a gadget and pack it into an image.",
+        "inspect": "Show what is in an image or object.",
+        "docs": "Write or check the generated parts of Markdown files.",
+        "artifacthub": "Write or check a gadget's page on Artifact Hub.",
+        "diff-images": "Show what differs between two images, and what breaks.",
+        "list": "List the images of the store.",
+        "tag": "Give an image another name.",
+        "remove": "Remove images from the store.",
+        "prune": "Remove the images of the store that have no name.",
+        "export": "Write images to a tar file.",
+        "import-image": "Read images from a tar file.",
+    },
+    "registry": {
+        "push": "Send an image of the store to a registry.",
+        "pull": "Fetch an image of a registry into the store.",
+        "copy": "Copy an image from any place to any other.",
+        "resolve": "Print the digest of an image.",
+        "login": "Log in to a registry.",
+        "logout": "Log out of a registry.",
+        "keygen": "Make a pair of keys for signing.",
+        "sign": "Sign an image.",
+        "verify": "Check who signed an image, and that it is unaltered.",
+    },
+    "recordings": {
+        "record": "Record the allocations of a process.",
+        "import": "Make a recording of what `ig run -o json` printed.",
+        "info": "Show what a recording holds, and what is missing.",
+        "symbolize": "Find functions and lines for a recording's addresses.",
+        "convert": "Write a recording in another tool's format.",
+    },
+    "questions": {
+        "leaks": "Show what was never released, by stack.",
+        "summary": "Show a recording at a glance: totals, peak, rates.",
+        "top": "Show who allocates most.",
+        "temporary": "Show what is released at once.",
+        "peak": "Show what was live when most bytes were.",
+        "timeline": "Show live memory and allocations over time.",
+        "sizes": "Show how large allocations are.",
+        "lifetimes": "Show how long allocations lived.",
+        "faults": "Show wrong releases, and allocations that failed.",
+        "diff": "Compare two recordings, stack by stack.",
+        "sql": "Ask a recording anything, in SQL.",
+        "check": "Say whether a recording keeps to its budget.",
+    },
 }
-"""Each verb and its one-line help, in the order people meet them; `--help` needs no verb's module."""
+"""Package of this one -> its verbs, each with its one-line help; `--help` needs no verb's module."""
+
+VERBS: Final = {verb: text for verbs in _VERBS_BY_ROOM.values() for verb, text in verbs.items()}
+"""Each verb and its one-line help, in the order people meet them."""
+
+_ROOMS: Final = {verb: room for room, verbs in _VERBS_BY_ROOM.items() for verb in verbs}
 
 
 class _LazyGroup(click.Group):
@@ -77,7 +90,7 @@ class _LazyGroup(click.Group):
         """Import the module of *cmd_name* and return its `command`."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"gadgetops.commands.{module_name(cmd_name)}")
+        module = importlib.import_module(module_name(cmd_name))
         command: click.Command = module.command
         return command
 
@@ -88,9 +101,9 @@ class _LazyGroup(click.Group):
 
 
 def module_name(verb: str) -> str:
-    """Return the name of the module that has *verb*; a keyword of Python gets a `_` behind it."""
+    """Return the full name of the module that has *verb*; a keyword of Python gets a `_` behind it."""
     name = verb.replace("-", "_")
-    return f"{name}_" if keyword.iskeyword(name) else name
+    return f"{__name__}.{_ROOMS[verb]}.{name}{'_' if keyword.iskeyword(name) else ''}"
 
 
 @click.group(

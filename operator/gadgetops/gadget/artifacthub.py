@@ -13,12 +13,12 @@ from typing import Any, Final
 import yaml
 
 from gadgetops.errors import UsageError
-from gadgetops.gadget.created import created_by_environment
-from gadgetops.gadget.document import Document
-from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.problems import Problem, raise_if_any
-from gadgetops.gadget.toolchain import TARGETS
-from gadgetops.gadget.validate import load_schema, problems
+from gadgetops.gadget.building.created import created_by_environment
+from gadgetops.gadget.building.toolchain import TARGETS
+from gadgetops.gadget.documents.document import Document
+from gadgetops.gadget.documents.metadata import Metadata
+from gadgetops.gadget.documents.problems import Problem, raise_if_any
+from gadgetops.gadget.documents.validate import load_schema, problems
 from gadgetops.oci.reference import Reference
 
 FILE_NAME: Final = "artifacthub-pkg.yml"

@@ -10,7 +10,7 @@ from typing import Final
 from gadgetops.errors import ContentError
 from gadgetops.oci.content import Descriptor, Manifest
 from gadgetops.oci.graph import Children, Source, children_of, fetch_document, walk
-from gadgetops.oci.index_file import IndexFile
+from gadgetops.oci.layout.index_file import IndexFile
 
 ATTACHMENT_SUFFIXES: Final = ("", ".sig", ".att", ".sbom")
 """What follows `sha256-<hex>` in the tags of attachments: of referrers in general, and cosign's three."""

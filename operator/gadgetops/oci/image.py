@@ -20,7 +20,7 @@ from gadgetops.oci.content import (
     Platform,
 )
 from gadgetops.oci.graph import Source, fetch_document
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 

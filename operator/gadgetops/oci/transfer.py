@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gadgetops.errors import DigestMismatch, InvalidReference, NotFound, UsageError
-from gadgetops.oci.access import Access
-from gadgetops.oci.archive import Archive, export_archive
 from gadgetops.oci.attachments import signed_digest, tops
 from gadgetops.oci.content import Descriptor, Index, Platform
-from gadgetops.oci.files import storage_errors, write_whole
 from gadgetops.oci.graph import Source, Target, children_of, fetch_document, walk
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import Archive, export_archive
+from gadgetops.oci.layout.files import storage_errors, write_whole
+from gadgetops.oci.layout.layout import Layout
+from gadgetops.oci.layout.store import open_store
+from gadgetops.oci.layout.store_choice import AUTO
 from gadgetops.oci.location import Location, Place
 from gadgetops.oci.parallel import Parallel
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry import Repository
-from gadgetops.oci.store import open_store
-from gadgetops.oci.store_choice import AUTO
+from gadgetops.oci.registry.access import Access
+from gadgetops.oci.registry.client import Repository
 
 N_THREADS: Final = 6
 """How many blobs are on their way at once."""

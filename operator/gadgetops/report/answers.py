@@ -7,9 +7,9 @@ Lines are cut nowhere, and hold nothing that a terminal would obey: names come f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gadgetops.analysis.certainty import Certainty
-from gadgetops.analysis.groups import Group
-from gadgetops.analysis.question import Amount
+from gadgetops.questions.asking.certainty import Certainty
+from gadgetops.questions.asking.groups import Group
+from gadgetops.questions.asking.question import Amount
 from gadgetops.report.leaks import frame_as_text
 from gadgetops.units import format_bytes, plural
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gadgetops.analysis.diff import Diff, DiffRow, Per
-from gadgetops.analysis.filters import GroupBy
-from gadgetops.analysis.question import Amount
-from gadgetops.analysis.top import COUNTED, Measure
+from gadgetops.questions.asking.filters import GroupBy
+from gadgetops.questions.asking.question import Amount
+from gadgetops.questions.diff import Diff, DiffRow, Per
+from gadgetops.questions.top import COUNTED, Measure
 from gadgetops.report.answers import Entry, amount_as_text, entries_as_lines, printable
 from gadgetops.units import format_bytes, format_count, plural
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from gadgetops.analysis.faults import KINDS, Fault, Faults
-from gadgetops.analysis.filters import GroupBy
+from gadgetops.questions.asking.filters import GroupBy
+from gadgetops.questions.faults import KINDS, Fault, Faults
 from gadgetops.report.answers import Entry, entries_as_lines, head
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 

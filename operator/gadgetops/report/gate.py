@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gadgetops.analysis.budget import IN_BYTES, NAMES, Finding, Gate
+from gadgetops.questions.leaks.budget import IN_BYTES, NAMES, Finding, Gate
 from gadgetops.report.leaks import folded, frame_as_text
 from gadgetops.units import format_bytes, format_count
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from gadgetops.analysis.budget import Finding, Gate, fingerprint
-from gadgetops.analysis.leaks import Leak
-from gadgetops.analysis.stacks_of import Frame
+from gadgetops.questions.asking.stacks_of import Frame
+from gadgetops.questions.leaks.budget import Finding, Gate, fingerprint
+from gadgetops.questions.leaks.leaks import Leak
 from gadgetops.report.gate import WHAT, finding_as_text
 from gadgetops.report.leaks import frame_as_text
 from gadgetops.units import format_bytes, format_count

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gadgetops.analysis.info import Info, ModuleInfo
+from gadgetops.questions.info import Info, ModuleInfo
 from gadgetops.units import format_bytes, format_duration, plural
 
 _LABEL_WIDTH: Final = 12

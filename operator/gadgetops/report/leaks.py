@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from gadgetops.analysis.leaks import Amount, Leak, Leaks
-from gadgetops.analysis.stacks_of import Frame
+from gadgetops.questions.asking.stacks_of import Frame
+from gadgetops.questions.leaks.leaks import Amount, Leak, Leaks
 from gadgetops.units import format_bytes, format_duration, plural
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gadgetops.analysis.filters import GroupBy
-from gadgetops.analysis.lifetimes import Lifetimes, LifetimesAnswer
-from gadgetops.analysis.sizes import GroupSizes, SizeBucket, Sizes
+from gadgetops.questions.asking.filters import GroupBy
+from gadgetops.questions.lifetimes import Lifetimes, LifetimesAnswer
+from gadgetops.questions.sizes import GroupSizes, SizeBucket, Sizes
 from gadgetops.report.answers import (
     Entry,
     amount_as_text,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gadgetops.analysis.summary import Summary
+from gadgetops.questions.summary import Summary
 from gadgetops.report.answers import amount_as_text, head, printable, properties, share_as_text, table
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 

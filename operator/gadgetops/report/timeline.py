@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gadgetops.analysis.filters import GroupBy
-from gadgetops.analysis.timeline import Series, Timeline
+from gadgetops.questions.asking.filters import GroupBy
+from gadgetops.questions.timeline import Series, Timeline
 from gadgetops.report.answers import head, left_out, printable, stack_lines
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from gadgetops.analysis.filters import GroupBy
-from gadgetops.analysis.peak import Peak
-from gadgetops.analysis.temporary import Temporary, TemporaryRow
-from gadgetops.analysis.top import COUNTED, Measure, Top
+from gadgetops.questions.asking.filters import GroupBy
+from gadgetops.questions.peak import Peak
+from gadgetops.questions.temporary import Temporary, TemporaryRow
+from gadgetops.questions.top import COUNTED, Measure, Top
 from gadgetops.report.answers import Entry, amount_as_text, entries_as_lines, head, share_as_text
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 

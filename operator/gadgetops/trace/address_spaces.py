@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from gadgetops.errors import TraceError
 from gadgetops.recording.schema import JIT_MODULE, ModuleRow, ProcessRow
-from gadgetops.stacks.files import File, Files, Root, build_id_of
+from gadgetops.stacks.naming.files import File, Files, Root, build_id_of
 from gadgetops.trace.jit_files import JitFiles
 from gadgetops.trace.kernel.perf_event import ATTRIBUTE_BYTES, perf_event_open
 from gadgetops.trace.processes import is_alive, memory_holder, name_of, ranges_of, threads_of

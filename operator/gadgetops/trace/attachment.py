@@ -11,7 +11,7 @@ from typing import Final
 
 from gadgetops.bpf.object import Program
 from gadgetops.errors import TraceError
-from gadgetops.stacks.frame_pointers import need_no_slices
+from gadgetops.stacks.unwinding.frame_pointers import need_no_slices
 from gadgetops.trace.code_watcher import CodeWatcher
 from gadgetops.trace.events.code_pages import CodePages
 from gadgetops.trace.events.drain import Drain

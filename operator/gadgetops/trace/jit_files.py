@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.recording.schema import JitCodeRow
-from gadgetops.stacks.files import File, Root
-from gadgetops.stacks.jit_code import MOST_DEFINITIONS, Definition, DumpReader, MapReader, Places
+from gadgetops.stacks.naming.files import File, Root
+from gadgetops.stacks.naming.jit_code import MOST_DEFINITIONS, Definition, DumpReader, MapReader, Places
 from gadgetops.trace.c_library import libc
 from gadgetops.trace.processes import start_time
 

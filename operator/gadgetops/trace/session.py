@@ -149,7 +149,7 @@ class Session:
         """Make stacks of what processes sent before it was known that they need no slices."""
         # Imported here and below: what is needed when it ends does not keep it from beginning.
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-        from gadgetops.stacks.frame_pointer_walk import walked  # noqa: PLC0415
+        from gadgetops.stacks.unwinding.frame_pointer_walk import walked  # noqa: PLC0415
 
         if self._slice_stacks.counters["slices"] and pids:
             for stack in walked(open_recording(self.writer.path), pids, platform.machine()):
@@ -160,7 +160,7 @@ class Session:
         if not self.writer.has_frames:
             return
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-        from gadgetops.stacks.symbolize import Finder, symbols_of  # noqa: PLC0415
+        from gadgetops.stacks.naming.symbolize import Finder, symbols_of  # noqa: PLC0415
 
         symbols = []
         on_stage("finding functions and lines")
@@ -175,8 +175,8 @@ class Session:
         if not self._slice_stacks.counters["slices"]:
             return
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-        from gadgetops.stacks.symbolize import Finder  # noqa: PLC0415
-        from gadgetops.stacks.unwind_recording import Unwinding  # noqa: PLC0415
+        from gadgetops.stacks.naming.symbolize import Finder  # noqa: PLC0415
+        from gadgetops.stacks.unwinding.unwind_recording import Unwinding  # noqa: PLC0415
 
         unwinding = Unwinding(open_recording(self.writer.path), Finder(files=self.tracker.files))
         try:

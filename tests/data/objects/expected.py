@@ -11,8 +11,8 @@ text is a list of lines, and lists that ig shows in random order are sorted.
 import json
 from pathlib import Path
 
-from gadgetops.gadget.subject import open_subject
-from gadgetops.gadget.witness import ask
+from gadgetops.gadget.reading.subject import open_subject
+from gadgetops.gadget.reading.witness import ask
 
 FOLDER = Path(__file__).parent
 WITHOUT_IG = ("no_btf",)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gadgetops.gadget.extra_info import extra_infos
-from gadgetops.gadget.subject import open_subject
+from gadgetops.gadget.reading.extra_info import extra_infos
+from gadgetops.gadget.reading.subject import open_subject
 
 FOLDER = Path(__file__).parents[2] / "data" / "objects"
 OBJECTS = sorted(FOLDER.glob("*.bpf.o"))

@@ -3,7 +3,7 @@
 import pytest
 
 from gadgetops.bpf.object import Program
-from gadgetops.gadget.attach import why_unattachable
+from gadgetops.gadget.reading.attach import why_unattachable
 
 
 def why(section: str, attach_to: str | None = None) -> str | None:

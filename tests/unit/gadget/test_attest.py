@@ -13,13 +13,13 @@ import pytest
 import referencing
 
 from gadgetops.errors import DigestMismatch
-from gadgetops.gadget.build import build
-from gadgetops.gadget.buildfile import BuildFile
-from gadgetops.gadget.materials import Materials
-from gadgetops.gadget.provenance import provenance
-from gadgetops.gadget.sbom import sbom
+from gadgetops.gadget.building.build import build
+from gadgetops.gadget.building.buildfile import BuildFile
+from gadgetops.gadget.origin.materials import Materials
+from gadgetops.gadget.origin.provenance import provenance
+from gadgetops.gadget.origin.sbom import sbom
 from gadgetops.oci.image import Image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 
 MINIMAL = Path(__file__).parents[2] / "data" / "gadgets" / "minimal"
 EPOCH = "1700000000"

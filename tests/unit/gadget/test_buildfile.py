@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import MetadataError, StorageError, UsageError
-from gadgetops.gadget.buildfile import BuildFile
+from gadgetops.gadget.building.buildfile import BuildFile
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import StorageError
-from gadgetops.gadget.cache import Entry, ObjectCache
+from gadgetops.gadget.building.cache import Entry, ObjectCache
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from gadgetops.bpf.contract import Contract, Datasource, Field, Parameter
 from gadgetops.bpf.maps import Map, MapType
 from gadgetops.bpf.object import Object, Program, Variable
 from gadgetops.errors import ObjectError
-from gadgetops.gadget.check import check_metadata, check_object
-from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.problems import Problem
+from gadgetops.gadget.documents.check import check_metadata, check_object
+from gadgetops.gadget.documents.metadata import Metadata
+from gadgetops.gadget.documents.problems import Problem
 
 OBJECT = Object(
     programs=(Program("trace_free", "uprobe/libc:free", ()), Program("p", "perf_event/profiler", ())),

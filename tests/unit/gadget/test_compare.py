@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gadgetops.gadget.compare import as_run, compare
+from gadgetops.gadget.reading.compare import as_run, compare
 
 FIELDS = [
     {

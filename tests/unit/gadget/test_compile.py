@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import ToolError
-from gadgetops.gadget.compile import parse_dependencies, shadowing
-from gadgetops.gadget.toolchain import Toolchain, compiler_options, include_folders
+from gadgetops.gadget.building.compile import parse_dependencies, shadowing
+from gadgetops.gadget.building.toolchain import Toolchain, compiler_options, include_folders
 
 
 def install(folder: Path, *names: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import UsageError
-from gadgetops.gadget.created import created
+from gadgetops.gadget.building.created import created
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import MetadataError, StorageError
-from gadgetops.gadget.document import MAX_DEPTH, MAX_SIZE_BYTES, Document, describe, read_bounded
+from gadgetops.gadget.documents.document import MAX_DEPTH, MAX_SIZE_BYTES, Document, describe, read_bounded
 
 
 def parse(text: str | bytes) -> Document:

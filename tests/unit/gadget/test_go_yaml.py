@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gadgetops.errors import MetadataError
-from gadgetops.gadget.go_yaml import from_yaml, to_yaml
+from gadgetops.gadget.documents.go_yaml import from_yaml, to_yaml
 
 
 @pytest.mark.parametrize(

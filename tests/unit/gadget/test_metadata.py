@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 
 from gadgetops.errors import MetadataError
-from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.validate import load_schema
+from gadgetops.gadget.documents.metadata import Metadata
+from gadgetops.gadget.documents.validate import load_schema
 
 EVERYTHING = b"""
 name: 0x10

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from gadgetops.gadget.created import Created
-from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.pack import Packed, pack
+from gadgetops.gadget.building.created import Created
+from gadgetops.gadget.building.pack import Packed, pack
+from gadgetops.gadget.documents.metadata import Metadata
 from gadgetops.oci.content import digest_of
 
 METADATA = b"""name: minimal

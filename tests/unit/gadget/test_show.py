@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from gadgetops.errors import MetadataError, UsageError
-from gadgetops.gadget import extra_info
-from gadgetops.gadget.extra_info import ExtraInfo
-from gadgetops.gadget.show import follow, show, show_all
+from gadgetops.gadget.reading import extra_info
+from gadgetops.gadget.reading.extra_info import ExtraInfo
+from gadgetops.gadget.reading.show import follow, show, show_all
 
 LIST = ExtraInfo("ebpf.maps", extra_info.JSON, lambda: '[{"Type":"Hash","Name":"<a>"}]')
 TEXT = ExtraInfo("ebpf.flowchart", extra_info.MERMAID, lambda: "flowchart LR\n")

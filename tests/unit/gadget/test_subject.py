@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import ContentError, InvalidReference, NotFound, ObjectError, StorageError, UsageError
-from gadgetops.gadget import subject
-from gadgetops.gadget.extra_info import extra_infos
-from gadgetops.gadget.inspect import facts
 from gadgetops.gadget.media_types import (
     ARTIFACT_TYPE,
     MEDIA_TYPE_METADATA,
     MEDIA_TYPE_OBJECT,
     MEDIA_TYPE_WASM,
 )
-from gadgetops.gadget.subject import host_architecture, open_subject
-from gadgetops.oci.archive import export_archive
+from gadgetops.gadget.reading import subject
+from gadgetops.gadget.reading.extra_info import extra_infos
+from gadgetops.gadget.reading.inspect import facts
+from gadgetops.gadget.reading.subject import host_architecture, open_subject
 from gadgetops.oci.image import Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import export_archive
+from gadgetops.oci.layout.layout import Layout
 
 OBJECTS = Path(__file__).parents[2] / "data" / "objects"
 ELF = (OBJECTS / "fields.bpf.o").read_bytes()

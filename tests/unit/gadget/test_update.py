@@ -1,8 +1,8 @@
 """What a gadget.yaml does not say yet."""
 
 from gadgetops.bpf.contract import Contract, Datasource, Field, Parameter
-from gadgetops.gadget.metadata import Metadata
-from gadgetops.gadget.update import updated
+from gadgetops.gadget.documents.metadata import Metadata
+from gadgetops.gadget.documents.update import updated
 
 EVENT = (
     Field("timestamp_raw", "timestamp_raw", 0, 8, "Uint64", ("gadget_timestamp", "u64"), 0),

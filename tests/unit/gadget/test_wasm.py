@@ -3,7 +3,7 @@
 import pytest
 
 from gadgetops.errors import ContentError
-from gadgetops.gadget.wasm import Module
+from gadgetops.gadget.reading.wasm import Module
 
 MAGIC = b"\0asm\1\0\0\0"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gadgetops.errors import MetadataError
-from gadgetops.gadget.yaml_lines import add_keys
+from gadgetops.gadget.documents.yaml_lines import add_keys
 
 CASES = {
     "nothing there": ("", {"a": {"b": "x: v"}}, "a:\n  b: 'x: v'\n"),

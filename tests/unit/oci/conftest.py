@@ -7,7 +7,7 @@ import pytest
 
 from gadgetops.oci.content import MEDIA_TYPE_MANIFEST, Descriptor, Manifest
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 CREATED = {"org.opencontainers.image.created": "2024-01-01T00:00:00Z"}

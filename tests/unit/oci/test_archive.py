@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import ContentError, NotFound
-from gadgetops.oci.archive import Archive, export_archive, import_archive
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor, Index, Manifest
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import Archive, export_archive, import_archive
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 Put = Callable[..., Descriptor]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gadgetops.errors import ContentError, NotFound, ToolError
-from gadgetops.oci import credentials
-from gadgetops.oci.credentials import AuthFile, Credentials, find_credentials, login_file
+from gadgetops.oci.registry import credentials
+from gadgetops.oci.registry.credentials import AuthFile, Credentials, find_credentials, login_file
 
 ALICE = Credentials("alice", "open: sesame")
 

@@ -16,7 +16,7 @@ from gadgetops.oci.content import (
     Platform,
 )
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, Image, PlatformContent, write_image
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 Put = Callable[..., Descriptor]

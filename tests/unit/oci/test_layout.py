@@ -9,7 +9,7 @@ import pytest
 
 from gadgetops.errors import ContentError, DigestMismatch, NotFound, SizeMismatch, StorageError
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor, Index, digest_of
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 
 Put = Callable[..., Descriptor]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgetops.errors import RegistryError, Unauthorized
-from gadgetops.oci.credentials import Credentials
-from gadgetops.oci.registry_auth import Authenticator, Challenge, parse_challenges
+from gadgetops.oci.registry.auth import Authenticator, Challenge, parse_challenges
+from gadgetops.oci.registry.credentials import Credentials
 
 TOKEN = Credentials(registry_token="sesame")
 REALM = "https://auth.example/token"

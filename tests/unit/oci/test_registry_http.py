@@ -2,11 +2,11 @@
 
 import pytest
 
-from gadgetops.oci.access import Access
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry import Repository
-from gadgetops.oci.registry_failures import one_line, retry_after, shown
-from gadgetops.oci.registry_http import Transport
+from gadgetops.oci.registry.access import Access
+from gadgetops.oci.registry.client import Repository
+from gadgetops.oci.registry.failures import one_line, retry_after, shown
+from gadgetops.oci.registry.http import Transport
 
 
 @pytest.mark.parametrize(

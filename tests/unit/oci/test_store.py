@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gadgetops.errors import NotFound, StorageError
-from gadgetops.oci import store
-from gadgetops.oci.store import open_store, store_path
+from gadgetops.oci.layout import store
+from gadgetops.oci.layout.store import open_store, store_path
 
 
 @pytest.fixture(autouse=True)

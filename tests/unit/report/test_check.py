@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gadgetops.analysis.budget import NAMES, Tolerance, read_budget
 from gadgetops.errors import BudgetError, UsageError
+from gadgetops.questions.leaks.budget import NAMES, Tolerance, read_budget
 from gadgetops.report.schemas import answer_schema
 
 Gadgetops = Callable[..., Any]

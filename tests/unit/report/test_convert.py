@@ -17,9 +17,9 @@ import jsonschema
 import pytest
 from services.synthetic import write_synthetic
 
-from gadgetops.analysis.profile import profile
-from gadgetops.analysis.question import Amount
-from gadgetops.analysis.stacks_of import Frame
+from gadgetops.questions.asking.question import Amount
+from gadgetops.questions.asking.stacks_of import Frame
+from gadgetops.questions.profile import profile
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.report.exports.pprof import to_pprof
 

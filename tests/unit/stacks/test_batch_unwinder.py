@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gadgetops.elf import Elf
-from gadgetops.stacks.batch_unwinder import Lockstep
-from gadgetops.stacks.libdw import MAX_FRAMES, MappedFile, Unwinder, Unwound
+from gadgetops.stacks.unwinding.batch_unwinder import Lockstep
+from gadgetops.stacks.unwinding.libdw import MAX_FRAMES, MappedFile, Unwinder, Unwound
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="rules of x86-64 are read")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gadgetops.elf import Elf
-from gadgetops.stacks.batch_unwinder import Lockstep
-from gadgetops.stacks.libdw import MappedFile, Unwinder, Unwound
-from gadgetops.stacks.signed_addresses import SignatureRemover
+from gadgetops.stacks.unwinding.batch_unwinder import Lockstep
+from gadgetops.stacks.unwinding.libdw import MappedFile, Unwinder, Unwound
+from gadgetops.stacks.unwinding.signed_addresses import SignatureRemover
 
 COMPILER = "aarch64-linux-gnu-gcc"
 pytestmark = pytest.mark.skipif(not shutil.which(COMPILER), reason=f"no {COMPILER}")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gadgetops.elf import MACHINE_AARCH64, MACHINE_X86_64, Elf, SegmentType
-from gadgetops.stacks.cfi import FrameRules
-from gadgetops.stacks.cfi_instructions import IN_REGISTER, NotSimple, Rule
+from gadgetops.stacks.unwinding.cfi import FrameRules
+from gadgetops.stacks.unwinding.cfi_instructions import IN_REGISTER, NotSimple, Rule
 
 FILES = [
     "/lib/x86_64-linux-gnu/libc.so.6",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from gadgetops.stacks.symbols import Module
+from gadgetops.stacks.naming.symbols import Module
 
 SOURCE = Path(__file__).parents[2] / "workloads/inlined.cpp"
 FLAGS = ["-O2", "-fno-optimize-sibling-calls", "-no-pie"]
@@ -214,7 +214,7 @@ def test_a_bomb_in_mini_debug_information_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Larger than the limit: its names are lost, nothing else."""
-    monkeypatch.setattr("gadgetops.stacks.symbols._MOST_MINI_BYTES", 1000)
+    monkeypatch.setattr("gadgetops.stacks.naming.symbols._MOST_MINI_BYTES", 1000)
     program = mini(tmp_path)
     addresses = [*frames_of_gdb(program)]
     names = [name for places in frames_of_ours(program, addresses).values() for name, _ in places]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.stacks import files
-from gadgetops.stacks.files import Files, build_id_of
+from gadgetops.stacks.naming import files
+from gadgetops.stacks.naming.files import Files, build_id_of
 
 
 def mapped(kept: Files, path: Path) -> files.File | None:

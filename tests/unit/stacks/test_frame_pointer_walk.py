@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from gadgetops.recording.schema import MAX_WALKED_FRAMES
-from gadgetops.stacks.frame_pointer_walk import walk
+from gadgetops.stacks.unwinding.frame_pointer_walk import walk
 
 START = 0x7FFF_0000
 PC = 0x401000

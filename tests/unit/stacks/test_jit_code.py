@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gadgetops.stacks import jit_code
-from gadgetops.stacks.jit_code import Definition, DumpReader, MapReader, Places
+from gadgetops.stacks.naming import jit_code
+from gadgetops.stacks.naming.jit_code import Definition, DumpReader, MapReader, Places
 
 HEADER = struct.pack("<IIIIIIQQ", 0x4A695444, 1, 40, 62, 0, 7, 0, 0)
 Open = Callable[[bytes], int]

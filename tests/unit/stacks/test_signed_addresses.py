@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from gadgetops.stacks.signed_addresses import SignatureRemover
+from gadgetops.stacks.unwinding.signed_addresses import SignatureRemover
 
 LIBRARY = 0xFFFF_9E2C_0000
 PROGRAM = 0xAAAA_AE0F_0000

@@ -1,7 +1,7 @@
 """Stacks that were cut are completed by those that have their outermost frame, and only by those."""
 
-from gadgetops.stacks.libdw import Unwound
-from gadgetops.stacks.stack_join import Joiner
+from gadgetops.stacks.unwinding.libdw import Unwound
+from gadgetops.stacks.unwinding.stack_join import Joiner
 
 TOP = 0x7FFF_0000_0000
 FRAME_BYTES = 64

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.stacks.files import build_id_of
-from gadgetops.stacks.symbols import Module, demangled
+from gadgetops.stacks.naming.files import build_id_of
+from gadgetops.stacks.naming.symbols import Module, demangled
 
 C_SOURCE = """
 #include <stdlib.h>

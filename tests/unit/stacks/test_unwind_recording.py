@@ -15,10 +15,10 @@ from gadgetops.elf import Elf
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.schema import ModuleRow, SliceRow
 from gadgetops.recording.writer import RecordingWriter, StackAppender
-from gadgetops.stacks import recorded_slices, unwind_pool, unwind_recording
-from gadgetops.stacks.batch_unwinder import Lockstep
-from gadgetops.stacks.symbolize import Finder
-from gadgetops.stacks.unwind_recording import Unwinding
+from gadgetops.stacks.naming.symbolize import Finder
+from gadgetops.stacks.unwinding import recorded_slices, unwind_pool, unwind_recording
+from gadgetops.stacks.unwinding.batch_unwinder import Lockstep
+from gadgetops.stacks.unwinding.unwind_recording import Unwinding
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is one of x86-64")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from gadgetops.errors import VerificationError
 from gadgetops.oci.content import Descriptor
-from gadgetops.oci.files import storage_errors
 from gadgetops.oci.graph import children_of, walk
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.files import storage_errors
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.signing.keys import PublicKey
 from gadgetops.oci.signing.verify import Verified, verify, verify_attestations
 from gadgetops.oci.transfer import Goal, Origin, Watch, copy_image

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from gadgetops.analysis.groups import Group
-from gadgetops.analysis.question import Amount
+from gadgetops.questions.asking.groups import Group
+from gadgetops.questions.asking.question import Amount
 from gadgetops.report.answers import printable
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gadgetops.analysis.profile import Profile, Sample
-from gadgetops.analysis.stacks_of import Frame
-from gadgetops.analysis.timeline import Timeline
 from gadgetops.errors import UsageError
+from gadgetops.questions.asking.stacks_of import Frame
+from gadgetops.questions.profile import Profile, Sample
+from gadgetops.questions.timeline import Timeline
 from gadgetops.report.answers import printable
 
 _SEQUENCE: Final = 1

@@ -7,8 +7,8 @@ import gzip
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from gadgetops.analysis.profile import Profile, Sample
-from gadgetops.analysis.stacks_of import Frame
+from gadgetops.questions.asking.stacks_of import Frame
+from gadgetops.questions.profile import Profile, Sample
 from gadgetops.report.answers import printable
 
 SAMPLE_TYPES: Final = (

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from gadgetops.analysis.profile import Profile, Sample
-from gadgetops.analysis.stacks_of import Frame
+from gadgetops.questions.asking.stacks_of import Frame
+from gadgetops.questions.profile import Profile, Sample
 from gadgetops.report.answers import printable
 
 _SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"

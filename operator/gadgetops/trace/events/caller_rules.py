@@ -15,8 +15,8 @@ from typing import Final
 
 from gadgetops.bpf.object import Object
 from gadgetops.elf import MACHINE_X86_64
-from gadgetops.stacks.cfi import FrameRules
-from gadgetops.stacks.cfi_instructions import PROCESSORS, NotSimple, Rule
+from gadgetops.stacks.unwinding.cfi import FrameRules
+from gadgetops.stacks.unwinding.cfi_instructions import PROCESSORS, NotSimple, Rule
 from gadgetops.trace.events.variables import table, table_or_none
 from gadgetops.trace.processes import Range
 

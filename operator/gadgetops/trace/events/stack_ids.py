@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gadgetops.recording.schema import FAILED_STACK, MAX_WALKED_FRAMES, NO_STACK, FrameRow, StackRow
 from gadgetops.recording.writer import RecordingWriter
-from gadgetops.stacks.callers import with_caller
+from gadgetops.stacks.unwinding.callers import with_caller
 from gadgetops.trace.address_spaces import AddressSpace, Mapping, ModuleTracker
 
 _FIRST_BAD_ID: Final = 1 << 31

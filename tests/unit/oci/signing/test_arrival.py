@@ -6,7 +6,7 @@ import pytest
 
 from gadgetops.errors import VerificationError
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, Index
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.signing.arrival import verified_arrival
 from gadgetops.oci.signing.find import tag_of
 from gadgetops.oci.signing.keys import PrivateKey

@@ -8,7 +8,7 @@ from services.signed import Memory, put_image
 
 from gadgetops.errors import AlreadyExists, ContentError
 from gadgetops.oci.content import Descriptor, Manifest
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.signing.keys import PrivateKey
 from gadgetops.oci.signing.sealed import Form, pre_authentication
 from gadgetops.oci.signing.sign import Others, attest, sign

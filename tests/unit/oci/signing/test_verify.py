@@ -10,7 +10,6 @@ import pytest
 from services.signed import CONFIG, LAYER, Memory, put_image
 
 from gadgetops.errors import VerificationError
-from gadgetops.oci.archive import import_archive
 from gadgetops.oci.content import (
     MAX_MANIFEST_BYTES,
     MEDIA_TYPE_INDEX,
@@ -19,7 +18,8 @@ from gadgetops.oci.content import (
     Index,
     Manifest,
 )
-from gadgetops.oci.layout import Layout
+from gadgetops.oci.layout.archive import import_archive
+from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.signing.claims import SIGNATURE_TYPE, simple_signing, statement
 from gadgetops.oci.signing.find import MAX_MANIFESTS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gadgetops.stacks.cfi_instructions import Rule
+from gadgetops.stacks.unwinding.cfi_instructions import Rule
 from gadgetops.trace.events.caller_rules import BEGINNING, BY_FRAME, UNKNOWN, is_still_there, packed
 from gadgetops.trace.processes import Range
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.stacks.frame_pointers import has_frame_pointers
+from gadgetops.stacks.unwinding.frame_pointers import has_frame_pointers
 from gadgetops.trace.events.code_pages import code_map
 from gadgetops.trace.events.slices import Slice, SliceAssembler, SliceLayout
 

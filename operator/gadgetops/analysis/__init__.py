@@ -1,1 +1,0 @@
-"""Questions over a recording, as pure functions of it."""

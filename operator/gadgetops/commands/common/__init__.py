@@ -1,0 +1,1 @@
+"""What all verbs share: options, messages, tables. It knows no verb."""

@@ -1,0 +1,261 @@
+"""What the verbs that ask a recording share: its argument, the filters, the grouping, the limit."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gadgetops.commands.common.options import Function, format_option
+from gadgetops.commands.common.output import print_json, print_rows
+from gadgetops.errors import UsageError
+
+SHOWN: Final = 20
+"""How many groups a table shows, unless asked otherwise."""
+
+INCONCLUSIVE: Final = 4
+"""Exit status of an answer that says nothing, since nothing was recorded."""
+
+_GROUPINGS: Final = ("stack", "function", "module", "thread", "process", "container")
+
+recording_argument = click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+"""The folder of a recording, as the argument `recording`."""
+
+_ENGINE: Final = "gadgetops.engine"
+_MASTER: Final = "gadgetops.master"
+
+
+def _noted(key: str) -> Callable[[click.Context, click.Parameter, str], None]:
+    """Return a callback that keeps an option for `opened`."""
+
+    def callback(context: click.Context, _parameter: click.Parameter, value: str) -> None:
+        context.meta[key] = value
+
+    return callback
+
+
+def fleet_options(function: Function) -> Function:
+    """Add the argument `recording`, which may be a pattern, and the options that say what answers."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["duckdb", "spark"]),
+        default="duckdb",
+        show_default=True,
+        expose_value=False,
+        callback=_noted(_ENGINE),
+        help="What answers, of many recordings: this program, or Spark.",
+    )
+    master = click.option(
+        "--master",
+        metavar="URL",
+        default="local[*]",
+        show_default=True,
+        expose_value=False,
+        callback=_noted(_MASTER),
+        help="Of Spark; it has to see the recordings under the same paths.",
+    )
+    return recording_argument(engine(master(function)))
+
+
+def opened(path: Path, group_by: str | None = None) -> Any:
+    """
+    Return the recording at *path*, or those that it is a pattern of, which the options' engine answers for.
+
+    Raises:
+        RecordingError: There is none, or it cannot be read.
+        UsageError: The engine is not there, or *group_by* is nothing to group by.
+    """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.fleet.fleet import check_group_by, is_fleet_grouping, open_fleet  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+
+    if group_by is not None:
+        check_group_by(group_by)
+    if not (is_fleet(path) or is_fleet_grouping(group_by)):
+        return open_recording(path)
+    if _uses_spark():
+        from gadgetops.fleet.spark_engine import SparkEngine  # noqa: PLC0415
+
+        return open_fleet(path, SparkEngine(click.get_current_context().meta[_MASTER]))
+    from gadgetops.fleet.duckdb_engine import DuckDBEngine  # noqa: PLC0415
+
+    return open_fleet(path, DuckDBEngine())
+
+
+def is_fleet(path: Path) -> bool:
+    """Return whether *path* is asked as a fleet: it stands for recordings by wildcards, or Spark answers."""
+    return _uses_spark() or (any(each in str(path) for each in "*?[") and not path.exists())
+
+
+def _uses_spark() -> bool:
+    return click.get_current_context().meta.get(_ENGINE) == "spark"
+
+
+def filter_options(function: Function) -> Function:
+    """Add the filters, `--pid` and so on, and pass them on as one argument, `filters`."""
+
+    @functools.wraps(function)
+    def with_filters(*arguments: Any, **options: Any) -> Any:
+        found = {name: options.pop(name) for name in _FILTERS}
+        return function(*arguments, filters=_filters(**found), **options)
+
+    decorated: Function = with_filters
+    for option in reversed(_FILTERS.values()):
+        decorated = option(decorated)
+    return decorated
+
+
+def group_by_option(default: str | None) -> Callable[[Function], Function]:
+    """Return the option `--group-by`, as the argument `group_by`; None stands for no groups."""
+    return click.option(
+        "--group-by",
+        metavar="|".join(_GROUPINGS),
+        default=default,
+        show_default=default is not None,
+        help="What to take together. Function and module are the innermost frame's; of many recordings also "
+        "recording, host, image or label:KEY." + ("" if default else "  [default: no groups]"),
+    )
+
+
+def limit_option(function: Function) -> Function:
+    """Add `--limit`, as the argument `limit`; None stands for the default."""
+    return click.option(
+        "--limit",
+        metavar="N",
+        type=click.IntRange(min=0),
+        help=f"Show N groups.  [default: {SHOWN}; all as JSON or CSV]",
+    )(function)
+
+
+def answer_options(group_by: str | None) -> Callable[[Function], Function]:
+    """Add the filters, `--group-by` with its default, `--limit` and `--format`."""
+
+    def decorate(function: Function) -> Function:
+        grouped = group_by_option(group_by)(limit_option(format_option(function)))
+        return filter_options(grouped)
+
+    return decorate
+
+
+def print_answer(
+    output_format: str,
+    *,
+    text: Callable[[int], str],
+    json_value: Callable[[int | None], Any],
+    rows: Callable[[], Sequence[dict[str, Any]]],
+    columns: Sequence[str],
+    limit: int | None,
+) -> None:
+    """
+    Print an answer.
+
+    Args:
+        output_format: `"table"`, `"json"` or `"csv"`.
+        text: Gives the table, of so many groups.
+        json_value: Gives the JSON, of so many groups; None for all.
+        rows: Gives the rows of the CSV.
+        columns: Their keys, in order.
+        limit: As asked for.
+    """
+    if output_format == "table":
+        click.echo(text(SHOWN if limit is None else limit))
+    elif output_format == "json":
+        print_json(json_value(limit))
+    else:
+        print_rows(rows()[:limit], {column: column for column in columns}, output_format)
+
+
+def status_of(*words: str) -> int:
+    """Return the exit status of answers whose certainties are *words*."""
+    return INCONCLUSIVE if "inconclusive" in words else 0
+
+
+def _filters(**options: Any) -> Any:
+    # Imported here, as whatever needs the recording is.
+    from gadgetops.questions.asking.filters import Filters  # noqa: PLC0415
+
+    filters = Filters(
+        pids=options["pid"],
+        tids=options["thread"],
+        functions=options["function"],
+        modules=options["module"],
+        since_ns=options["since"] or 0,
+        until_ns=options["until"],
+        min_size_bytes=options["min_size"] or 0,
+        max_size_bytes=options["max_size"],
+    )
+    if filters.until_ns is not None and filters.until_ns <= filters.since_ns:
+        raise UsageError(
+            "--until is not after --since: no time is left", hint="both count from the first event"
+        )
+    if filters.max_size_bytes is not None and filters.max_size_bytes < filters.min_size_bytes:
+        raise UsageError(
+            "--max-size is below --min-size: no size is left", hint="both are sizes of one allocation"
+        )
+    return filters
+
+
+def _parsed(parse: str) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """Return a callback that reads an option with `units.PARSE`."""
+
+    def callback(_context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+        from gadgetops import units  # noqa: PLC0415
+
+        if value is None:
+            return None
+        try:
+            number: int = getattr(units, parse)(value)
+        except UsageError as error:
+            raise UsageError(f"{parameter.opts[0]}: {error.problem}", hint=error.hint) from error
+        return number
+
+    return callback
+
+
+def _option(name: str, text: str, **attributes: Any) -> Callable[[Function], Function]:
+    return click.option(f"--{name}", help=text, **attributes)
+
+
+_FILTERS: Final = {
+    "pid": _option("pid", "Only of this process; may be repeated.", type=click.INT, multiple=True),
+    "thread": _option(
+        "thread",
+        "Only by the thread with this id; may be repeated.",
+        metavar="TID",
+        type=click.INT,
+        multiple=True,
+    ),
+    "function": _option(
+        "function",
+        "Only with a function on the stack whose name has NAME in it, or matches its * and ?; may be "
+        "repeated.",
+        metavar="NAME",
+        multiple=True,
+    ),
+    "module": _option(
+        "module",
+        "The same for the path of an executable or library on the stack.",
+        metavar="NAME",
+        multiple=True,
+    ),
+    "since": _option(
+        "since",
+        "Only allocations from this time on: seconds, or such as 250ms, after the first event.",
+        metavar="TIME",
+        callback=_parsed("parse_duration"),
+    ),
+    "until": _option(
+        "until", "Only allocations before this time.", metavar="TIME", callback=_parsed("parse_duration")
+    ),
+    "min_size": _option(
+        "min-size",
+        "Only of so many bytes, or such as 4k, and more.",
+        metavar="SIZE",
+        callback=_parsed("parse_bytes"),
+    ),
+    "max_size": _option(
+        "max-size", "Only of so many bytes and fewer.", metavar="SIZE", callback=_parsed("parse_bytes")
+    ),
+}
+"""The filters, in the order in which `--help` shows them."""

@@ -1,0 +1,1 @@
+"""Verbs about images of the store, about gadgets' sources, and about documents made of them."""

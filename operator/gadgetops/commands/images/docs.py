@@ -1,0 +1,140 @@
+"""`gadgetops docs`: the generated parts of Markdown files."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gadgetops import docs
+from gadgetops.bpf.object import Object
+from gadgetops.commands import VERBS, cli
+from gadgetops.commands.common import messages
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.images.header_options import Change, header_options
+from gadgetops.errors import DriftError, ObjectError, UsageError
+from gadgetops.gadget.building.build import compile_source, file_name
+from gadgetops.gadget.building.buildfile import BuildFile
+from gadgetops.gadget.building.toolchain import TARGETS
+from gadgetops.gadget.reading.subject import host_architecture, open_subject
+
+DEFAULT_FILES: Final = ("DEVELOPER.md", "README.md")
+
+_FURTHER_BUILD_FILES: Final = "build-*.yaml"
+_HELP_WIDTH: Final = 100
+
+
+@verb(
+    "docs",
+    example="""\
+gadgetops docs
+gadgetops docs --check
+gadgetops docs --check NOTES.md --image trace_malloc:v1
+""",
+)
+@click.argument("files", metavar="[FILE]…", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--check", "is_check", is_flag=True, help="Write nothing; fail with 3 if something would change."
+)
+@click.option("--image", metavar="REF|DIR|TAR", help="Draw this image instead of the gadget in this folder.")
+@click.option("--object", "object_file", metavar="FILE", help="Draw this object instead.")
+@header_options
+@store_option
+def command(
+    files: tuple[Path, ...],
+    is_check: bool,
+    image: str | None,
+    object_file: str | None,
+    store: str,
+    with_headers: Change,
+) -> None:
+    """Rewrite the generated regions of FILEs (default: DEVELOPER.md and README.md, those that are here).
+
+    Regions stand between `<!-- begin NAME -->` and `<!-- end NAME -->`. NAME is flowchart or sequence, which
+    programs use which maps, or help:VERB. The gadget is the one that `gadgetops build` builds here; unchanged
+    sources are not compiled again. flowchart:X and sequence:X draw the one that build-X.yaml describes.
+    """
+    if image is not None and object_file is not None:
+        raise UsageError("--image and --object both say what to draw", hint="pass one of them")
+    documents = [docs.Document.read(path) for path in _distinct(files or _default_files())]
+    subject = image or object_file
+    compile_object = partial(_compile_object, with_headers, None)
+    read_object = compile_object if subject is None else partial(_open_object, subject, store)
+    contents = docs.diagrams(cache(read_object)) | _further_diagrams(with_headers) | _help_screens()
+    if is_check:
+        _report(docs.check(documents, contents))
+        return
+    for path in docs.write(documents, contents):
+        messages.say(f"{path}: updated")
+
+
+def _distinct(paths: Iterable[Path]) -> Iterable[Path]:
+    """Return *paths* without those that lead to the same file as one before."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        found.setdefault(path.resolve(), path)
+    return found.values()
+
+
+def _default_files() -> list[Path]:
+    found = [path for path in map(Path, DEFAULT_FILES) if path.is_file()]
+    if not found:
+        raise UsageError(f"there is no {' or '.join(DEFAULT_FILES)} here", hint="name the files to write")
+    return found
+
+
+def _further_diagrams(with_headers: Change) -> dict[str, Callable[[], str]]:
+    """Return the diagrams of each further build file here: `flowchart:ustack` of build-ustack.yaml."""
+    contents: dict[str, Callable[[], str]] = {}
+    for path in sorted(Path().glob(_FURTHER_BUILD_FILES)):
+        variant = path.stem.partition("-")[2]
+        drawings = docs.diagrams(cache(partial(_compile_object, with_headers, path)))
+        contents |= {f"{name}:{variant}": content for name, content in drawings.items()}
+    return contents
+
+
+def _compile_object(with_headers: Change, build_file: Path | None) -> Object:
+    host = host_architecture()
+    architecture = host if host in TARGETS else min(TARGETS)
+    compiled = next(compile_source(with_headers(BuildFile.read(Path(), build_file)), [architecture]), None)
+    if compiled is None:
+        raise UsageError("the gadget in this folder has no programs that could be drawn")
+    try:
+        return Object.from_bytes(compiled.content)
+    except ObjectError as error:
+        raise error.named(file_name(architecture)) from error
+
+
+def _open_object(subject: str, store: str) -> Object:
+    found = open_subject(subject, store=store).object
+    if found is None:
+        raise ObjectError("no programs that could be drawn", name=subject)
+    return found
+
+
+def _help_screens() -> dict[str, Callable[[], str]]:
+    return {f"help:{name}": partial(_help_screen, name) for name in VERBS}
+
+
+def _help_screen(name: str) -> str:
+    """Return the help of the verb *name*, as wide as help gets, whatever the terminal."""
+    group = click.Context(cli, info_name="gadgetops", terminal_width=_HELP_WIDTH, **cli.context_settings)
+    shown = cli.get_command(group, name)
+    if shown is None:
+        raise UsageError(f"there is no verb {name!r}")
+    with click.Context(shown, parent=group, info_name=name, terminal_width=_HELP_WIDTH) as context:
+        return docs.fenced(f"{shown.get_help(context)}\n", "text")
+
+
+def _report(drifts: Sequence[DriftError]) -> None:
+    """Print what drifted; raise the last of *drifts*, if any."""
+    for drift in drifts:
+        click.echo(drift.diff, nl=False)
+        for change in drift.changes:
+            click.echo(change)
+    for drift in drifts[:-1]:
+        messages.warn(drift.problem)
+    if drifts:
+        raise drifts[-1]

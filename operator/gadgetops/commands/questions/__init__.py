@@ -1,0 +1,1 @@
+"""Verbs that ask a recording: options in, an answer out."""

@@ -1,0 +1,164 @@
+"""`gadgetops check`: a recording against its budget."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gadgetops import __version__
+from gadgetops.commands.common import messages
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.output import print_json
+from gadgetops.commands.common.question_options import recording_argument
+from gadgetops.errors import StorageError, UsageError
+from gadgetops.units import parse_bytes
+
+if TYPE_CHECKING:
+    from gadgetops.questions.leaks.budget import Baseline, Gate, Name
+
+_STATUSES: Final = {"ok": 0, "exceeded": 3, "inconclusive": 4}
+_SHOWN: Final = 5
+_IN_MARKDOWN: Final = 10
+_FILE = click.Path(path_type=Path)
+
+
+@verb(
+    "check",
+    example="gadgetops check program.gadgetrec --max-leak-bytes 0 --max-peak 64M\n"
+    "gadgetops check program.gadgetrec --baseline main.gadgetrec --tolerance 10% --junit check.xml",
+)
+@recording_argument
+@click.option("--max-leak-bytes", metavar="SIZE", help="Bytes that may never be released.")
+@click.option(
+    "--max-leaks", metavar="N", type=click.IntRange(min=0), help="Allocations that may never be released."
+)
+@click.option("--max-peak", metavar="SIZE", help="Bytes that may be live at once.")
+@click.option("--max-calls", metavar="N", type=click.IntRange(min=0), help="Allocations there may be.")
+@click.option(
+    "--budget",
+    metavar="FILE",
+    type=_FILE,
+    help="TOML with these limits.  [default: pyproject.toml here, if it has [tool.gadgetops.budget]]",
+)
+@click.option(
+    "--baseline",
+    metavar="RECORDING|FILE",
+    type=_FILE,
+    help="No stack may leave more than it left there.",
+)
+@click.option(
+    "--tolerance",
+    metavar="SIZE|N%",
+    default="0",
+    show_default=True,
+    help="How much more it may be, each stack.",
+)
+@click.option("--write-baseline", metavar="FILE", type=_FILE, help="Keep what is left, for --baseline.")
+@click.option(
+    "--suppressions", multiple=True, metavar="FILE", type=_FILE, help="Leave stacks out, as `leaks` does."
+)
+@click.option("--junit", metavar="FILE", type=_FILE, help="Write the verdict as JUnit XML.")
+@click.option("--sarif", metavar="FILE", type=_FILE, help="Write the verdict as SARIF 2.1.0.")
+@click.option("--markdown", metavar="FILE", type=_FILE, help="Write a summary for a pull request.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the result.",
+)
+def command(
+    recording: Path,
+    max_leak_bytes: str | None,
+    max_leaks: int | None,
+    max_peak: str | None,
+    max_calls: int | None,
+    budget: Path | None,
+    baseline: Path | None,
+    tolerance: str,
+    write_baseline: Path | None,
+    suppressions: Sequence[Path],
+    junit: Path | None,
+    sarif: Path | None,
+    markdown: Path | None,
+    output_format: str,
+) -> int:
+    """Say whether RECORDING keeps to its budget: exit status 0 if so, 3 if not.
+
+    Where something is missing from the recording, so that the budget is possibly exceeded and possibly not,
+    the status is 4. Limits given here go before those of the file.
+    """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.questions.leaks.budget import Tolerance, baseline_of, check, read_baseline  # noqa: PLC0415
+    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
+    from gadgetops.questions.leaks.suppressions import read_suppressions  # noqa: PLC0415
+    from gadgetops.report.gate import gate_as_text  # noqa: PLC0415
+
+    limits = {
+        **_limits_of_file(budget),
+        **_given("leak-bytes", _size("--max-leak-bytes", max_leak_bytes)),
+        **_given("leaks", max_leaks),
+        **_given("peak", _size("--max-peak", max_peak)),
+        **_given("calls", max_calls),
+    }
+    if not limits and baseline is None and write_baseline is None:
+        raise UsageError("no budget", hint="give --max-leak-bytes or another limit, --budget, or --baseline")
+    patterns = read_suppressions(suppressions)
+    expected: Baseline | None = None if baseline is None else read_baseline(baseline)
+    gate = check(recording, limits, expected, tolerance=Tolerance.parse(tolerance), suppressions=patterns)
+    if write_baseline is not None:
+        kept = baseline_of(recording.name, leaks_in(recording).without(patterns))
+        _write(write_baseline, json.dumps(kept.to_json(), indent=2).encode() + b"\n")
+    _write_files(gate, recording, junit, sarif, markdown)
+    if output_format == "json":
+        print_json(gate.to_json())
+    else:
+        click.echo(gate_as_text(gate, limit=_SHOWN))
+    return _STATUSES[gate.verdict]
+
+
+def _write_files(
+    gate: "Gate", recording: Path, junit: Path | None, sarif: Path | None, markdown: Path | None
+) -> None:
+    from gadgetops.report.gate import gate_as_markdown  # noqa: PLC0415
+    from gadgetops.report.gate_files import gate_as_junit, gate_as_sarif  # noqa: PLC0415
+
+    if junit is not None:
+        _write(junit, gate_as_junit(gate, recording.name))
+    if sarif is not None:
+        document = gate_as_sarif(gate, recording.name, __version__, Path.cwd())
+        _write(sarif, json.dumps(document, indent=2).encode() + b"\n")
+    if markdown is not None:
+        text = gate_as_markdown(gate, recording.name, limit=_IN_MARKDOWN)
+        _write(markdown, text.encode("utf-8", "replace"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise StorageError.from_os_error(error, path) from error
+    messages.detail(f"wrote {path}")
+
+
+def _limits_of_file(path: Path | None) -> "dict[Name, int]":
+    from gadgetops.questions.leaks.budget import read_budget  # noqa: PLC0415
+
+    if path is not None:
+        return read_budget(path)
+    project = Path("pyproject.toml")
+    return read_budget(project) if project.is_file() else {}
+
+
+def _given(name: "Name", value: int | None) -> "dict[Name, int]":
+    return {} if value is None else {name: value}
+
+
+def _size(option: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.problem}", hint=error.hint) from error

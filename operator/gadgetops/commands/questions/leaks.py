@@ -1,0 +1,99 @@
+"""`gadgetops leaks`: what was never released, by stack."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gadgetops.commands.common import messages
+from gadgetops.commands.common.options import format_option, verb
+from gadgetops.commands.common.output import print_rows
+from gadgetops.commands.common.question_options import (
+    filter_options,
+    fleet_options,
+    group_by_option,
+    is_fleet,
+)
+from gadgetops.commands.questions.top import print_top
+from gadgetops.errors import UsageError
+
+if TYPE_CHECKING:
+    from gadgetops.questions.asking.filters import Filters
+
+_SHOWN_STACKS = 20
+_INCONCLUSIVE = 4
+_BY_STACK = "stack"
+_COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stack"}
+
+
+@verb(
+    "leaks",
+    example="gadgetops leaks program.gadgetrec --limit 5\n"
+    "gadgetops leaks program.gadgetrec --suppressions known.supp\n"
+    "gadgetops leaks program.gadgetrec --module libssl --since 10s --format json\n"
+    "gadgetops leaks 'fleet/**/*.gadgetrec' --group-by label:version",
+)
+@fleet_options
+@group_by_option(_BY_STACK)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help=f"Show the N largest stacks.  [default: {_SHOWN_STACKS}; all as JSON or CSV]",
+)
+@click.option(
+    "--suppressions",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Leave out the stacks that its lines match, `leak:PATTERN` as LeakSanitizer has them.",
+)
+@filter_options
+@format_option
+def command(
+    recording: Path,
+    limit: int | None,
+    suppressions: Sequence[Path],
+    group_by: str,
+    filters: "Filters",
+    output_format: str,
+) -> int:
+    """Show what RECORDING allocated and the program never released, by stack, largest first.
+
+    The first word says how far to believe it: certain, possible (something is missing; how much there is at
+    least is shown too), or inconclusive (nothing was recorded; exit status 4). Below each stack's amount
+    stands whether it grows like a leak or rests like a cache. RECORDING may still be written.
+
+    Of many recordings, as 'fleet/**/*.gadgetrec', or by other groups than stacks, the answer is that of
+    `top --by live`.
+    """
+    if group_by != _BY_STACK or is_fleet(recording):
+        if suppressions:
+            raise UsageError("--suppressions goes with the stacks of one recording alone")
+        return print_top(recording, "live", filters, group_by, limit, output_format)
+    # Imported here: what they import would cost every `--help` some time.
+    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
+    from gadgetops.questions.leaks.suppressions import read_suppressions  # noqa: PLC0415
+    from gadgetops.report.leaks import folded, leaks_as_text  # noqa: PLC0415
+
+    patterns = read_suppressions(suppressions)
+    found = leaks_in(recording, filters).without(patterns)
+    if not filters.is_empty and not found.allocated.count:
+        messages.warn("the filters choose no allocation of this recording")
+    if output_format == "table":
+        click.echo(leaks_as_text(found, limit=_SHOWN_STACKS if limit is None else limit))
+    else:
+        shown = found.leaks[:limit]
+        rows = [
+            {
+                "bytes": leak.live_bytes,
+                "count": leak.live_count,
+                "trend": leak.trend.kind,
+                "stack": folded(leak),
+            }
+            for leak in shown
+        ]
+        document = {**found.to_json(), "leaks": [leak.to_json() for leak in shown]}
+        print_rows(rows, _COLUMNS, output_format, json_value=document)
+    return _INCONCLUSIVE if found.certainty.word == "inconclusive" else 0

@@ -1,0 +1,35 @@
+"""`gadgetops info`: what a recording holds, and what is missing."""
+
+from pathlib import Path
+
+import click
+
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.output import print_json
+
+
+@verb("info", example="gadgetops info program.gadgetrec\ngadgetops info program.gadgetrec --format json")
+@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the result.",
+)
+def command(recording: Path, output_format: str) -> None:
+    """Show what RECORDING is of, with which gadget, how it ended, how good its stacks are, what is missing.
+
+    A recording that was cut off anywhere is read as far as it goes.
+    """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.questions.info import info  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.report.info import info_as_text  # noqa: PLC0415
+
+    found = info(open_recording(recording))
+    if output_format == "json":
+        print_json(found.to_json())
+    else:
+        click.echo(info_as_text(found))

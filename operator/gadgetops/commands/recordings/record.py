@@ -1,0 +1,308 @@
+"""`gadgetops record`: the allocations of a target, into a recording."""
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from gadgetops import __version__
+from gadgetops.commands.common import messages
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.progress_line import ProgressLine
+from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.recordings.record_ig import default_image, record_ig
+from gadgetops.commands.recordings.record_target import (
+    TargetRequest,
+    exit_status,
+    is_host_recorder,
+    record_host,
+    said_what_goes_on,
+    target_options,
+)
+from gadgetops.errors import AlreadyExists, NotFound, UsageError
+from gadgetops.recording.schema import SLICE_PART_BYTES
+from gadgetops.units import format_bytes, parse_bytes, plural
+
+if TYPE_CHECKING:
+    from gadgetops.gadget.reading.subject import Subject
+    from gadgetops.trace.kernel.loader import Loader
+
+DEFAULT_IMAGE = "trace_malloc"
+MAX_SLICE_BYTES = 1 << 20
+
+
+@verb(
+    "record",
+    example=(
+        "gadgetops record -o app.gadgetrec -- ./app --its-own-option\n"
+        "gadgetops record -o server.gadgetrec --duration 60 --pid 4711\n"
+        "gadgetops record -o shop.gadgetrec --container shop --wait --max-bytes 1GiB\n"
+        "gadgetops record -o python.gadgetrec --host --comm python3 --duration 10"
+    ),
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+)
+@click.argument("command_line", metavar="[-- CMD…]", nargs=-1, type=click.UNPROCESSED)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; NAME.gadgetrec.")
+@target_options
+@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after so many seconds.")
+@click.option("--max-events", type=click.IntRange(min=1), metavar="N", help="Stop with the Nth event.")
+@click.option("--max-bytes", metavar="SIZE", help="Stop before the recording takes more on disk, about.")
+@click.option(
+    "--image",
+    metavar="REF|OBJECT.o",
+    help="Gadget to load.  [default: trace_malloc of the store; for stacks by ig trace_malloc_ustack]",
+)
+@click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Kept with the recording, to group by."
+)
+@click.option("--buffer-size", default="64MiB", show_default=True, help="Ring buffer size (a power of two).")
+@click.option(
+    "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["libbpf", "ig"]),
+    default="libbpf",
+    show_default=True,
+    help="What loads the gadget; `ig` runs `ig run`, whose flags --param then sets.",
+)
+@click.option(
+    "--probe-at",
+    type=click.Choice(["prologue", "symbol"]),
+    default="prologue",
+    show_default=True,
+    help="Where in a function: its cheapest instruction, or its first.",
+)
+@click.option("--no-stacks", is_flag=True, help="Record no stacks.")
+@click.option(
+    "--unwind",
+    type=click.Choice(["auto", "fp", "dwarf"]),
+    default="auto",
+    show_default=True,
+    help="Stacks by frame pointers, or by unwinding copies of them; auto: where code has no frame pointers.",
+)
+@click.option(
+    "--stack-size",
+    metavar="SIZE",
+    default="32KiB",
+    show_default=True,
+    help="How much of a stack is copied, at most 1 MiB; more takes longer to load.",
+)
+@click.option("--keep-slices", is_flag=True, help="Keep these copies, which hold memory of the program.")
+@click.option(
+    "--symbols",
+    type=click.Choice(["end", "late"]),
+    default="end",
+    show_default=True,
+    help="When to find functions and lines; late: by `gadgetops symbolize`.",
+)
+@click.option("--no-pairs", is_flag=True, help="Leave all pairing to the first question, and its disk space.")
+@store_option
+def command(
+    command_line: Sequence[str],
+    output: Path | None,
+    duration: float | None,
+    max_events: int | None,
+    max_bytes: str | None,
+    image: str | None,
+    parameters: Sequence[str],
+    labels: Sequence[str],
+    buffer_size: str,
+    max_stacks: int,
+    engine: str,
+    probe_at: str,
+    unwind: Literal["auto", "fp", "dwarf"],
+    stack_size: str,
+    keep_slices: bool,
+    no_stacks: bool,
+    symbols: str,
+    no_pairs: bool,
+    store: str,
+    **which: Any,
+) -> int:
+    """Record every allocation and release of a command, running processes, a container, or the whole machine.
+
+    What they start is included: a command is recorded until the last of it has ended, daemons too. Others
+    are not slowed down, except with --host, and by --container those that share the container's image. The
+    command's exit status is passed on.
+
+    Ctrl-C, SIGTERM and SIGHUP end a recording with all that had happened; one more Ctrl-C leaves out the
+    names of functions, which `gadgetops symbolize` can add. A command gets the first Ctrl-C on a terminal:
+    the recording goes on until the command has ended or Ctrl-C comes again.
+
+    Allocations are paired with their releases meanwhile, in the time that nobody wants, so that questions are
+    answered at once; the rest of that is done after the recording is complete and this command has ended.
+    """
+    request = TargetRequest(command_line, **which)
+    output = output or Path(f"{request.name}.gadgetrec")
+    if output.exists():
+        raise AlreadyExists(str(output), hint="choose another name with -o, or remove it")
+    labels_of = _pairs("--label", labels)
+    if keep_slices and (no_stacks or unwind == "fp"):
+        raise UsageError("--keep-slices: with --no-stacks or --unwind fp nothing is copied")
+    all_parameters = {**_pairs("--param", parameters), **request.filters()}
+    if engine == "ig":
+        if max_events is not None or max_bytes is not None:
+            raise UsageError("--max-events and --max-bytes do not go with --engine ig")
+        return record_ig(
+            request,
+            output,
+            image or default_image(DEFAULT_IMAGE, collect_stacks=not no_stacks, store=store),
+            parameters=all_parameters,
+            collect_stacks=not no_stacks,
+            duration_s=duration,
+            labels=labels_of,
+        )
+    limits = duration, max_events, None if max_bytes is None else parse_bytes(max_bytes)
+    buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), _slice_bytes(stack_size)
+    # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
+    # time.
+    from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
+    from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
+    from gadgetops.trace.resource_limits import lift_limits  # noqa: PLC0415
+
+    lift_limits()
+    check_machine()
+    check_pid_namespace()
+    if request.host and not is_host_recorder():
+        return record_host()
+    with RingMap(buffer_bytes) as ring:
+        from gadgetops.trace.kernel.loader import Loader, Options  # noqa: PLC0415
+
+        options = Options(
+            all_parameters,
+            buffer_bytes,
+            max_stacks,
+            not no_stacks,
+            symbols == "end",
+            probe_at,
+            unwind,
+            keep_slices,
+            slice_bytes,
+        )
+        subject = _gadget(image, store)
+        loader = Loader(subject.elf or b"", options, ring)
+        if not request.restricts_gadget:
+            loader.begin()
+        header = {**_header(subject, options), "labels": labels_of}
+        return _record(loader, request, output, header, limits, with_pairs=not no_pairs)
+
+
+def _record(
+    loader: "Loader",
+    request: TargetRequest,
+    output: Path,
+    header: Mapping[str, Any],
+    limits: tuple[float | None, int | None, int | None],
+    *,
+    with_pairs: bool,
+) -> int:
+    from gadgetops.questions.leaks.background import paired_beside  # noqa: PLC0415 - as above
+    from gadgetops.trace.attachment import Attachment  # noqa: PLC0415 - as above
+    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415 - as above
+
+    target = request.target()
+    with said_what_goes_on(target):
+        with ProgressLine() as line, contextlib.ExitStack() as beside:
+            counters = record(
+                Attachment(loader),
+                target,
+                output,
+                header,
+                limits=Limits(*limits),
+                listener=line,
+                on_begun=lambda: beside.enter_context(paired_beside(output)) if with_pairs else None,
+            )
+        _say_result(counters, target.description, output)
+    return exit_status(target)
+
+
+def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: Path) -> None:
+    messages.say(f"recorded {plural(counters['events'], 'event')} in {output}")
+    if not counters["events"]:
+        messages.warn("nothing was allocated where the probes are: `gadgetops info` says where that is")
+    given_up = counters["given_up"]
+    if counters["lost"] > given_up:
+        lost = plural(counters["lost"] - given_up, "event")
+        messages.warn(f"{lost} lost for want of room: use a larger --buffer-size")
+    if given_up:
+        messages.warn(f"{plural(given_up, 'event')} lost inside calls that never returned, as by longjmp()")
+    if counters["failed_stacks"]:
+        messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
+    if counters.get("unwound_cut", 0) * 100 > counters.get("slices", 0):
+        cut = plural(counters["unwound_cut"], "stack")
+        messages.warn(f"{cut} deeper than what was copied of them: use a larger --stack-size")
+    if target.get("n_attached_late"):
+        late = max(entry["at_most_ms_late"] for entry in target["attached_late"])
+        what = plural(target["n_attached_late"], "time")
+        messages.warn(f"reached a process or library after it began {what}, by at most {late:g} ms")
+    if target.get("unseen"):
+        messages.warn(f"nothing of what this program allocates can be seen: {target['unseen']}")
+    if target.get("n_not_covered"):
+        missed = plural(target["n_not_covered"], "process", "processes")
+        messages.warn(f"not recorded: {missed}, in recording.json's `not_covered`")
+
+
+def _slice_bytes(text: str) -> int:
+    size = parse_bytes(text)
+    if not SLICE_PART_BYTES <= size <= MAX_SLICE_BYTES:
+        limits = f"{format_bytes(SLICE_PART_BYTES)} to {format_bytes(MAX_SLICE_BYTES)}"
+        raise UsageError(f"--stack-size {text}: expected {limits}")
+    return size // SLICE_PART_BYTES * SLICE_PART_BYTES
+
+
+def _gadget(image: str | None, store: str) -> "Subject":
+    """Return the gadget that is asked for; by default the one that `gadgetops build` put into the store."""
+    from gadgetops.gadget.reading.subject import open_subject  # noqa: PLC0415
+
+    try:
+        subject = open_subject(image or DEFAULT_IMAGE, store=store)
+    except NotFound as error:
+        if image is not None:
+            raise
+        raise NotFound(
+            DEFAULT_IMAGE,
+            where=error.where,
+            hint=f"in the project's folder, run `gadgetops build -t {DEFAULT_IMAGE}`",
+        ) from error
+    if subject.elf is None:
+        raise UsageError(f"{subject.name}: holds no eBPF object")
+    return subject
+
+
+def _pairs(option: str, texts: Sequence[str]) -> Mapping[str, str]:
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise UsageError(f"{option} {text}: expected KEY=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _buffer_bytes(text: str) -> int:
+    size = parse_bytes(text)
+    if size < os.sysconf("SC_PAGE_SIZE") or size & (size - 1):
+        raise UsageError(f"--buffer-size {text}: expected a power of two of at least {format_bytes(4096)}")
+    return size
+
+
+def _header(subject: "Subject", options: Any) -> dict[str, Any]:
+    uname = os.uname()
+    return {
+        "tool": f"gadgetops {__version__}",
+        "image": {"reference": subject.name, "digest": subject.digest},
+        "host": {"name": uname.nodename, "kernel": uname.release, "machine": uname.machine},
+        "parameters": {
+            **options.parameters,
+            "buffer_bytes": options.buffer_bytes,
+            "max_stacks": options.max_stacks,
+            "collect_stacks": options.collect_stacks,
+        },
+        "clock": {
+            "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            "realtime_ns": time.clock_gettime_ns(time.CLOCK_REALTIME),
+        },
+    }

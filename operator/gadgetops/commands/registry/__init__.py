@@ -1,0 +1,1 @@
+"""Verbs that talk to registries, and those about keys and signatures."""

@@ -1,0 +1,55 @@
+"""`gadgetops copy`: images from anywhere to anywhere."""
+
+import click
+
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.registry_options import registry_options
+from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.registry.transfer_options import platform_option, referrers_option, transfer
+from gadgetops.oci.location import Location
+from gadgetops.oci.registry.access import Access
+
+
+@verb(
+    "copy",
+    example="""\
+gadgetops copy ghcr.io/me/trace_malloc:v1 registry.example.com/mirror/trace_malloc:v1
+gadgetops copy store:trace_malloc archive:trace_malloc.tar
+gadgetops copy oci:layout:v1 localhost:5000/trace_malloc:v1 --plain-http localhost:5000
+""",
+)
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@platform_option
+@referrers_option
+@registry_options
+@store_option
+def command(
+    source: str,
+    destination: str,
+    platforms: tuple[str, ...],
+    with_referrers: bool,
+    store: str,
+    access: Access,
+) -> None:
+    """Copy an image from SRC to DST, with its signatures.
+
+    \b
+    Each is one of
+      REF or registry:REF   an image of a registry
+      store:REF             an image of the store
+      oci:FOLDER[:NAME]     an image in an OCI layout folder
+      archive:FILE[:NAME]   an image in a tar file of such a folder
+
+    Without NAME, SRC is the only image there, and DST gets the name of SRC. A FILE that is there is replaced.
+    Prints DST with its digest.
+    """
+    transfer(
+        "copy",
+        Location.parse(source),
+        Location.parse(destination),
+        platforms=platforms,
+        with_referrers=with_referrers,
+        store=store,
+        access=access,
+    )

@@ -1,0 +1,135 @@
+"""What the verbs that copy images share: options, the progress bar, the sentence at the end."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gadgetops.commands.common import messages
+from gadgetops.oci.location import Location
+from gadgetops.oci.registry.access import Access
+from gadgetops.units import format_bytes, plural
+
+if TYPE_CHECKING:
+    from gadgetops.oci.signing.keys import PublicKey
+    from gadgetops.oci.transfer import Copied, Origin, Watch
+
+platform_option = click.option(
+    "--platform",
+    "platforms",
+    metavar="OS/ARCH",
+    multiple=True,
+    help="Only this platform, such as linux/arm64, in an index of its own; may be given several times.",
+)
+"""`--platform`, as the argument `platforms`."""
+
+referrers_option = click.option(
+    "--no-referrers",
+    "with_referrers",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Leave signatures and whatever else is attached behind.",
+)
+"""`--no-referrers`, as the argument `with_referrers`."""
+
+
+def transfer(
+    verb: str,
+    source: Location,
+    destination: Location,
+    *,
+    platforms: tuple[str, ...],
+    with_referrers: bool,
+    store: str,
+    access: Access,
+    key_files: Sequence[Path] = (),
+) -> None:
+    """
+    Copy the image at *source* to *destination*, saying how it goes; its name there is the result.
+
+    With *key_files* nothing reaches *destination* that one of these public keys does not verify.
+    """
+    from gadgetops.oci.transfer import copy_image, open_goal, open_origin  # noqa: PLC0415
+
+    keys = _read_keys(key_files)
+    with (
+        open_origin(source, store=store, access=access) as found,
+        _verified(found, keys, str(source.name or source)) as origin,
+        open_goal(destination, origin, store=store, access=access) as goal,
+        _progress(verb) as watch,
+    ):
+        copied = copy_image(origin, goal, platforms=platforms, with_referrers=with_referrers, watch=watch)
+    if copied.n_left_behind:
+        messages.warn(
+            f"the index of these platforms alone is a new one: {plural(copied.n_left_behind, 'signature')} "
+            "or other referrer of the whole left behind"
+        )
+    messages.say(_sentence(copied))
+    pinned = goal.shown if "@" in goal.shown else f"{goal.shown}@{copied.root.digest}"
+    click.echo(pinned)
+
+
+def _read_keys(files: Sequence[Path]) -> list["PublicKey"]:
+    if not files:
+        return []
+    from gadgetops.commands.common.key_option import read_public_key  # noqa: PLC0415
+
+    return [read_public_key(path) for path in files]
+
+
+@contextlib.contextmanager
+def _verified(origin: "Origin", keys: Sequence["PublicKey"], what: str) -> Iterator["Origin"]:
+    """Yield *origin* as it is if there are no *keys*, else a copy of it that one of them verifies."""
+    if not keys:
+        yield origin
+        return
+    from gadgetops.oci.signing.arrival import verified_arrival  # noqa: PLC0415
+
+    with contextlib.ExitStack() as stack:
+        with _progress(f"verify {what}") as watch:
+            arrived = stack.enter_context(verified_arrival(origin, keys, what=what, watch=watch))
+        messages.say(f"verified {what} ({origin.root.digest})")
+        yield arrived
+
+
+def _sentence(copied: "Copied") -> str:
+    parts = [f"copied {plural(copied.n_sent, 'blob')} ({format_bytes(copied.sent_bytes)})"]
+    if copied.n_present:
+        parts.append(f"{copied.n_present} were there already")
+    if copied.n_attached:
+        parts.append(f"with {plural(copied.n_attached, 'signature')} or other referrer")
+    return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator["Watch | None"]:
+    """Yield what draws a bar with bytes and rate, on a terminal; None elsewhere and with `--quiet`."""
+    if messages.settings.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        class Bar:
+            """The bar as a `Watch`."""
+
+            def begin(self, total_bytes: int) -> None:
+                bar.update(task, total=total_bytes)
+
+            def advance(self, size_bytes: int) -> None:
+                bar.update(task, advance=size_bytes)
+
+        yield Bar()

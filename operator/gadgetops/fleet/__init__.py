@@ -1,0 +1,1 @@
+"""Many recordings asked as one, by DuckDB on this machine or by Spark on many."""

@@ -1,0 +1,13 @@
+"""The SQL of the questions, in `sql/`."""
+
+from pathlib import Path
+from typing import Final
+
+from gadgetops.sql_texts import SqlTexts
+
+_TEXTS: Final = SqlTexts(Path(__file__).parent / "sql")
+
+text = _TEXTS.text
+"""As `SqlTexts.text`."""
+rows = _TEXTS.rows
+"""As `SqlTexts.rows`."""
