@@ -38,8 +38,9 @@ test-programs: ## real programs of Debian, each run bare and recorded: only the 
 	pytest tests/programs
 
 .PHONY: docs
-docs: setup ## rewrite the generated parts of DEVELOPER.md and README.md
+docs: setup ## rewrite the generated parts of DEVELOPER.md and docs/cli.md
 	gadgetops docs
+	scripts/tree.py --write
 
 .PHONY: docs-check
 docs-check: setup ## fail if they are out of date

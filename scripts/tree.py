@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """
 The tree of the package in DEVELOPER.md: every folder and module, with the first line of its docstring.
 

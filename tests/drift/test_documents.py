@@ -58,15 +58,15 @@ def test_generated_regions_are_up_to_date(gadgetops: Gadgetops, monkeypatch: pyt
     assert result.status == 0, result.out
 
 
-def test_the_readme_shows_the_help_of_every_verb() -> None:
-    regions = [found.name for found in Document.read(ROOT / "README.md").regions]
+def test_the_reference_shows_the_help_of_every_verb() -> None:
+    regions = [found.name for found in Document.read(ROOT / "docs" / "cli.md").regions]
     assert regions == [f"help:{verb}" for verb in VERBS]
 
 
 def test_targets_the_documents_name_exist() -> None:
     """`make X` in prose is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for path in (ROOT / "README.md", ROOT / "DEVELOPER.md"):
+    for path in (ROOT / "README.md", ROOT / "DEVELOPER.md", *(ROOT / "docs").glob("*.md")):
         assert set(re.findall(r"`make ([a-z-]+)`", path.read_text())) <= targets
 
 
@@ -83,3 +83,22 @@ def test_ci_runs_the_tests_of_the_readme_and_nothing_else() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert [line for line in script if "make" in line and not line.startswith("#")] == ["exec make test"]
     assert "`make test`" in (ROOT / "README.md").read_text()
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_project_resolve(path: Path) -> None:
+    """To files that exist, and to headings that they have, named as GitHub names them."""
+    links = re.findall(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text())
+    broken = [f"{name}#{heading}" for name, heading in links if not _leads_somewhere(path, name, heading)]
+    assert broken == []
+
+
+def _leads_somewhere(path: Path, name: str, heading: str) -> bool:
+    target = path.parent / name if name else path
+    if not heading:
+        return target.exists()
+    titles = re.findall(r"^#+ +(.*)$", target.read_text(), re.MULTILINE)
+    return heading in [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]

@@ -117,7 +117,7 @@ def test_a_help_screen_is_as_wide_everywhere(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "there is no DEVELOPER.md or README.md here"),
+        ([], "there is no DEVELOPER.md, README.md or docs/*.md here"),
         (["x.md", "--image", "a", "--object", "b"], "--image and --object both say what to draw"),
         (["x.md"], "x.md: no generated region"),
     ],

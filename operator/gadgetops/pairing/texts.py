@@ -1,4 +1,4 @@
-"""The SQL that pairs calls, in `sql/`."""
+"""The SQL that pairs calls, in the folder sql."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""The SQL of the questions, in `sql/`."""
+"""The SQL of the questions, in the folder sql."""
 
 from pathlib import Path
 from typing import Final

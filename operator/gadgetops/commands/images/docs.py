@@ -20,7 +20,7 @@ from gadgetops.gadget.building.buildfile import BuildFile
 from gadgetops.gadget.building.toolchain import TARGETS
 from gadgetops.gadget.reading.subject import host_architecture, open_subject
 
-DEFAULT_FILES: Final = ("DEVELOPER.md", "README.md")
+DEFAULT_FILES: Final = ("DEVELOPER.md", "README.md", "docs/*.md")
 
 _FURTHER_BUILD_FILES: Final = "build-*.yaml"
 _HELP_WIDTH: Final = 100
@@ -50,7 +50,7 @@ def command(
     store: str,
     with_headers: Change,
 ) -> None:
-    """Rewrite the generated regions of FILEs (default: DEVELOPER.md and README.md, those that are here).
+    """Rewrite the generated regions of FILEs (default: DEVELOPER.md, README.md and docs/*.md, if there).
 
     Regions stand between `<!-- begin NAME -->` and `<!-- end NAME -->`. NAME is flowchart or sequence, which
     programs use which maps, or help:VERB. The gadget is the one that `gadgetops build` builds here; unchanged
@@ -79,9 +79,10 @@ def _distinct(paths: Iterable[Path]) -> Iterable[Path]:
 
 
 def _default_files() -> list[Path]:
-    found = [path for path in map(Path, DEFAULT_FILES) if path.is_file()]
+    found = [path for pattern in DEFAULT_FILES for path in sorted(Path().glob(pattern)) if path.is_file()]
     if not found:
-        raise UsageError(f"there is no {' or '.join(DEFAULT_FILES)} here", hint="name the files to write")
+        names = ", ".join(DEFAULT_FILES[:-1])
+        raise UsageError(f"there is no {names} or {DEFAULT_FILES[-1]} here", hint="name the files to write")
     return found
 
 
