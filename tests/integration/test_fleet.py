@@ -207,7 +207,6 @@ QUESTIONS: dict[str, tuple[str, dict[str, int]]] = {
     "leak_slots": ("allocations", {}),
     "leak_growth": ("allocations", {}),
     "leaked": ("allocations", {}),
-    "missing": ("allocations", {}),
     "process_names": ("allocations", {}),
     "stack_ids": ("allocations", {}),
     "thread_ids": ("allocations", {}),
