@@ -28,6 +28,11 @@ test: setup-test lint docs-check ## everything that proves it: lint, diagrams, t
 	pytest -m "vm and not long" || status=1; \
 	exit $$status
 
+.PHONY: test-unit
+test-unit: ## what needs Python alone: no root, no kernel, no other tools
+	@scripts/setup.sh environment
+	pytest tests/unit -m "not clang" --numprocesses auto
+
 .PHONY: test-vm
 test-vm: setup-test ## the event side on every kernel of Debian's, each in a virtual machine (an hour)
 	pytest -m "vm and long" -v -rP

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Install what the project needs and make .venv; quick when nothing changed.
+#   scripts/setup.sh environment   .venv alone
 #   scripts/setup.sh          what `make demo` and users need
 #   scripts/setup.sh test     that, and what the tests compare against
 #   scripts/setup.sh programs that, and the programs that `make test-programs` records
@@ -56,6 +57,10 @@ make_environment() {
 	cp requirements/dev.txt "$stamp"
 }
 
+if [ "${1:-}" = environment ]; then
+	make_environment
+	exit
+fi
 # shellcheck disable=SC2086  # lists of words
 install_missing $PACKAGES
 if [ "${1:-}" = test ] || [ "${1:-}" = programs ]; then

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "guide-gadget.md"
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.7"
 """The newest that Debian 12's Go 1.19 builds; its module says Go 1.18."""
@@ -57,8 +58,8 @@ def test_actionlint_finds_nothing(actionlint: Path) -> None:
 
 
 def yaml_in_readme(start: str) -> str:
-    """Return the code block of README.md that begins with *start*."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    """Return the code block of docs/guide-gadget.md that begins with *start*."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     return next(block for block in blocks if block.startswith(start))
 
 

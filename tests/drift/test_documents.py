@@ -16,6 +16,7 @@ from gadgetops.docs import Document
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "tests" / "data" / "seed"
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("2*.md"))
 DIAGRAMS = {"flowchart": mermaid.flowchart, "sequence": mermaid.sequence}
 CLANGS = [version for version in range(14, 40) if shutil.which(f"clang-{version}")]
 Gadgetops = Callable[..., "Result"]  # noqa: F821 - the class is conftest's
@@ -58,6 +59,16 @@ def test_generated_regions_are_up_to_date(gadgetops: Gadgetops, monkeypatch: pyt
     assert result.status == 0, result.out
 
 
+def test_every_decision_is_in_the_index() -> None:
+    """By its date, in order, under its title."""
+    lines = [
+        f"- {path.name[:10]}: [{path.read_text().partition(chr(10))[0].removeprefix('# ')}]({path.name})"
+        for path in DECISIONS
+    ]
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text().splitlines()
+    assert sorted(line for line in index if line.startswith("- ")) == sorted(lines)
+
+
 def test_the_reference_shows_the_help_of_every_verb() -> None:
     regions = [found.name for found in Document.read(ROOT / "docs" / "cli.md").regions]
     assert regions == [f"help:{verb}" for verb in VERBS]
@@ -70,9 +81,10 @@ def test_targets_the_documents_name_exist() -> None:
         assert set(re.findall(r"`make ([a-z-]+)`", path.read_text())) <= targets
 
 
-def test_paths_developer_md_names_exist() -> None:
+def test_paths_that_documents_for_developers_name_exist() -> None:
     """What looks like a path in code spans is one, from the root or from operator/gadgetops."""
-    named = re.findall(r"`([\w.-]+/[\w./-]*)`", (ROOT / "DEVELOPER.md").read_text())
+    texts = [path.read_text() for path in (ROOT / "DEVELOPER.md", ROOT / "CONTRIBUTING.md", *DECISIONS)]
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", "".join(texts))
     bases = (ROOT, ROOT / "operator" / "gadgetops", ROOT / "gadget" / "include")
     assert named
     assert [path for path in named if not any((base / path).exists() for base in bases)] == []

@@ -4,7 +4,9 @@ import ast
 import importlib
 import importlib.metadata
 import operator
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -31,6 +33,52 @@ def test_imports_keep_to_their_layers() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+FORBIDDEN = [
+    ("oci.content", "trace.recorder"),
+    ("oci.content", "bpf.object"),
+    ("oci.content", "gadget.media_types"),
+    ("gadget.media_types", "questions.info"),
+    ("gadget.media_types", "recording.schema"),
+    ("bpf.btf", "oci.content"),
+    ("bpf.btf", "gadget.media_types"),
+    ("bpf.btf", "recording.schema"),
+    ("trace.recorder", "oci.content"),
+    ("trace.recorder", "pairing.pairs"),
+    ("recording.schema", "stacks.unwinding.cfi"),
+    ("stacks.unwinding.cfi", "trace.recorder"),
+    ("stacks.naming.files", "stacks.unwinding.cfi"),
+    ("pairing.step", "questions.info"),
+    ("pairing.step", "trace.recorder"),
+    ("questions.info", "report.info"),
+    ("questions.info", "fleet.fleet"),
+    ("questions.asking.filters", "questions.leaks.trend"),
+    ("report.info", "gadget.media_types"),
+    ("commands.common.output", "commands.images.list"),
+    ("commands.images.list", "commands.registry.login"),
+    ("units", "process"),
+    ("errors", "units"),
+]
+"""Module -> module that it may not import."""
+
+
+def test_an_import_against_the_layers_is_noticed(tmp_path: Path) -> None:
+    """Each of these, added to a copy of the package, is reported."""
+    shutil.copytree(ROOT / "operator" / "gadgetops", tmp_path / "gadgetops")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for importer, imported in FORBIDDEN:
+        with (tmp_path / "gadgetops" / f"{importer.replace('.', '/')}.py").open("a") as source:
+            source.write(f"\nimport gadgetops.{imported}\n")
+    lint = Path(sys.executable).with_name("lint-imports")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "COLUMNS": "400"}
+    done = subprocess.run(
+        [lint, "--no-cache"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout
+    found = " ".join(done.stdout.split())
+    missing = [pair for pair in FORBIDDEN if "gadgetops.{} -> gadgetops.{}".format(*pair) not in found]
+    assert missing == []
 
 
 def test_the_documents_tree_is_that_on_disk() -> None:
