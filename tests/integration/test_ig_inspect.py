@@ -9,16 +9,18 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.errors import ToolError
 from gadgetops.gadget.media_types import ARTIFACT_TYPE, MEDIA_TYPE_METADATA, MEDIA_TYPE_OBJECT
 from gadgetops.gadget.reading.extra_info import extra_infos
 from gadgetops.gadget.reading.show import MODES, Mode, show, show_all
 from gadgetops.gadget.reading.subject import host_architecture, open_subject
-from gadgetops.gadget.reading.witness import ask, differences
+from gadgetops.gadget.reading.witness import ask, differences, reading
 from gadgetops.oci.image import Blob, PlatformContent, write_image
 from gadgetops.oci.layout.layout import Layout
 
@@ -40,11 +42,14 @@ datasources:
 
 @pytest.mark.parametrize("path", sorted(OBJECTS.glob("*.bpf.o")), ids=lambda path: path.name)
 def test_objects_are_shown_as_ig_shows_them(path: Path) -> None:
-    """All that there is of each; one without BTF is nothing to ig."""
-    subject = open_subject(str(path))
+    """All that there is of each, in the way of this version; one without BTF is nothing to ig."""
+    subject = replace(open_subject(str(path)), reading=reading())
     if path.name == "no_btf.bpf.o":
         with pytest.raises(ToolError, match="missing BTF"):
             differences(subject, extra_infos(subject))
+    elif path.name == "weak.bpf.o" and subject.reading < Reading.IG_0_51:
+        with pytest.raises(ToolError, match="STB_WEAK"):
+            ask(subject, ["-o", "json"])
     else:
         assert differences(subject, extra_infos(subject)) == []
 
@@ -148,3 +153,17 @@ def test_an_object_that_ig_cannot_load_fails_only_if_both_are_asked(gadgetops: G
     assert gadgetops(*arguments, "both").status == 1
     quiet = gadgetops(*arguments, "auto")
     assert (quiet.status, quiet.err) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["labels", "struct_ops", "may_goto"])
+def test_another_version_than_the_one_on_path_is_no_difference(gadgetops: Gadgetops, name: str) -> None:
+    """What is shown is the asked-for version's; ig is compared with our reading of its own version."""
+    for asked in ("0.48", "0.55"):
+        arguments = ("inspect", OBJECTS / f"{name}.bpf.o", "--ig", asked, "-o", "json", "--engine", "both")
+        result = gadgetops(*arguments)
+        assert (result.status, result.err) == (0, "")
+
+
+def test_the_version_on_path_is_one_of_two_readings() -> None:
+    """Both are tried where both programs are at hand, one after the other."""
+    assert reading() in (Reading.IG_0_48, NEWEST)

@@ -98,3 +98,13 @@ def test_a_damaged_object_is_an_error_with_its_place(gadgetops: Gadgetops, tmp_p
     result = gadgetops("inspect", path)
     assert (result.status, result.out) == (1, "")
     assert f"error: {path}: offset " in result.err
+
+
+def test_the_reading_of_an_older_ig_is_shown_if_asked(gadgetops: Gadgetops) -> None:
+    """By version; a word that is none is a wrong request."""
+    arguments = ("inspect", OBJECTS / "struct_ops.bpf.o", "--extra-info", "ebpf.flowchart")
+    assert 'quiet[("quiet")]' in gadgetops(*arguments).out
+    assert 'quiet[("quiet")]' not in gadgetops(*arguments, "--ig", "0.48").out
+    refused = gadgetops(*arguments, "--ig", "newest")
+    assert (refused.status, refused.out) == (2, "")
+    assert "'newest' is not a version of ig" in refused.err

@@ -31,8 +31,17 @@ class FakeSymbol:
     value: int = 0
     type: int = FUNC
     binding: int = GLOBAL
-    size: int = 8
+    size: int | None = None
+    """None: up to the next symbol of its section, or the section's end."""
     visibility: int = 0
+
+
+def _size(symbol: FakeSymbol, sections: list[FakeSection], symbols: list[FakeSymbol]) -> int:
+    if symbol.size is not None:
+        return symbol.size
+    end = len(sections[symbol.section - 1].data) if 0 < symbol.section <= len(sections) else symbol.value + 8
+    later = (each.value for each in symbols if each.section == symbol.section and each.value > symbol.value)
+    return max(0, min(later, default=end) - symbol.value)
 
 
 def make(sections: list[FakeSection], symbols: list[FakeSymbol], *, machine: int = 247) -> bytes:
@@ -51,7 +60,7 @@ def make(sections: list[FakeSection], symbols: list[FakeSymbol], *, machine: int
             each.visibility,
             each.section,
             each.value,
-            each.size,
+            _size(each, sections, symbols),
         )
         for each in symbols
     )

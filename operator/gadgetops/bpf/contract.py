@@ -5,18 +5,20 @@ A marker is a global variable of type `const void *` whose *name* says everythin
 three
 underscores: `gadget_tracer_<datasource>___<map>___<struct>`,
     `gadget_iter_<datasource>___<struct>___<program>…`, `gadget_mapiter_<datasource>___<map>`,
-    `gadget_param_<variable>`. The rules are those of `ig` v0.48.0 (`pkg/operators/ebpf`). Markers that are
+    `gadget_param_<variable>`. The rules are those of `ig` v0.55.1 (`pkg/operators/ebpf`). Markers that are
     `static` or of another type are passed over, as there.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Final, Literal
 
 from gadgetops.bpf import btf as types
 from gadgetops.bpf.btf import Btf, Encoding, Kind, Linkage
 from gadgetops.bpf.maps import Map, MapType
 from gadgetops.bpf.object import Object, Variable
+from gadgetops.bpf.target_maps import KINDS, read_target_maps
 from gadgetops.errors import ObjectError
 
 FIELDS_LIMIT: Final = 10_000
@@ -120,10 +122,18 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Contract:
-    """Datasources and parameters of an object, each by name."""
+    """
+    Datasources and parameters of an object, each by name.
+
+    Args:
+        datasources: What it tells about.
+        parameters: What users may set.
+        target_maps: Program -> the map that it runs on.
+    """
 
     datasources: tuple[Datasource, ...]
     parameters: tuple[Parameter, ...]
+    target_maps: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     @classmethod
     def from_object(cls, obj: Object) -> "Contract":
@@ -141,6 +151,7 @@ class Contract:
         return cls(
             tuple(found for _, found in sorted(datasources.items())),
             tuple(found for _, found in sorted(parameters.items())),
+            dict(reader.target_maps()),
         )
 
     def datasource(self, name: str) -> Datasource | None:
@@ -160,6 +171,7 @@ _KEYS: Final[Mapping[tuple[str, str], str]] = {
     ("gadget_comm", "targ_comm"): "comm",
     ("bool", "collect_ustack"): "collect-ustack",
     ("bool", "collect_build_id"): "collect-build-id",
+    ("bool", "collect_otel_stack"): "collect-otel-stack",
 }
 """(Type name, variable) -> flag, for the variables that ig's headers define."""
 
@@ -183,6 +195,10 @@ class _Reader:
     def parameters(self) -> Iterator[Parameter]:
         for name in self._markers(_PARAMETER):
             yield self._parameter(name)
+
+    def target_maps(self) -> Iterator[tuple[str, str]]:
+        for kind in KINDS:
+            yield from read_target_maps(kind, self._markers(kind.prefix), self._object)
 
     def _markers(self, prefix: str) -> Iterator[str]:
         for variable in self._btf.of_class(types.Variable):

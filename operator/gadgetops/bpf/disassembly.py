@@ -1,9 +1,9 @@
 """
 Programs as text: one line an instruction, with the source it was compiled from.
 
-The text is, byte for byte, what `ig image inspect --extra-info ebpf.programs` (v0.48.0) shows, which is how
-cilium/ebpf v0.20.0 prints instructions (`asm`): the words are its, for operations the kernel's documentation
-calls by other names.
+The text is, byte for byte, what `ig image inspect --extra-info ebpf.programs` shows (v0.55.1; v0.48.0 where
+that is asked for), which is how cilium/ebpf v0.22.0 and v0.20.0 print instructions (`asm`): the words are
+its, for operations the kernel's documentation calls by other names.
 """
 
 import math
@@ -21,6 +21,7 @@ from gadgetops.bpf.instruction import (
     Instruction,
 )
 from gadgetops.bpf.object import Function, Object, Program
+from gadgetops.bpf.reading import NEWEST, Reading
 
 _CLASSES: Final = ("Ld", "LdX", "St", "StX", "", "", "", "")
 _CLASS_STORE_REGISTER: Final = 3
@@ -72,6 +73,7 @@ _JUMP_OPERATIONS: Final = (
     *("Call", "Exit", "JLT", "JLE", "JSLT", "JSLE", "JumpOp(224)", "JumpOp(240)"),
 )
 _REGISTER_FLAG: Final = 0x08
+_SOURCE_MAY_GOTO: Final = 0
 _FRAME_POINTER: Final = 10
 _CORE_KINDS: Final = (
     *("byte_off", "byte_sz", "field_exists", "signed", "lshift_u64", "rshift_u64"),
@@ -94,6 +96,7 @@ class Disassembly:
     """Programs of one object as text."""
 
     def __init__(self, obj: Object) -> None:
+        self._reading = obj.reading
         self._notes = {
             section: _Notes(
                 {line.position_bytes: line for line in obj.extension.lines.get(section, ())},
@@ -118,10 +121,10 @@ class Disassembly:
             yield f"{function.name}:\n"
             notes = self._notes.get(function.section, _NO_NOTES)
             for instruction in function.instructions:
-                line = notes.lines.get(instruction.position_bytes)
+                line = notes.lines.get(instruction.position_bytes - function.gap_bytes)
                 if line is not None and (text := line.text.strip()):
                     yield f"\t{' ' * width}; {text}\n"
-                yield f"\t{number:{width}d}: {format_instruction(instruction)}\n"
+                yield f"\t{number:{width}d}: {format_instruction(instruction, self._reading)}\n"
                 number += instruction.n_slots
 
     def source_with_relocations(self, program: Program) -> str:
@@ -131,13 +134,14 @@ class Disassembly:
     def _annotated(self, function: Function) -> Iterator[str]:
         notes = self._notes.get(function.section, _NO_NOTES)
         for instruction in function.instructions:
-            line = notes.lines.get(instruction.position_bytes)
+            place = instruction.position_bytes - function.gap_bytes
+            line = notes.lines.get(place)
             if line is not None:
                 yield f"; {line.text}\n"
-            relocation = notes.core_relocations.get(instruction.position_bytes)
+            relocation = notes.core_relocations.get(place)
             if relocation is not None:
                 yield f"; {_format_relocation(relocation)}\n"
-            yield f"{format_instruction(instruction)}\n"
+            yield f"{format_instruction(instruction, self._reading)}\n"
 
 
 class _Notes:
@@ -155,9 +159,9 @@ def _digits(highest: int) -> int:
     return math.ceil(math.log10(highest))
 
 
-def format_instruction(instruction: Instruction) -> str:
+def format_instruction(instruction: Instruction, reading: Reading = NEWEST) -> str:
     """Return *instruction* as text: `"StXMemDW dst: rfp src: r1 off: -8 imm: 0"`."""
-    text = _format_bare(instruction)
+    text = _format_bare(instruction, reading)
     # An exit refers to nothing, whatever a relocation says.
     return text if instruction.reference is None or text == "Exit" else f"{text} <{instruction.reference}>"
 
@@ -171,14 +175,14 @@ def _format_relocation(relocation: CoreRelocation) -> str:
     return f"CORERelocation({what}, {kind}{name}[{relocation.access}], local_id={relocation.type_id})"
 
 
-def _format_bare(instruction: Instruction) -> str:
+def _format_bare(instruction: Instruction, reading: Reading) -> str:
     if instruction.is_wide and instruction.source in (SOURCE_MAP, SOURCE_MAP_VALUE):
         return _format_map_load(instruction)
     instruction_class = instruction.opcode & 7
     if instruction_class in (_CLASS_ALU32, _CLASS_ALU64):
         return _format_arithmetic(instruction)
     if instruction_class in (_CLASS_JUMP64, _CLASS_JUMP32):
-        return _format_jump(instruction)
+        return _format_jump(instruction, reading)
     return _format_memory(instruction)
 
 
@@ -225,7 +229,7 @@ def _swap(instruction: Instruction, *, is_64: bool, flag: bool) -> str:
     return "BSwap" if flag else f"BSwap{instruction.immediate}"
 
 
-def _format_jump(instruction: Instruction) -> str:
+def _format_jump(instruction: Instruction, reading: Reading) -> str:
     operation = _JUMP_OPERATIONS[instruction.opcode >> 4]
     is_32 = instruction.opcode & 7 == _CLASS_JUMP32
     if is_32:
@@ -234,20 +238,30 @@ def _format_jump(instruction: Instruction) -> str:
         case "Exit":
             return "Exit"
         case "Call":
-            return f"Call {_callee(instruction)}"
+            return f"Call {_callee(instruction, reading)}"
         case "Ja":
             return f"Ja off: {instruction.offset}"
         case "Ja32":
             return f"Ja32 imm: {instruction.immediate}"
+        case "JumpOp(224)" | "JumpOp(224)32" if reading >= Reading.IG_0_54:
+            return _format_conditional_pseudo_jump(instruction, is_32=is_32)
     return (
         f"{operation}{_kind_of_source(instruction)} dst: {_register(instruction.destination)}"
         f" off: {instruction.offset} {_operand(instruction)}"
     )
 
 
-def _callee(instruction: Instruction) -> str:
+def _format_conditional_pseudo_jump(instruction: Instruction, *, is_32: bool) -> str:
+    if instruction.source == _SOURCE_MAY_GOTO:
+        return f"JCond may_goto off: {instruction.offset}"
+    return f"JCOND{'32' if is_32 else ''}{_kind_of_source(instruction)}"
+
+
+def _callee(instruction: Instruction, reading: Reading) -> str:
     if instruction.source == SOURCE_SUBPROGRAM:
-        return str(instruction.immediate)
+        # Dumps of the kernel's have the distance in the offset.
+        from_dump = reading >= Reading.IG_0_54 and instruction.offset
+        return str(instruction.offset if from_dump else instruction.immediate)
     if instruction.source == SOURCE_KFUNC:
         return f"Kfunc({instruction.immediate})"
     number = instruction.immediate & 0xFFFFFFFF

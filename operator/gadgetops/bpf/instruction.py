@@ -80,12 +80,13 @@ class Instruction(NamedTuple):
         return self.is_call and self.source == SOURCE_SUBPROGRAM
 
 
-def decode(code: memoryview, byte_order: ByteOrder, section: str) -> list[Instruction]:
+def decode(code: memoryview, byte_order: ByteOrder, section: str, start_bytes: int = 0) -> list[Instruction]:
     """
     Return the instructions that *code* holds, in order, without references.
 
     Args:
         section: Where *code* comes from, for errors.
+        start_bytes: Where in that section it begins.
 
     Raises:
         ObjectError: *code* ends inside an instruction, or the second half of a wide load holds more than an
@@ -95,7 +96,7 @@ def decode(code: memoryview, byte_order: ByteOrder, section: str) -> list[Instru
     little = byte_order == "little"
     slots = struct.iter_unpack("<BBhi" if little else ">BBhi", code[:whole])
     instructions = []
-    position = 0
+    position = start_bytes
     for opcode, registers, offset, immediate in slots:
         low, high = registers & 15, registers >> 4
         destination, source = (low, high) if little else (high, low)
@@ -105,7 +106,7 @@ def decode(code: memoryview, byte_order: ByteOrder, section: str) -> list[Instru
         instructions.append(Instruction(opcode, destination, source, offset, value, position))
         position += 2 * SLOT_BYTES if opcode == OPCODE_WIDE_LOAD else SLOT_BYTES
     if whole != len(code):
-        raise ObjectError("last instruction is cut short", section=section, offset_bytes=whole)
+        raise ObjectError("last instruction is cut short", section=section, offset_bytes=start_bytes + whole)
     return instructions
 
 

@@ -1,7 +1,8 @@
 """
 Which part each section of a BPF object plays, with its symbols and relocations at hand.
 
-The roles are those of cilium/ebpf v0.20.0 (`elf_reader.go`), the loader of `ig` 0.48.
+The roles are those of cilium/ebpf v0.22.0 (`elf_reader.go`), the loader of `ig` 0.55, or of the version that
+an older reading stands for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.elf import (
     MACHINE_BPF,
     MACHINE_NONE,
@@ -31,6 +33,8 @@ class Role(Enum):
     LEGACY_MAPS = auto()
     MAPS = auto()
     DATA = auto()
+    STRUCT_OPS = auto()
+    """Structs of function pointers, each a map."""
     PROGRAM = auto()
 
 
@@ -59,34 +63,35 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """All parts of an object by section index, in file order."""
+    """All parts of an object by section index, in file order; *reading* says by whose rules."""
 
     elf: Elf
     parts: Mapping[int, Part]
+    reading: Reading = NEWEST
 
     @classmethod
-    def from_elf(cls, elf: Elf) -> "Layout":
+    def from_elf(cls, elf: Elf, reading: Reading = NEWEST) -> "Layout":
         """
         Return the parts of *elf*.
 
         Raises:
-            ObjectError: It is for another machine, its symbol table is damaged, or a relocation points at
-                nothing that has a role.
+            ObjectError: It is for another machine, its symbol table is damaged, the loader refuses one of its
+                sections, or a relocation points at nothing that has a role.
         """
         if elf.machine not in (MACHINE_NONE, MACHINE_BPF):
             raise ObjectError(f"machine: expected BPF ({MACHINE_BPF}), got {elf.machine}")
         parts = {
             section.index: Part(section, role)
             for section in elf.sections
-            if (role := _role(section)) is not None
+            if (role := _role(section, reading)) is not None
         }
         for symbol in elf.symbols:
             part = parts.get(symbol.section_index)
-            if part is not None and _is_of_interest(symbol, part.role):
+            if part is not None and _is_of_interest(symbol, part.role, reading):
                 part.symbols[symbol.value] = symbol
-        for section in _relocation_sections(elf).values():
+        for section in _relocation_sections(elf, reading).values():
             _add_relocations(parts, section, elf)
-        return cls(elf, parts)
+        return cls(elf, parts, reading)
 
     def of_role(self, role: Role) -> Iterator[Part]:
         """Yield the parts that play *role*."""
@@ -106,9 +111,17 @@ def is_data_section(name: str) -> bool:
     return name == ".bss" or name.startswith((".data", ".rodata"))
 
 
-def _role(section: Section) -> Role | None:
+STRUCT_OPS_SECTION: Final = ".struct_ops.link"
+_STRUCT_OPS_WITHOUT_LINK: Final = ".struct_ops"
+
+
+def _role(section: Section, reading: Reading) -> Role | None:
     if section.index == UNDEFINED_SECTION:
         return Role.UNDEFINED
+    return _role_by_name(section, reading)
+
+
+def _role_by_name(section: Section, reading: Reading) -> Role | None:
     if section.name.startswith(("license", "version")):
         return None
     if section.name.startswith("maps"):
@@ -117,21 +130,33 @@ def _role(section: Section) -> Role | None:
         return Role.MAPS
     if is_data_section(section.name):
         return Role.DATA
-    is_code = section.type == SectionType.PROGBITS and section.is_executable and section.size_bytes > 0
-    return Role.PROGRAM if is_code else None
+    return _role_by_flags(section, reading)
 
 
-def _is_of_interest(symbol: Symbol, role: Role) -> bool:
+def _role_by_flags(section: Section, reading: Reading) -> Role | None:
+    if section.type != SectionType.PROGBITS or section.size_bytes == 0:
+        return None
+    if section.is_executable:
+        return Role.PROGRAM
+    if reading < Reading.IG_0_51:
+        return None
+    if section.name == _STRUCT_OPS_WITHOUT_LINK:
+        raise ObjectError(f"ig loads struct_ops from {STRUCT_OPS_SECTION} only", section=section.name)
+    return Role.STRUCT_OPS if section.name == STRUCT_OPS_SECTION else None
+
+
+def _is_of_interest(symbol: Symbol, role: Role, reading: Reading) -> bool:
     wanted = _SYMBOL_TYPES.get(role)
     if wanted is None or not symbol.name or symbol.type not in (SymbolType.NOTYPE, wanted):
         return False
-    # LLVM leaves labels of basic blocks (LBB…) behind; they are jump targets, not functions.
+    # Labels of assembler code and of basic blocks are jump targets, not functions. The older loader knew only
+    # those that LLVM leaves behind (LBB…).
     is_label = role is Role.PROGRAM and symbol.type == SymbolType.NOTYPE and symbol.binding == Binding.LOCAL
-    return not (is_label and symbol.name.startswith("LBB"))
+    return not (is_label and (reading >= Reading.IG_0_51 or symbol.name.startswith("LBB")))
 
 
-def _relocation_sections(elf: Elf) -> dict[int, Section]:
-    has_role = {section.index for section in elf.sections if _role(section) is not None}
+def _relocation_sections(elf: Elf, reading: Reading) -> dict[int, Section]:
+    has_role = {section.index for section in elf.sections if _role(section, reading) is not None}
     return {
         section.info: section
         for section in elf.sections

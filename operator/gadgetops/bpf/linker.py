@@ -2,8 +2,8 @@
 Functions of a BPF object: each with its instructions, and each instruction with the name it refers to.
 
 A reference names a map of `.maps`, a data *section* (`.rodata`, `.bss`), a function that is called or whose
-address is loaded, or a symbol from outside. The rules are those of cilium/ebpf v0.20.0 (`elf_reader.go`,
-`linker.go`).
+address is loaded, or a symbol from outside. The rules are those of cilium/ebpf v0.22.0 and, where it is asked
+for, v0.20.0 (`elf_reader.go`, `linker.go`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +24,7 @@ from gadgetops.bpf.instruction import (
     decode,
 )
 from gadgetops.bpf.layout import Layout, Part, Role
+from gadgetops.bpf.reading import Reading
 from gadgetops.elf import Binding, Symbol, SymbolType
 from gadgetops.errors import ObjectError
 
@@ -43,15 +44,17 @@ TO_BE_LINKED: Final = -1
 @dataclass(frozen=True)
 class Function:
     """
-    The instructions between one function symbol and the next.
+    The instructions of one function symbol.
 
     Args:
         section: Name of the ELF section it lies in.
+        gap_bytes: How much of the section before it belongs to no function: `.BTF.ext` does not count that.
     """
 
     name: str
     section: str
     instructions: tuple[Instruction, ...]
+    gap_bytes: int = 0
 
     @cached_property
     def callees(self) -> tuple[str, ...]:
@@ -96,12 +99,14 @@ def read_functions(layout: Layout, externals: Externals) -> dict[str, Function]:
     Return the functions of all program sections by name, in file order.
 
     Raises:
-        ObjectError: Instructions are damaged, a relocation makes no sense, a section does not begin with a
-            function, or two functions share a name.
+        ObjectError: Instructions are damaged, a relocation makes no sense, a section has no function, or
+            two functions share a name. For an older reading also: a section does not begin with a function.
     """
     functions: dict[str, Function] = {}
     for part in layout.of_role(Role.PROGRAM):
-        for function in _split(_Relocator(layout, part, externals).instructions(), part):
+        relocator = _Relocator(layout, part, externals)
+        older = layout.reading < Reading.IG_0_51
+        for function in _between_symbols(relocator, part) if older else _by_size(relocator, part):
             if function.name in functions:
                 raise ObjectError(f"two functions are called {function.name!r}", section=part.name)
             functions[function.name] = function
@@ -140,7 +145,24 @@ def _ids(btf: Btf, section: str) -> list[int]:
     return [variable.type_id for found in btf.named(section, DataSection) for variable in found.variables]
 
 
-def _split(instructions: list[Instruction], part: Part) -> Iterator[Function]:
+def _by_size(relocator: "_Relocator", part: Part) -> Iterator[Function]:
+    """Yield the functions of *part*, each as long as its symbol says."""
+    if not part.symbols:
+        raise ObjectError("has no function", section=part.name)
+    counted = 0
+    for start, symbol in sorted(part.symbols.items()):
+        if not symbol.size_bytes or start + symbol.size_bytes > part.section.size_bytes:
+            raise ObjectError(
+                f"function {symbol.name!r}: {symbol.size_bytes} bytes", section=part.name, offset_bytes=start
+            )
+        body = relocator.instructions(start, start + symbol.size_bytes)
+        yield Function(symbol.name, part.name, tuple(body), start - counted)
+        counted += symbol.size_bytes
+
+
+def _between_symbols(relocator: "_Relocator", part: Part) -> Iterator[Function]:
+    """Yield the functions of *part*, each up to the next symbol."""
+    instructions = relocator.instructions(0, part.section.size_bytes)
     starts = [index for index, each in enumerate(instructions) if each.position_bytes in part.symbols]
     if not starts or starts[0] != 0:
         raise ObjectError("does not begin with a function", section=part.name)
@@ -157,9 +179,10 @@ class _Relocator:
         self._part = part
         self._externals = externals
 
-    def instructions(self) -> list[Instruction]:
-        """Return the section's instructions with references."""
-        code = decode(self._part.section.data, self._layout.elf.byte_order, self._part.name)
+    def instructions(self, start_bytes: int, end_bytes: int) -> list[Instruction]:
+        """Return the section's instructions from *start_bytes* to *end_bytes*, with references."""
+        data = self._part.section.data[start_bytes:end_bytes]
+        code = decode(data, self._layout.elf.byte_order, self._part.name, start_bytes)
         relocated = self._part.relocations
         return [
             self._referring(each) if each.opcode in MAY_REFER or each.position_bytes in relocated else each
@@ -180,6 +203,8 @@ class _Relocator:
                 return self._to_function(instruction, symbol, target)
             case Role.UNDEFINED:
                 return self._to_outside(instruction, symbol)
+            case Role.STRUCT_OPS:
+                raise self._error(instruction, f"refers to {symbol.name!r} of {target.name}")
 
     def _relative(self, instruction: Instruction) -> Instruction:
         # Static functions of the same section are called by distance, without a relocation.
@@ -218,7 +243,8 @@ class _Relocator:
                 instruction, f"refers to function {symbol.name!r} but neither calls nor loads it"
             )
         if symbol.type != SymbolType.SECTION:
-            self._check_global(instruction, symbol, (SymbolType.FUNC, SymbolType.NOTYPE))
+            if symbol.binding != Binding.WEAK or self._layout.reading < Reading.IG_0_51:
+                self._check_global(instruction, symbol, (SymbolType.FUNC, SymbolType.NOTYPE))
             return instruction._replace(reference=symbol.name)
         offset = SLOT_BYTES * (_signed32(instruction.immediate) + 1)
         callee = self._function_at(target, offset, instruction)

@@ -1,7 +1,8 @@
 """
 Maps that a BPF object defines: in `.maps` by BTF, in `maps` by the older C struct, and one per data section.
 
-The rules are those of cilium/ebpf v0.20.0 (`elf_reader.go`), the loader of `ig` 0.48.
+The rules are those of cilium/ebpf v0.22.0 (`elf_reader.go`), the loader of `ig` 0.55, or of the version that
+an older reading stands for.
 """
 
 import re
@@ -24,6 +25,7 @@ from gadgetops.bpf.btf import (
     Variable,
 )
 from gadgetops.bpf.layout import Layout, Part, Role
+from gadgetops.bpf.reading import Reading
 from gadgetops.elf import SectionType
 from gadgetops.errors import ObjectError
 
@@ -140,6 +142,8 @@ def is_map(part: Part) -> bool:
 
 def _all_maps(layout: Layout, btf: Btf | None) -> Iterator[Map]:
     for part in layout.of_role(Role.LEGACY_MAPS):
+        if layout.reading < Reading.IG_0_51:
+            _check_stride(part)
         yield from _legacy_maps(part, layout.elf.prefix)
     for part in layout.of_role(Role.MAPS):
         yield from _undescribed_maps(part) if btf is None else _described_maps(part, btf)
@@ -148,13 +152,20 @@ def _all_maps(layout: Layout, btf: Btf | None) -> Iterator[Map]:
             yield _data_map(part)
 
 
+def _check_stride(part: Part) -> None:
+    """Raise if the definitions in *part* are not of equal size, as the older loader wants them."""
+    size, count = len(part.section.data), len(part.symbols)
+    stride = size // count if count else 0
+    if not stride or size % count or any(offset % stride for offset in part.symbols):
+        raise ObjectError(f"{count} map definitions in {size} bytes", section=part.name)
+
+
 def _legacy_maps(part: Part, prefix: str) -> Iterator[Map]:
-    data, count = part.section.data, len(part.symbols)
-    stride = len(data) // count if count else 0
-    if stride < _LEGACY_DEFINITION_BYTES or len(data) % count:
-        raise ObjectError(f"{count} map definitions in {len(data)} bytes", section=part.name)
+    data = part.section.data
+    if not part.symbols:
+        raise ObjectError(f"0 map definitions in {len(data)} bytes", section=part.name)
     for offset, symbol in sorted(part.symbols.items()):
-        if offset % stride or offset >= len(data):
+        if min(symbol.size_bytes, len(data) - offset) < _LEGACY_DEFINITION_BYTES:
             raise ObjectError(f"map {symbol.name!r} is cut short", section=part.name, offset_bytes=offset)
         kind, key, value, entries, flags = struct.unpack_from(prefix + _LEGACY_DEFINITION, data, offset)
         yield Map(symbol.name, kind, key, value, entries, flags, part.name)

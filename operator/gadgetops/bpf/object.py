@@ -1,9 +1,10 @@
 """
 A BPF object as facts: its programs with everything they call, its maps, its global variables, its types.
 
-What cannot be loaded cannot be read either: the rules are those of cilium/ebpf v0.20.0 (`elf_reader.go`),
-which `ig` 0.48 loads objects with. One difference: an object without BTF can be read here, its maps then have
-names only. Bytes in, values out: no files, no privileges, no kernel, no network.
+What cannot be loaded cannot be read either: the rules are those of cilium/ebpf v0.22.0 (`elf_reader.go`),
+which `ig` 0.55 loads objects with, or older ones (`reading`). One difference: an object without BTF can be
+read here, its maps then have names only. Bytes in, values out: no files, no privileges, no kernel, no
+network.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from gadgetops.bpf.linker import (
     read_functions,
 )
 from gadgetops.bpf.maps import Map, MapType, read_maps
+from gadgetops.bpf.reading import NEWEST, Reading
+from gadgetops.bpf.struct_ops import read_struct_ops
 from gadgetops.bpf.variables import Variable, read_variables
 from gadgetops.elf import ByteOrder, Elf, Section
 from gadgetops.errors import ObjectError
@@ -70,6 +73,7 @@ class Object:
         license: Empty if it has none.
         btf: None if it has none.
         extension: Source lines and CO-RE relocations.
+        reading: By whose rules it was read.
     """
 
     programs: tuple[Program, ...]
@@ -80,32 +84,35 @@ class Object:
     byte_order: ByteOrder
     btf: Btf | None = field(repr=False)
     extension: Extension = field(repr=False)
+    reading: Reading = NEWEST
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, with_code: bool = True) -> "Object":
+    def from_bytes(cls, data: bytes, *, with_code: bool = True, reading: Reading = NEWEST) -> "Object":
         """
         Return the object that *data* holds.
 
         Args:
             data: The ELF file.
             with_code: Read instructions, their lines and relocations; who loads it leaves that to the kernel.
+            reading: Whose rules to read it by.
 
         Raises:
             ObjectError: It is no BPF ELF, is damaged, or could not be loaded.
         """
         elf = Elf.from_bytes(data)
-        layout = Layout.from_elf(elf)
+        layout = Layout.from_elf(elf, reading)
         btf = _btf(elf)
         functions = read_functions(layout, Externals.from_btf(btf)) if with_code else name_functions(layout)
         return cls(
             programs=_programs(functions),
-            maps=_by_name(read_maps(layout, btf)),
+            maps=_by_name(read_maps(layout, btf) | read_struct_ops(layout, btf, functions)),
             variables=_by_name(read_variables(layout, btf)),
             sections=elf.sections,
             license=_license(elf),
             byte_order=elf.byte_order,
             btf=btf,
             extension=_extension(elf, btf) if with_code else btf_ext.NOTHING,
+            reading=reading,
         )
 
     def program(self, name: str) -> Program | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gadgetops.bpf import btf as types
 from gadgetops.bpf.layout import Layout, Part, Role
 from gadgetops.bpf.maps import is_map
+from gadgetops.bpf.reading import Reading
 from gadgetops.elf import Binding, Symbol, Visibility
 from gadgetops.errors import ObjectError
 
@@ -33,7 +34,8 @@ def read_variables(layout: Layout, btf: types.Btf | None) -> dict[str, Variable]
     Return the variables of all data sections by name, in order of section and offset.
 
     Raises:
-        ObjectError: Two share a name, or BTF and symbol table disagree about where one lies.
+        ObjectError: Two share a name, one reaches outside its section, or BTF and symbol table disagree about
+            where one lies.
     """
     variables: dict[str, Variable] = {}
     for part in layout.of_role(Role.DATA):
@@ -43,6 +45,10 @@ def read_variables(layout: Layout, btf: types.Btf | None) -> dict[str, Variable]
                 continue
             if symbol.name in variables:
                 raise ObjectError(f"two variables are called {symbol.name!r}", section=part.name)
+            if layout.reading >= Reading.IG_0_51 and offset + symbol.size_bytes > part.section.size_bytes:
+                raise ObjectError(
+                    f"variable {symbol.name!r} reaches outside", section=part.name, offset_bytes=offset
+                )
             variables[symbol.name] = _variable(part, offset, symbol, described.get(symbol.name))
     return variables
 

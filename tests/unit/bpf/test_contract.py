@@ -1,5 +1,5 @@
 """
-Datasources and parameters are those that ig 0.48 finds (compared with `ig image inspect --show-datasources`).
+Datasources and parameters are those that ig 0.48 and 0.55.1 find (`ig image inspect --show-datasources`).
 """
 
 import struct
@@ -12,6 +12,7 @@ from gadgetops.bpf import btf as types
 from gadgetops.bpf.btf import Btf, Composite, Kind
 from gadgetops.bpf.contract import Contract, fields
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.target_maps import KINDS, read_target_maps
 from gadgetops.errors import ObjectError
 
 ReadObject = Callable[[str], Object]
@@ -207,3 +208,35 @@ def test_structs_of_too_many_fields_end() -> None:
     btf = Btf((types.Void(), *levels, number), {}, types.Strings(b""))
     with pytest.raises(ObjectError, match="more than 10000 fields"):
         list(fields(btf, levels[0]))
+
+
+def test_programs_have_the_map_that_a_marker_names(read_object: ReadObject) -> None:
+    """Iterators over a map's entries, and programs of sockets."""
+    contract = Contract.from_object(read_object("target_maps"))
+    assert contract.target_maps == {"each_entry": "watched", "on_stream": "sockets", "on_message": "sockets"}
+
+
+@pytest.mark.parametrize(
+    ("marker", "reason"),
+    [
+        ("each_entry", "expected program and map"),
+        ("each_entry___a___b", "expected program and map"),
+        ("gone___watched", "there is no program 'gone'"),
+        ("on_message___watched", "program 'on_message': expected section iter/bpf_map_elem or"),
+        ("each_entry___gone", "there is no map 'gone'"),
+        ("each_entry___watched", "program 'each_entry' has another marker"),
+    ],
+)
+def test_markers_of_maps_that_programs_run_on_are_checked(
+    read_object: ReadObject, marker: str, reason: str
+) -> None:
+    """As ig checks them; two for one program are one too many."""
+    markers = [*(["each_entry___watched"] if reason.endswith("another marker") else []), marker]
+    with pytest.raises(ObjectError, match=f"marker gadget_mapelem_iter_target_{marker}: {reason}"):
+        list(read_target_maps(KINDS[0], markers, read_object("target_maps")))
+
+
+def test_programs_of_sockets_run_on_maps_of_sockets(read_object: ReadObject) -> None:
+    """A hash of anything else is none."""
+    with pytest.raises(ObjectError, match="map 'watched': expected sockmap or sockhash, got hash"):
+        list(read_target_maps(KINDS[1], ["on_stream___watched"], read_object("target_maps")))

@@ -13,6 +13,7 @@ from gadgetops.bpf.btf_ext import CoreRelocation, Extension
 from gadgetops.bpf.disassembly import Disassembly, format_instruction
 from gadgetops.bpf.instruction import Instruction
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.reading import Reading
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,11 @@ from gadgetops.bpf.object import Object
         ((0x85, 0, 2, 0, 7), "Call Kfunc(7)"),
         ((0x86, 0, 0, 0, 1), "InvalidJumpOp32Imm dst: r0 off: 0 imm: 1"),
         ((0x96, 0, 0, 0, 1), "InvalidJumpOp32Imm dst: r0 off: 0 imm: 1"),
-        ((0xE5, 1, 0, 2, 3), "JumpOp(224)Imm dst: r1 off: 2 imm: 3"),
+        ((0xE5, 1, 0, 2, 3), "JCond may_goto off: 2"),
+        ((0xE6, 1, 0, 2, 3), "JCond may_goto off: 2"),
+        ((0xE5, 1, 1, 2, 3), "JCONDImm"),
+        ((0xEE, 1, 1, 2, 3), "JCOND32Reg"),
+        ((0x85, 0, 1, 9, -1), "Call 9"),
         ((0xFD, 1, 2, 3, 0), "JumpOp(240)Reg dst: r1 off: 3 src: r2"),
         ((0xE7, 1, 0, 0, 3), "ALUOp(224)Imm dst: r1 imm: 3"),
         ((0xFC, 1, 2, 0, 3), "ALUOp(240)Reg32 dst: r1 src: r2"),
@@ -48,6 +53,19 @@ from gadgetops.bpf.object import Object
 def test_odd_instructions_have_the_loaders_names(fields: tuple[int, int, int, int, int], text: str) -> None:
     """Those that a compiler does not write."""
     assert text == format_instruction(Instruction(*fields, 0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ((0xE5, 1, 0, 2, 3), "JumpOp(224)Imm dst: r1 off: 2 imm: 3"),
+        ((0xEE, 1, 2, 3, 4), "JumpOp(224)32Reg dst: r1 off: 3 src: r2"),
+        ((0x85, 0, 1, 9, -1), "Call -1"),
+    ],
+)
+def test_older_loaders_lack_some_names(fields: tuple[int, int, int, int, int], text: str) -> None:
+    """Until 0.53, `may_goto` was a jump without a name."""
+    assert text == format_instruction(Instruction(*fields, 0), Reading.IG_0_51)
 
 
 def test_map_loads_show_descriptor_and_offset() -> None:

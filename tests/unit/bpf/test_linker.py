@@ -8,6 +8,7 @@ import pytest
 
 from gadgetops.bpf import linker
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.errors import ObjectError
 
 CALL = (0x85, 0, 1, 0, -1)
@@ -78,7 +79,13 @@ def test_names_from_outside_are_kept(read_object: Callable[[str], Object]) -> No
     assert functions_of(obj, "undefined") == ["undefined"]
 
 
-def linked(elf: ModuleType, target: object, symbol: object, *instructions: tuple[int, ...]) -> Object:
+def linked(
+    elf: ModuleType,
+    target: object,
+    symbol: object,
+    *instructions: tuple[int, ...],
+    reading: Reading = NEWEST,
+) -> Object:
     """
     Return an object whose program `one` has a relocation at its start, to *symbol* in section 2, *target*.
     """
@@ -91,7 +98,8 @@ def linked(elf: ModuleType, target: object, symbol: object, *instructions: tuple
                 elf.FakeSection(".relkprobe/one", relocation, elf.REL, info=1, entry_bytes=16),
             ],
             [elf.FakeSymbol("one", 1), symbol],
-        )
+        ),
+        reading=reading,
     )
 
 
@@ -104,7 +112,7 @@ LOAD = ((0x18, 1, 0, 0, 0), (0, 0, 0, 0, 0))
         ("maps", {"type": 1, "binding": 0}, LOAD, "map m is static: maps must be global"),
         ("maps", {"type": 2}, LOAD, "'m' is no global map"),
         (".data", {"type": 2}, LOAD, "'m' is no variable"),
-        (".text", {"binding": 2}, (CALL,), "function 'm' is weak"),
+        (".text", {"binding": 2}, LOAD, "function 'm' is weak"),
         (".text", {"binding": 0}, (CALL,), "'m' is no global function"),
         (".text", {"type": 0}, LOAD, "'m' is no global function"),
         (".text", {}, ((0x85, 0, 0, 0, 1),), "refers to function 'm' but neither calls nor loads it"),
@@ -154,12 +162,45 @@ def test_a_call_into_nowhere_is_refused(elf: ModuleType) -> None:
         Object.from_bytes(data)
 
 
-def test_a_section_begins_with_a_function(elf: ModuleType) -> None:
-    """Or no one could name what it holds."""
-    for symbols in ([], [elf.FakeSymbol("late", 1, 8)]):
-        data = elf.make([code_section(elf, "kprobe/one", (0xB7, 0, 0, 0, 0))], symbols)
-        with pytest.raises(ObjectError, match="section kprobe/one: does not begin with a function"):
-            Object.from_bytes(data)
+def test_weak_functions_are_called_since_ig_0_51(elf: ModuleType) -> None:
+    """The older loader refuses them."""
+    target, symbol = code_section(elf, ".text"), elf.FakeSymbol("m", 2, binding=2)
+    assert functions_of(linked(elf, target, symbol, CALL), "one") == ["one", "m"]
+    with pytest.raises(ObjectError, match="function 'm' is weak"):
+        linked(elf, target, symbol, CALL, reading=Reading.IG_0_48)
+
+
+def test_a_section_has_a_function(elf: ModuleType) -> None:
+    """To the older loader, it begins with one: no one could name what it holds."""
+    section = code_section(elf, "kprobe/one", (0xB7, 0, 0, 0, 0))
+    with pytest.raises(ObjectError, match="section kprobe/one: has no function"):
+        Object.from_bytes(elf.make([section], []))
+    late = elf.make([section], [elf.FakeSymbol("late", 1, 8)])
+    (program,) = Object.from_bytes(late).programs
+    assert len(program.instructions) == 1
+    with pytest.raises(ObjectError, match="section kprobe/one: does not begin with a function"):
+        Object.from_bytes(late, reading=Reading.IG_0_48)
+
+
+def test_functions_are_as_long_as_their_symbols(elf: ModuleType) -> None:
+    """What lies between them is in none; the older loader goes on to the next."""
+    section = code_section(elf, "kprobe/one", *[(0xB7, 0, 0, 0, 0)] * 4)
+    data = elf.make([section], [elf.FakeSymbol("one", 1, size=16), elf.FakeSymbol("two", 1, 24)])
+    lengths = [(each.name, len(each.instructions)) for each in Object.from_bytes(data).programs]
+    assert lengths == [("one", 2), ("two", 2)]
+    (function,) = Object.from_bytes(data).programs[1].functions
+    assert function.gap_bytes == 8
+    older = Object.from_bytes(data, reading=Reading.IG_0_48).programs
+    assert [(each.name, len(each.instructions)) for each in older] == [("one", 3), ("two", 2)]
+
+
+@pytest.mark.parametrize("size", [0, 24])
+def test_a_function_has_a_size_within_its_section(elf: ModuleType, size: int) -> None:
+    """Neither nothing nor more than there is."""
+    section = code_section(elf, "kprobe/one", (0xB7, 0, 0, 0, 0))
+    data = elf.make([section], [elf.FakeSymbol("one", 1, size=size)])
+    with pytest.raises(ObjectError, match=f"offset 0: function 'one': {size} bytes"):
+        Object.from_bytes(data)
 
 
 def test_two_functions_of_one_name_are_refused(elf: ModuleType) -> None:
@@ -170,20 +211,19 @@ def test_two_functions_of_one_name_are_refused(elf: ModuleType) -> None:
         Object.from_bytes(data)
 
 
-def test_labels_of_basic_blocks_are_no_functions(elf: ModuleType) -> None:
-    """LLVM leaves them behind; any other label begins a function of its own, as it does for the loader."""
+def test_local_labels_are_no_functions(elf: ModuleType) -> None:
+    """The older loader knows only those of LLVM; at any other it begins a function."""
     section = code_section(elf, "kprobe/one", (0xB7, 0, 0, 0, 0), (0xB7, 0, 0, 0, 1))
     label = {"type": elf.NOTYPE, "binding": elf.LOCAL}
     symbols = [
-        elf.FakeSymbol("one", 1),
+        elf.FakeSymbol("one", 1, size=24),
         elf.FakeSymbol("LBB0_1", 1, 8, **label),
         elf.FakeSymbol("mine", 1, 16, **label),
     ]
-    obj = Object.from_bytes(elf.make([section], symbols))
-    assert [(program.name, len(program.instructions)) for program in obj.programs] == [
-        ("mine", 1),
-        ("one", 2),
-    ]
+    data = elf.make([section], symbols)
+    for reading, expected in ((NEWEST, [("one", 3)]), (Reading.IG_0_48, [("mine", 1), ("one", 2)])):
+        programs = Object.from_bytes(data, reading=reading).programs
+        assert [(program.name, len(program.instructions)) for program in programs] == expected
 
 
 def test_a_function_that_calls_itself_comes_twice(elf: ModuleType) -> None:

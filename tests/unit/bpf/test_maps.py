@@ -9,6 +9,7 @@ import pytest
 from gadgetops.bpf.btf import Kind
 from gadgetops.bpf.maps import Map, MapType, kernel_name
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.errors import ObjectError
 
 
@@ -73,12 +74,34 @@ def test_the_kernel_takes_few_characters() -> None:
     assert kernel_name(".rodata.a-b$c_1é") == ".rodata.abc_1"
 
 
-@pytest.mark.parametrize("sizes", [(0,), (19,), (20, 21)])
-def test_damaged_legacy_definitions_are_refused(elf: ModuleType, sizes: tuple[int, ...]) -> None:
-    """Too short, or of different lengths."""
-    symbols = [elf.FakeSymbol(f"m{n}", 1, sum(sizes[:n]), elf.OBJECT) for n in range(len(sizes))]
+@pytest.mark.parametrize(
+    ("sizes", "reading"),
+    [
+        ((0,), NEWEST),
+        ((19,), NEWEST),
+        ((24, 19), NEWEST),
+        ((19,), Reading.IG_0_48),
+        ((20, 21), Reading.IG_0_48),
+        ((28, 20), Reading.IG_0_48),
+    ],
+)
+def test_damaged_legacy_definitions_are_refused(
+    elf: ModuleType, sizes: tuple[int, ...], reading: Reading
+) -> None:
+    """Too short or, to the older loader, of different lengths."""
     with pytest.raises(ObjectError, match="section maps: "):
-        Object.from_bytes(elf.make([elf.FakeSection("maps", bytes(sum(sizes)))], symbols))
+        Object.from_bytes(legacy(elf, sizes), reading=reading)
+
+
+def test_legacy_definitions_may_differ_in_length(elf: ModuleType) -> None:
+    """Since ig 0.51."""
+    assert [each.name for each in Object.from_bytes(legacy(elf, (28, 20))).maps] == ["m0", "m1"]
+
+
+def legacy(elf: ModuleType, sizes: tuple[int, ...]) -> bytes:
+    """Return an object with map definitions of *sizes*, of zeros."""
+    symbols = [elf.FakeSymbol(f"m{n}", 1, sum(sizes[:n]), elf.OBJECT) for n in range(len(sizes))]
+    return elf.make([elf.FakeSection("maps", bytes(sum(sizes)))], symbols)
 
 
 class Definition:

@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.reading import Reading
 from gadgetops.errors import ObjectError
 
 
@@ -52,9 +53,12 @@ def test_two_variables_of_one_name_are_refused(elf: ModuleType) -> None:
 
 
 def test_a_variable_may_not_reach_outside_its_section(elf: ModuleType) -> None:
-    """When its contents are asked for."""
+    """In an older reading, when its contents are asked for."""
     symbol = elf.FakeSymbol("large", 1, 4, elf.OBJECT, size=8)
-    obj = Object.from_bytes(elf.make([elf.FakeSection(".data", bytes(8))], [symbol]))
+    data = elf.make([elf.FakeSection(".data", bytes(8))], [symbol])
+    obj = Object.from_bytes(data, reading=Reading.IG_0_48)
+    with pytest.raises(ObjectError, match="offset 4: variable 'large' reaches outside"):
+        Object.from_bytes(data)
     with pytest.raises(ObjectError, match=r"section \.data: offset 4: variable 'large' reaches outside"):
         obj.contents(obj.variables[0])
 

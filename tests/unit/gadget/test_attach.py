@@ -7,7 +7,7 @@ from gadgetops.gadget.reading.attach import why_unattachable
 
 
 def why(section: str, attach_to: str | None = None) -> str | None:
-    return why_unattachable(Program("p", section, ()), attach_to)
+    return why_unattachable(Program("p", section, ()), attach_to, {"p": "map"})
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,21 @@ def test_gadget_yaml_may_say_what_to_attach_to() -> None:
 
 def test_a_disabled_program_may_be_anything() -> None:
     assert why("xdp", "gadget_program_disabled") is None
+
+
+@pytest.mark.parametrize(
+    ("section", "macro"),
+    [
+        ("iter/bpf_map_elem", "GADGET_ITER_TARGET_MAP"),
+        ("iter.s/bpf_map_elem", "GADGET_ITER_TARGET_MAP"),
+        ("sk_skb/stream_parser", "GADGET_SK_TARGET_MAP"),
+        ("sk_skb", "GADGET_SK_TARGET_MAP"),
+        ("sk_msg", "GADGET_SK_TARGET_MAP"),
+    ],
+)
+def test_programs_that_run_on_a_map_name_it(section: str, macro: str) -> None:
+    """ig attaches none without; one that it does not attach needs none."""
+    program = Program("p", section, ())
+    expected = f"section {section!r}: ig has to know its map; add {macro}(p, MAP)"
+    assert why_unattachable(program, target_maps={"other": "map"}) == expected
+    assert why_unattachable(program, "gadget_program_disabled") is None

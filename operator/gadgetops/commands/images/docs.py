@@ -1,6 +1,7 @@
 """`gadgetops docs`: the generated parts of Markdown files."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -9,11 +10,13 @@ import click
 
 from gadgetops import docs
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.commands import VERBS, cli
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.images.header_options import Change, header_options
+from gadgetops.commands.images.ig_version_option import ig_version_option
 from gadgetops.errors import DriftError, ObjectError, UsageError
 from gadgetops.gadget.building.build import compile_source, file_name
 from gadgetops.gadget.building.buildfile import BuildFile
@@ -41,12 +44,14 @@ gadgetops docs --check NOTES.md --image trace_malloc:v1
 @click.option("--image", metavar="REF|DIR|TAR", help="Draw this image instead of the gadget in this folder.")
 @click.option("--object", "object_file", metavar="FILE", help="Draw this object instead.")
 @header_options
+@ig_version_option
 @store_option
 def command(
     files: tuple[Path, ...],
     is_check: bool,
     image: str | None,
     object_file: str | None,
+    reading: Reading | None,
     store: str,
     with_headers: Change,
 ) -> None:
@@ -58,11 +63,12 @@ def command(
     """
     if image is not None and object_file is not None:
         raise UsageError("--image and --object both say what to draw", hint="pass one of them")
+    reading = reading or NEWEST
     documents = [docs.Document.read(path) for path in _distinct(files or _default_files())]
     subject = image or object_file
-    compile_object = partial(_compile_object, with_headers, None)
-    read_object = compile_object if subject is None else partial(_open_object, subject, store)
-    contents = docs.diagrams(cache(read_object)) | _further_diagrams(with_headers) | _help_screens()
+    compile_object = partial(_compile_object, with_headers, reading, None)
+    read_object = compile_object if subject is None else partial(_open_object, subject, store, reading)
+    contents = docs.diagrams(cache(read_object)) | _further_diagrams(with_headers, reading) | _help_screens()
     if is_check:
         _report(docs.check(documents, contents))
         return
@@ -86,30 +92,30 @@ def _default_files() -> list[Path]:
     return found
 
 
-def _further_diagrams(with_headers: Change) -> dict[str, Callable[[], str]]:
+def _further_diagrams(with_headers: Change, reading: Reading) -> dict[str, Callable[[], str]]:
     """Return the diagrams of each further build file here: `flowchart:ustack` of build-ustack.yaml."""
     contents: dict[str, Callable[[], str]] = {}
     for path in sorted(Path().glob(_FURTHER_BUILD_FILES)):
         variant = path.stem.partition("-")[2]
-        drawings = docs.diagrams(cache(partial(_compile_object, with_headers, path)))
+        drawings = docs.diagrams(cache(partial(_compile_object, with_headers, reading, path)))
         contents |= {f"{name}:{variant}": content for name, content in drawings.items()}
     return contents
 
 
-def _compile_object(with_headers: Change, build_file: Path | None) -> Object:
+def _compile_object(with_headers: Change, reading: Reading, build_file: Path | None) -> Object:
     host = host_architecture()
     architecture = host if host in TARGETS else min(TARGETS)
     compiled = next(compile_source(with_headers(BuildFile.read(Path(), build_file)), [architecture]), None)
     if compiled is None:
         raise UsageError("the gadget in this folder has no programs that could be drawn")
     try:
-        return Object.from_bytes(compiled.content)
+        return Object.from_bytes(compiled.content, reading=reading)
     except ObjectError as error:
         raise error.named(file_name(architecture)) from error
 
 
-def _open_object(subject: str, store: str) -> Object:
-    found = open_subject(subject, store=store).object
+def _open_object(subject: str, store: str, reading: Reading) -> Object:
+    found = replace(open_subject(subject, store=store), reading=reading).object
     if found is None:
         raise ObjectError("no programs that could be drawn", name=subject)
     return found

@@ -2,14 +2,17 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json, print_table
 from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.images.ig_version_option import ig_version_option
 from gadgetops.errors import ObjectError, ToolError, UsageError
 from gadgetops.gadget.building.toolchain import TARGETS
 from gadgetops.gadget.reading import witness
@@ -62,6 +65,7 @@ gadgetops inspect trace_malloc.tar --format json
     type=click.Choice(sorted(TARGETS)),
     help="Which of an image's architectures.  [default: this machine's]",
 )
+@ig_version_option
 @store_option
 def command(
     subject_text: str,
@@ -71,6 +75,7 @@ def command(
     output_format: str,
     engine: str,
     architecture: str | None,
+    reading: Reading | None,
     store: str,
 ) -> None:
     """Show what is in an image of the store, an object, or an image in a folder or tar file.
@@ -80,7 +85,9 @@ def command(
     """
     if jsonpath is not None and name is None:
         raise UsageError("--jsonpath leads into an extra info", hint="name one with --extra-info")
-    subject = open_subject(subject_text, architecture=architecture, store=store)
+    subject = replace(
+        open_subject(subject_text, architecture=architecture, store=store), reading=reading or NEWEST
+    )
     if name is None and mode is None:
         _summarise(subject, output_format, engine)
     elif engine == "ig":
@@ -116,7 +123,11 @@ def _compare(subject: Subject, infos: Mapping[str, ExtraInfo], engine: str) -> N
     if engine == "ours" or (engine == "auto" and not witness.is_present()):
         return
     try:
-        found = witness.differences(subject, _shown_by_ig(subject, infos))
+        theirs = replace(subject, reading=witness.reading())
+        if theirs.reading != subject.reading:
+            # Where versions differ, both are right about their own: ours is compared with the one on PATH.
+            infos = {name: info for name, info in extra_infos(theirs).items() if name in infos}
+        found = witness.differences(theirs, _shown_by_ig(theirs, infos))
     except ToolError as error:
         if engine == "both":
             raise

@@ -103,7 +103,7 @@ def check_object(
     Raises:
         ObjectError: Everything that is wrong, a line each.
     """
-    programs = [*_program_problems(obj, metadata)]
+    programs = [*_program_problems(obj, contract, metadata)]
     found = [
         *_license_problems(obj),
         *(programs if is_strict else ()),
@@ -123,10 +123,10 @@ def _license_problems(obj: Object) -> Iterator[str]:
         yield 'no licence: the kernel would refuse most helpers; add char LICENSE[] SEC("license") = "GPL"'
 
 
-def _program_problems(obj: Object, metadata: Metadata | None) -> Iterator[str]:
+def _program_problems(obj: Object, contract: Contract, metadata: Metadata | None) -> Iterator[str]:
     for program in obj.programs:
         settings = {} if metadata is None else metadata.mapping("programs", program.name)
-        reason = why_unattachable(program, settings.get("attach_to"))
+        reason = why_unattachable(program, settings.get("attach_to"), contract.target_maps)
         if reason is not None:
             yield f"program {program.name!r}: {reason}"
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gadgetops.bpf.object import Program
+from gadgetops.bpf.target_maps import KINDS
 
 DISABLED: Final = "gadget_program_disabled"
 """As `attach_to` in gadget.yaml: load the program, attach it nowhere."""
@@ -11,7 +12,9 @@ DISABLED: Final = "gadget_program_disabled"
 ITERATORS: Final = ("task", "task_file", "tcp", "udp", "ksym", "bpf_map_elem")
 
 
-def why_unattachable(program: Program, attach_to: str | None = None) -> str | None:
+def why_unattachable(
+    program: Program, attach_to: str | None = None, target_maps: Mapping[str, str] | None = None
+) -> str | None:
     """
     Return why ig cannot attach *program*, None if it can.
 
@@ -20,8 +23,14 @@ def why_unattachable(program: Program, attach_to: str | None = None) -> str | No
     Args:
         program: The program.
         attach_to: What gadget.yaml says of it, in place of what its section's name says.
+        target_maps: Programs that have a map to run on, and the map.
     """
-    if attach_to == DISABLED or program.section.startswith(_WITHOUT_TARGET):
+    if attach_to == DISABLED:
+        return None
+    macro = next((kind.macro for kind in KINDS if kind.takes(program.section)), None)
+    if macro is not None and program.name not in (target_maps or {}):
+        return f"section {program.section!r}: ig has to know its map; add {macro}({program.name}, MAP)"
+    if program.section.startswith(_WITHOUT_TARGET):
         return None
     kind, _, target = program.section.partition("/")
     why_no_target = _KINDS.get(kind)

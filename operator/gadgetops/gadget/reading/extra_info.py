@@ -1,6 +1,6 @@
 """
-The extra infos of `ig image inspect` (v0.48.0): what an image says about itself under names such as
-`ebpf.flowchart`.
+The extra infos of `ig image inspect` (v0.55.1, or an older one): what an image says about itself under names
+such as `ebpf.flowchart`.
 
 Content is ig's, byte for byte, except that the lists which ig shows in random order (maps, programs,
 variables) are sorted by name here.
@@ -15,7 +15,8 @@ from gadgetops.bpf import mermaid
 from gadgetops.bpf.disassembly import Disassembly
 from gadgetops.bpf.graph import HIDDEN_MAPS, Graph
 from gadgetops.bpf.maps import Map, kernel_name
-from gadgetops.bpf.object import Object
+from gadgetops.bpf.object import Object, Variable
+from gadgetops.bpf.reading import Reading
 from gadgetops.gadget.reading.subject import Picture, Subject
 from gadgetops.gadget.reading.wasm import Module
 from gadgetops.oci.content import ANNOTATION_CREATED, to_go_json
@@ -108,12 +109,17 @@ def _variables(obj: Object) -> str:
                 "Name": variable.name,
                 "Offset": variable.offset_bytes,
                 "Size": variable.size_bytes,
-                "Map": kernel_name(variable.section),
+                "Map": _map_of(variable, obj.reading),
             }
             for variable in obj.variables
         ]
         or None
     )
+
+
+def _map_of(variable: Variable, reading: Reading) -> str:
+    """Return the name of the map that holds *variable*: as in the kernel, since 0.51 as in the object."""
+    return variable.section if reading >= Reading.IG_0_51 else kernel_name(variable.section)
 
 
 _MAP_TYPES: Final = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.bpf.object import Object
+from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.errors import ContentError, NotFound, ObjectError, StorageError, UsageError
 from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
 from gadgetops.oci.content import Descriptor, Manifest, digest_of, is_digest
@@ -57,12 +58,14 @@ class Subject:
         elf: The object; None for an image without programs.
         wasm: The WebAssembly module, if the image has one.
         picture: The image; None for a mere object.
+        reading: By the rules of which ig the object is read.
     """
 
     name: str
     elf: bytes | None = field(repr=False)
     wasm: bytes | None = field(repr=False, default=None)
     picture: Picture | None = None
+    reading: Reading = NEWEST
 
     @cached_property
     def object(self) -> Object | None:
@@ -70,7 +73,7 @@ class Subject:
         if self.elf is None:
             return None
         try:
-            return Object.from_bytes(self.elf)
+            return Object.from_bytes(self.elf, reading=self.reading)
         except ObjectError as error:
             raise error.named(self.name) from error
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from gadgetops.errors import ToolError
+from gadgetops.bpf.reading import Reading
+from gadgetops.errors import ToolError, UsageError
 from gadgetops.gadget.media_types import ARTIFACT_TYPE, MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
 from gadgetops.gadget.reading.extra_info import ExtraInfo
 from gadgetops.gadget.reading.subject import Picture, Subject, host_architecture
@@ -77,6 +78,20 @@ def is_present() -> bool:
     return is_installed("ig") and is_installed("unshare")
 
 
+def reading() -> Reading:
+    """
+    Return how the ig on PATH reads objects.
+
+    Raises:
+        ToolError: It cannot be run, or does not say its version.
+    """
+    output = run(["ig", "version"], hint="install ig, or pass --engine ours")
+    try:
+        return Reading.of_ig(output.strip())
+    except UsageError as error:
+        raise ToolError(["ig", "version"], status=0, output=output) from error
+
+
 def ask(subject: Subject, options: Sequence[str]) -> str:
     """
     Return what `ig image inspect` prints about *subject*.
@@ -94,7 +109,15 @@ def ask(subject: Subject, options: Sequence[str]) -> str:
             [
                 *("unshare", *as_root, "--mount", "--pid", "--fork", "--mount-proc"),
                 *("sh", "-c", _IN_PLACE, "sh", folder),
-                *("image", "inspect", name, "--verify-image=false", "--pull=never", *options),
+                *(
+                    "image",
+                    "inspect",
+                    name,
+                    "--verify-image=false",
+                    "--pull=never",
+                    "--auto-mount-filesystems",
+                    *options,
+                ),
             ],
             env={"IG_EXPERIMENTAL": "false"},
             hint="install ig and util-linux, or pass --engine ours",
@@ -121,7 +144,7 @@ def _parsed(text: str) -> dict[str, str]:
     try:
         return {name: entry["content"] for name, entry in json.loads(text).items()}
     except (ValueError, AttributeError, TypeError, KeyError) as error:
-        raise ToolError(["ig"], status=0, output=f"not the JSON that ig 0.48 prints: {error}") from error
+        raise ToolError(["ig"], status=0, output=f"not the JSON that ig prints: {error}") from error
 
 
 def _comparable(name: str, content: str) -> str:
