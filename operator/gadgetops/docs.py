@@ -24,8 +24,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from gadgetops.bpf import mermaid
-from gadgetops.bpf.graph import Graph
+from gadgetops.bpf.diagrams import mermaid
+from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.errors import DriftError, MarkdownError, StorageError, UsageError
 from gadgetops.gadget.files import staged

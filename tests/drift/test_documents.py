@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.bpf import mermaid
-from gadgetops.bpf.graph import Graph
+from gadgetops.bpf.diagrams import mermaid
+from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.commands import VERBS
 from gadgetops.docs import Document

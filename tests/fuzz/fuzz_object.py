@@ -12,10 +12,10 @@ import sys
 import atheris
 
 with atheris.instrument_imports():
-    from gadgetops.bpf import mermaid
     from gadgetops.bpf.contract import Contract
+    from gadgetops.bpf.diagrams import mermaid
+    from gadgetops.bpf.diagrams.graph import Graph
     from gadgetops.bpf.disassembly import Disassembly
-    from gadgetops.bpf.graph import Graph
     from gadgetops.bpf.object import Object
     from gadgetops.errors import ObjectError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.bpf.graph import Edge, Graph
-from gadgetops.bpf.mermaid import flowchart, sequence
+from gadgetops.bpf.diagrams.graph import Edge, Graph
+from gadgetops.bpf.diagrams.mermaid import flowchart, sequence
 
 ROOT = Path(__file__).parents[2]
 NAMES = """

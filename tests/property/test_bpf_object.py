@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gadgetops.bpf import mermaid
 from gadgetops.bpf.btf import Btf, Kind
 from gadgetops.bpf.contract import Contract
+from gadgetops.bpf.diagrams import mermaid
+from gadgetops.bpf.diagrams.graph import Edge, Graph
 from gadgetops.bpf.disassembly import Disassembly
-from gadgetops.bpf.graph import Edge, Graph
 from gadgetops.bpf.instruction import decode
 from gadgetops.bpf.object import Object
 from gadgetops.elf import Elf

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from gadgetops.bpf.graph import Graph
+from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.errors import ObjectError
 

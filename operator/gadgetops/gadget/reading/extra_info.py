@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Final
 
-from gadgetops.bpf import mermaid
+from gadgetops.bpf.diagrams import mermaid
+from gadgetops.bpf.diagrams.graph import HIDDEN_MAPS, Graph
 from gadgetops.bpf.disassembly import Disassembly
-from gadgetops.bpf.graph import HIDDEN_MAPS, Graph
 from gadgetops.bpf.maps import Map, kernel_name
 from gadgetops.bpf.object import Object, Variable
 from gadgetops.bpf.reading import Reading

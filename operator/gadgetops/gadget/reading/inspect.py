@@ -3,7 +3,7 @@
 from typing import Any
 
 from gadgetops.bpf.contract import Contract, Datasource, Field, Parameter
-from gadgetops.bpf.graph import Graph
+from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.errors import ObjectError
 from gadgetops.gadget.reading.subject import Picture, Subject

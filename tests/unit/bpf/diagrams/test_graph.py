@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gadgetops.bpf.graph import Graph
+from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 
 

@@ -1,7 +1,7 @@
 """Mermaid text is ig's, byte for byte."""
 
-from gadgetops.bpf.graph import Edge, Graph
-from gadgetops.bpf.mermaid import flowchart, sequence
+from gadgetops.bpf.diagrams.graph import Edge, Graph
+from gadgetops.bpf.diagrams.mermaid import flowchart, sequence
 
 
 def graph(*edges: tuple[str, str]) -> Graph:

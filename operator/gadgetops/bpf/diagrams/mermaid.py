@@ -9,7 +9,7 @@ loaded as `ab`) is drawn by that name, while arrows lead to its name in the sour
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from gadgetops.bpf.graph import HIDDEN_MAPS, Edge, Graph
+from gadgetops.bpf.diagrams.graph import HIDDEN_MAPS, Edge, Graph
 from gadgetops.bpf.maps import kernel_name
 
 _MERGED_VERBS: Final = ("Lookup", "Update", "Delete")
