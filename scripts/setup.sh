@@ -12,6 +12,7 @@ TEST_PACKAGES="clang-14 llvm-14 bpftool binutils gcc-aarch64-linux-gnu skopeo va
 TEST_PACKAGES="$TEST_PACKAGES heaptrack zstd musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0"
 TEST_PACKAGES="$TEST_PACKAGES g++ libgoogle-perftools4 libtbbmalloc2 dwz xz-utils"
 TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb strace git"
+TEST_PACKAGES="$TEST_PACKAGES chromium fonts-dejavu-core"
 TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 qemu-system-arm cpio kmod xz-utils"
 PROGRAM_PACKAGES="python3-numpy perl ruby php-cli php-fpm nginx-light curl redis-server postgresql sqlite3 rustc"
 
@@ -75,3 +76,4 @@ if [ "${1:-}" = test ] || [ "${1:-}" = programs ]; then
 	! command -v apt-cache >/dev/null || install_newest_clang
 fi
 make_environment
+[ "${1:-}" != test ] || scripts/build_report.sh

@@ -116,6 +116,12 @@ def fleet(path: Path, members: Sequence[Recording], engine: Engine) -> Fleet:
     )
 
 
+def fleet_groupings(members: Sequence[Recording]) -> tuple[str, ...]:
+    """Return what *members* can be grouped by: `FLEET_GROUPINGS`, and each label that one of them has."""
+    keys = sorted({key for member in members for key in _of(member.header.get("labels"))})
+    return (*FLEET_GROUPINGS, *(f"{LABEL}{key}" for key in keys))
+
+
 def is_fleet_grouping(group_by: str | None) -> bool:
     """Return whether *group_by* is about whole recordings."""
     return group_by in FLEET_GROUPINGS or (group_by or "").startswith(LABEL)

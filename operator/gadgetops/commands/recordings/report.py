@@ -1,0 +1,174 @@
+"""`gadgetops report`: a recording as one HTML file to open, or as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gadgetops.commands.common import messages
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.question_options import filter_options, status_of
+from gadgetops.errors import StorageError, UsageError
+from gadgetops.units import format_bytes
+
+if TYPE_CHECKING:
+    from gadgetops.questions.asking.filters import Filters
+    from gadgetops.questions.diff import Diff, Per
+    from gadgetops.questions.top import Measure
+    from gadgetops.recording.reader import Recording
+
+_MEASURES: "tuple[Measure, ...]" = ("live", "bytes", "calls", "peak", "temporary")
+
+
+@verb(
+    "report",
+    example="gadgetops report program.gadgetrec -o report.html\n"
+    "gadgetops report after.gadgetrec --compare before.gadgetrec --per second -o change.html\n"
+    "gadgetops report program.gadgetrec --format svg --picture timeline -o heap.svg",
+)
+@click.argument(
+    "recordings", metavar="RECORDING...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path), help="File to write."
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["html", "svg"]),
+    default="html",
+    show_default=True,
+    help="html: a page to open, which loads nothing. svg: one picture.",
+)
+@click.option(
+    "--picture",
+    type=click.Choice(["flamegraph", "timeline"]),
+    help="What `svg` draws.  [default: flamegraph]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(_MEASURES),
+    help="What the frames of a flame graph in `svg` measure, as in `top`.  [default: live]",
+)
+@click.option(
+    "--compare",
+    metavar="RECORDING",
+    type=click.Path(path_type=Path),
+    help="Show what changed since this earlier recording, too.",
+)
+@click.option(
+    "--per",
+    type=click.Choice(["recording", "second", "call"]),
+    help="Scale the earlier recording as `diff` does.  [default: recording]",
+)
+@click.option("--sources", is_flag=True, help="Put lines of the source files that are here into the page.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@filter_options
+def command(
+    recordings: tuple[Path, ...],
+    output: Path,
+    output_format: str,
+    picture: str | None,
+    by: "Measure | None",
+    compare: Path | None,
+    per: "Per | None",
+    sources: bool,
+    force: bool,
+    filters: "Filters",
+) -> int:
+    """Write what RECORDINGs say as one FILE to open in a browser: the verdict, heap over time, flame graphs.
+
+    The page needs no network and no server. Several recordings are shown together, their times counted from
+    each one's first event.
+    """
+    # Imported here: DuckDB would cost every `--help` a tenth of a second.
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.recording.whole_file import whole  # noqa: PLC0415
+
+    _check(
+        output_format, output, picture=picture, by=by, compare=compare, per=per, sources=sources, force=force
+    )
+    opened = [open_recording(path) for path in recordings]
+    if output_format == "svg":
+        word, text = _picture(_together(opened), picture or "flamegraph", by or "live", filters)
+    else:
+        earlier = None if compare is None else open_recording(compare)
+        word, text = _page(opened, earlier, per or "recording", sources, filters)
+    content = text.encode("utf-8", "replace")
+    with whole(output) as path:
+        path.write_bytes(content)
+    messages.say(f"wrote {output}, {format_bytes(len(content))}; {word}")
+    return status_of(word)
+
+
+def _check(output_format: str, output: Path, *, force: bool, **options: object) -> None:
+    """Raise if options do not go together, before anything long begins."""
+    other = ("compare", "per", "sources") if output_format == "svg" else ("picture", "by")
+    for name in other:
+        if options[name]:
+            wanted = "html" if output_format == "svg" else "svg"
+            raise UsageError(
+                f"--{name} does not go with --format {output_format}", hint=f"pass --format {wanted}"
+            )
+    if options["per"] and not options["compare"]:
+        raise UsageError("--per needs --compare", hint="name the earlier recording with --compare")
+    if output.exists() and not force:
+        raise StorageError(output, "already exists", hint="pass --force to overwrite it")
+    if not output.parent.is_dir():
+        raise StorageError(output.parent, "no such folder", hint="choose another with -o")
+
+
+def _together(opened: "Sequence[Recording]") -> "Recording":
+    from gadgetops.fleet.duckdb_engine import DuckDBEngine  # noqa: PLC0415
+    from gadgetops.fleet.fleet import fleet  # noqa: PLC0415
+
+    if len(opened) == 1:
+        return opened[0]
+    return fleet(Path(f"{len(opened)} recordings"), opened, DuckDBEngine())
+
+
+def _page(
+    opened: "Sequence[Recording]",
+    earlier: "Recording | None",
+    per: "Per",
+    has_sources: bool,
+    filters: "Filters",
+) -> tuple[str, str]:
+    from gadgetops.fleet.fleet import fleet_groupings  # noqa: PLC0415
+    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
+    from gadgetops.questions.slots.slot_sums import FACETS, slot_sums  # noqa: PLC0415
+    from gadgetops.report.page.contents import Contents  # noqa: PLC0415
+    from gadgetops.report.page.fitting import report_page  # noqa: PLC0415
+
+    together = _together(opened)
+    facets = FACETS if len(opened) == 1 else (*FACETS, *fleet_groupings(opened))
+    contents = Contents(
+        recordings=tuple(opened),
+        answers=tuple(leaks_in(recording.path, filters) for recording in opened),
+        sums=slot_sums(together, filters, facets),
+        compared=() if earlier is None else _compared(earlier, together, per, filters),
+        compared_with=None if earlier is None else earlier.path.name,
+        has_sources=has_sources,
+    )
+    return contents.sums.certainty.word, report_page(contents)
+
+
+def _compared(earlier: "Recording", later: "Recording", per: "Per", filters: "Filters") -> "tuple[Diff, ...]":
+    from gadgetops.questions.diff import diff  # noqa: PLC0415
+
+    return tuple(diff(earlier, later, by, per, filters) for by in _MEASURES)
+
+
+def _picture(together: "Recording", picture: str, by: "Measure", filters: "Filters") -> tuple[str, str]:
+    from gadgetops.report.page import svg  # noqa: PLC0415
+
+    if picture == "timeline":
+        from gadgetops.questions.timeline import timeline  # noqa: PLC0415
+
+        course = timeline(together, svg.N_POINTS, filters)
+        return course.certainty.word, svg.timeline_picture(course)
+    from gadgetops.questions.top import top  # noqa: PLC0415
+
+    found = top(together, by, filters)
+    return found.certainty.word, svg.flame_picture(found)
