@@ -21,6 +21,8 @@ from gadgetops.questions.faults import KINDS, faults
 from gadgetops.questions.lifetimes import lifetimes
 from gadgetops.questions.peak import peak
 from gadgetops.questions.sizes import sizes
+from gadgetops.questions.slots import highest_moments
+from gadgetops.questions.slots.slot_sums import SlotSums, slot_sums
 from gadgetops.questions.summary import summary
 from gadgetops.questions.temporary import temporary
 from gadgetops.questions.timeline import timeline
@@ -386,3 +388,71 @@ def _is_mismatched(pairs: list[Pair], release: tuple[Any, ...]) -> bool:
         and (pair.operation == "mmap") != (operation == "munmap")
         for pair in pairs
     )
+
+
+@given(EVENTS, FILTERS | st.just(ALL), st.booleans(), st.integers(0, 4), st.tuples(*2 * [st.floats(0, 1)]))
+@example([Event("malloc", 0, 24, 0, 1, 1, 1), Event("free", 0, 0, 0, 1, 1, 5)] * 3, ALL, False, 1, (0.1, 0.6))
+@settings(max_examples=12, deadline=None)
+def test_sums_of_slots_are_the_answers_for_the_same_window(
+    events: list[Event], filters: Filters, exits: bool, n_halvings: int, part: tuple[float, float]
+) -> None:
+    """What a report adds up for a window of slots, however wide, is what the questions say of it."""
+    sized = filters._replace(since_ns=0, until_ns=None, max_size_bytes=filters.max_size_bytes or 4 * PAGE)
+    with tempfile.TemporaryDirectory() as folder:
+        recording = written(folder, events, exits)
+        with mock.patch.object(highest_moments, "_MOST_CHANGES", 3):
+            sums = slot_sums(recording, sized)
+        for _ in range(n_halvings):
+            sums = sums.coarser()
+        first, end = sorted(round(each * sums.n_slots) for each in part)
+        window = sized._replace(since_ns=first * sums.width_ns, until_ns=max(1, end * sums.width_ns))
+        in_window = (sums.rows.slot >= first) & (sums.rows.slot < end)
+        found = totals(recording, window)[1] if end > first else ()
+        short = temporary(recording, filters=window).rows if end > first else ()
+        for unit, member in (("bytes", "size_bytes"), ("count", "count")):
+            assert _by_stack(sums, f"allocated_{unit}", in_window) == _amounts(found, "allocated", member)
+            assert _by_stack(sums, f"left_{unit}", in_window) == _amounts(found, "live", member)
+            assert _by_stack(sums, f"temporary_{unit}", in_window) == _amounts(short, "temporary", member)
+        if end:
+            _check_peak(sums, peak(recording, window._replace(since_ns=0)), end)
+
+
+def _check_peak(sums: SlotSums, expected: Any, end: int) -> None:
+    """The highest moment before slot *end* is the peak of what was allocated before it."""
+    highest = int(np.argmax(sums.highest_bytes[:end]))
+    if expected.live.size_bytes == 0:
+        assert sums.highest_bytes[highest] == 0
+        return
+    assert (sums.highest_bytes[highest], sums.highest_ns[highest]) == (
+        expected.live.size_bytes,
+        expected.at_ns,
+    )
+    before, within = sums.rows.slot < highest, sums.rows.slot == highest
+    live = defaultdict(int, _by_stack(sums, "change_count", before))
+    for name, count in _by_stack(sums, "rise_count", within).items():
+        live[name] += count
+    assert {name: count for name, count in live.items() if count} == _amounts(expected.rows, "live", "count")
+
+
+def _by_stack(sums: SlotSums, column: str, chosen: np.ndarray) -> dict[str, int]:
+    values = np.bincount(
+        sums.rows.stack[chosen], getattr(sums.rows, column)[chosen], minlength=len(sums.stacks)
+    )
+    return {stack.name: int(value) for stack, value in zip(sums.stacks, values, strict=True) if value}
+
+
+def _amounts(rows: Any, name: str, member: str) -> dict[str, int]:
+    amounts = {row.group.name: getattr(getattr(row, name), member) for row in rows}
+    return {group: amount for group, amount in amounts.items() if amount}
+
+
+@given(EVENTS, st.integers(0, 3))
+@settings(max_examples=4, deadline=None)
+def test_folded_stacks_add_up_to_the_same(events: list[Event], n_kept: int) -> None:
+    """Small stacks that are taken together lose nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        sums = slot_sums(written(folder, events, False), Filters(max_size_bytes=4 * PAGE))
+    folded = sums.folded(n_kept)
+    assert len(folded.stacks) == min(len(sums.stacks), n_kept + 1)
+    for name in sums.rows._fields[3:]:
+        assert getattr(folded.rows, name).sum() == getattr(sums.rows, name).sum()
