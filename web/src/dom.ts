@@ -25,7 +25,16 @@ export function chooser(
 ): HTMLElement {
   const list = element("select", {}, ...options.map(([value, text]) => element("option", { value }, text)));
   list.addEventListener("change", () => onChange(list.value));
-  return element("label", { class: "field" }, element("span", {}, label), list);
+  return labelled(label, list);
+}
+
+let lastId = 0;
+
+/** Return a control under its label. */
+export function labelled(label: string, control: HTMLElement, more = ""): HTMLElement {
+  lastId += 1;
+  control.id = `control-${lastId}`;
+  return element("div", { class: `field ${more}` }, element("label", { for: control.id }, label), control);
 }
 
 /** Return a labelled box to tick. */
@@ -39,7 +48,7 @@ export function tick(label: string, onChange: (isTicked: boolean) => void): HTML
 export function searchField(label: string, onChange: (text: string) => void): HTMLElement {
   const field = element("input", { type: "search", autocomplete: "off", spellcheck: "false" });
   field.addEventListener("input", () => onChange(field.value));
-  return element("label", { class: "field" }, element("span", {}, label), field);
+  return labelled(label, field);
 }
 
 export function button(text: string, onClick: () => void): HTMLButtonElement {

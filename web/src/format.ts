@@ -19,7 +19,15 @@ export function formatBytes(bytes: number): string {
     unit += 1;
   }
   const size = Math.abs(value);
-  return `${value.toFixed(size < 9.995 ? 2 : size < 99.95 ? 1 : 0)} ${BYTE_UNITS[unit]}`;
+  return `${fixed(value, size < 9.995 ? 2 : size < 99.95 ? 1 : 0)} ${BYTE_UNITS[unit]}`;
+}
+
+/** As toFixed, but what lies exactly between two goes to the even one, as in Python. */
+function fixed(value: number, digits: number): string {
+  const scaled = value * 10 ** digits;
+  const below = Math.floor(scaled);
+  const isTie = scaled - below === 0.5;
+  return (isTie ? (below + (below % 2 === 0 ? 0 : 1)) / 10 ** digits : value).toFixed(digits);
 }
 
 /** Return a whole number with thousands separated. */
@@ -42,7 +50,7 @@ export function formatShare(part: number, whole: number): string {
   const percent = whole ? (100 * part) / whole : 0;
   if (percent > 0 && percent < 0.1) return "<0.1 %";
   if (percent > 99.9 && percent < 100) return ">99.9 %";
-  return percent === 0 || percent === 100 ? `${percent} %` : `${percent.toFixed(1)} %`;
+  return percent === 0 || percent === 100 ? `${percent} %` : `${fixed(percent, 1)} %`;
 }
 
 /** Return a count and its noun, in the plural unless there is one. */

@@ -1,7 +1,7 @@
 /** The page of `gadgetops report`: everything it shows comes from the file it stands in. */
 
 import { HeapChart } from "./chart";
-import { button, chooser, copyButton, element } from "./dom";
+import { button, chooser, copyButton, element, labelled } from "./dom";
 import { FlameView } from "./flame_view";
 import { formatBytes, formatDuration, printable } from "./format";
 import { frontOf, leaksOf } from "./front";
@@ -54,7 +54,7 @@ class Page {
       element("h2", { id: "time" }, "Heap over time"),
       element("p", { class: "quiet hint" }, "Drag over the chart to choose a window, or click a moment: all that follows shows that window."),
       chartHost,
-      element("div", { class: "controls" }, ...this.sliders.map((slider, number) => element("label", { class: "field slider" }, element("span", {}, number ? "Window's end" : "Window's beginning"), slider)), button("Whole recording", () => this.setWindow(0, this.model.header.slot_count))),
+      element("div", { class: "controls" }, ...this.sliders.map((slider, number) => labelled(number ? "Window's end" : "Window's beginning", slider, "slider")), button("Whole recording", () => this.setWindow(0, this.model.header.slot_count))),
       this.filters(),
       this.windowText,
     );
