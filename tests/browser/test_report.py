@@ -12,12 +12,12 @@ from playwright.sync_api import Locator, Page
 from services.planted import LEAKS, write_planted
 
 from gadgetops import commands
-from gadgetops.analysis.filters import Filters
-from gadgetops.analysis.leaks import leaks_in
-from gadgetops.analysis.pairing import paired
-from gadgetops.analysis.peak import peak
-from gadgetops.analysis.temporary import temporary
-from gadgetops.analysis.top import totals
+from gadgetops.pairing.pairs import paired
+from gadgetops.questions.asking.filters import Filters
+from gadgetops.questions.leaks.leaks import leaks_in
+from gadgetops.questions.peak import peak
+from gadgetops.questions.temporary import temporary
+from gadgetops.questions.top import totals
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.recording.schema import SymbolRow
 from gadgetops.recording.writer import RecordingWriter

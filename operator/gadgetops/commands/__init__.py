@@ -54,7 +54,7 @@ _VERBS_BY_ROOM: Final = {
         "import": "Make a recording of what `ig run -o json` printed.",
         "info": "Show what a recording holds, and what is missing.",
         "symbolize": "Find functions and lines for a recording's addresses.",
-        "report": "Write a page to open in a browser: verdict, charts, flame graphs.",
+        "report": "Write a page to open in a browser, or a picture.",
         "convert": "Write a recording in another tool's format.",
     },
     "questions": {

@@ -1,1 +1,1 @@
-"""Sums by slots of time: `slot_sums` has them by stack and thread, `highest_moments` the peak of each slot."""
+"""Sums by slots of time: `slot_sums` by stack and thread, `highest_moments` the peak of each slot."""
