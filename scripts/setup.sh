@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 PACKAGES="clang llvm libbpf-dev libbpf1 libdw1 gcc libc6-dev make python3 python3-venv"
 TEST_PACKAGES="clang-14 llvm-14 bpftool binutils gcc-aarch64-linux-gnu skopeo valgrind clang-format"
-TEST_PACKAGES="$TEST_PACKAGES heaptrack zstd musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0"
+TEST_PACKAGES="$TEST_PACKAGES heaptrack tmux zstd musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0"
 TEST_PACKAGES="$TEST_PACKAGES g++ libgoogle-perftools4 libtbbmalloc2 dwz xz-utils"
 TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb strace git"
 TEST_PACKAGES="$TEST_PACKAGES chromium fonts-dejavu-core"

@@ -27,6 +27,7 @@ Every error that gadgetops raises on purpose.
     │   └── NoAllocator            a program has no allocator that can be found
     ├── Interrupted                a signal came before the recording began; exit 130
     ├── RecordingError             a recording cannot be read or written: file
+    ├── ExportRefused              an endpoint did not take an export: endpoint, reason
     ├── IgOutputError              what ig printed cannot be read: source, line
     ├── BudgetError                a budget or baseline makes no sense: file, reason; exit 2
     ├── QueryError                 SQL that asks for more than reading, or that DuckDB refuses; exit 2
@@ -387,6 +388,21 @@ class RecordingError(GadgetOpsError):
         super().__init__(f"{path}: {problem}", hint=hint)
         self.path = path
         self.reason = problem
+
+
+class ExportRefused(GadgetOpsError):
+    """
+    An endpoint did not take an export.
+
+    Args:
+        endpoint: Where it was sent.
+        reason: What the endpoint said, or why nobody answered.
+    """
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"{endpoint}: {reason}", hint="check the address, and that it takes OTLP profiles")
+        self.endpoint = endpoint
+        self.reason = reason
 
 
 class BudgetError(GadgetOpsError):

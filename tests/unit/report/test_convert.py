@@ -19,7 +19,7 @@ from services.synthetic import write_synthetic
 
 from gadgetops.questions.asking.question import Amount
 from gadgetops.questions.asking.stacks_of import Frame
-from gadgetops.questions.profile import profile
+from gadgetops.questions.exports.profile import profile
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.report.exports.pprof import to_pprof
 

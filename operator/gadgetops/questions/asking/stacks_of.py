@@ -113,6 +113,10 @@ class Stacks:
         """Return the ids of the frames of a stack, leaf first."""
         return self._frame_ids.get(stack_id, ())
 
+    def places(self, stack_id: int) -> tuple[tuple[Frame, ...], ...]:
+        """Return the stack place by place, leaf first; of each the innermost inlined function first."""
+        return tuple(map(self.functions, self.frame_ids(stack_id)))
+
     def merged(self, stack_ids: Iterable[int]) -> dict[int, int]:
         """Return for each of *stack_ids* the smallest of them that is the same stack to people."""
         first: dict[Any, int] = {}

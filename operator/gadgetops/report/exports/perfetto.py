@@ -1,22 +1,41 @@
 """Perfetto's trace format: live memory over time as counters, and a heap profile of each process."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from gadgetops.errors import UsageError
 from gadgetops.questions.asking.stacks_of import Frame
-from gadgetops.questions.profile import Profile, Sample
-from gadgetops.questions.timeline import Timeline
+from gadgetops.questions.exports.profile import Profile, Sample, profile
+from gadgetops.questions.timeline import Timeline, timeline
 from gadgetops.report.answers import printable
+from gadgetops.report.exports.export import Export
 
 _SEQUENCE: Final = 1
 _TRACKS: Final = {1: ("live bytes", "live_bytes"), 2: ("live allocations", "live_count")}
 """Number of each counter's track -> its name, and the series of the timeline."""
 
 
-def to_perfetto(profile: Profile, timeline: Timeline) -> bytes:
+_MOMENTS: Final = 2000
+"""How many points the counters have."""
+
+
+def write(export: Export, path: Path) -> str:
     """
-    Return *profile* and *timeline* as a trace that ui.perfetto.dev opens.
+    Write counters and heap profiles to *path* and return how sure they are.
+
+    Raises:
+        RecordingError: The recording could not be read.
+        UsageError: The package `perfetto` is not installed.
+    """
+    found = profile(export.recording, export.filters)
+    path.write_bytes(to_perfetto(found, timeline(export.recording, _MOMENTS, export.filters)))
+    return found.certainty.word
+
+
+def to_perfetto(found: Profile, over_time: Timeline) -> bytes:
+    """
+    Return *found* and *over_time* as a trace that ui.perfetto.dev opens.
 
     Times are those of the recording, nanoseconds since boot, which is Perfetto's default clock. In the heap
     profile, freed is what the program released.
@@ -31,12 +50,12 @@ def to_perfetto(profile: Profile, timeline: Timeline) -> bytes:
             "--to perfetto needs the package `perfetto`", hint="install gadgetops[perfetto]"
         ) from error
     trace = proto.Trace()
-    _add_counters(trace, proto, timeline, profile.first_ns)
-    _add_heap_profile(trace, profile)
+    _add_counters(trace, proto, over_time, found.first_ns)
+    _add_heap_profile(trace, found)
     return bytes(trace.SerializeToString())
 
 
-def _add_counters(trace: Any, proto: Any, timeline: Timeline, first_ns: int) -> None:
+def _add_counters(trace: Any, proto: Any, over_time: Timeline, first_ns: int) -> None:
     for uuid, (name, series) in _TRACKS.items():
         track = trace.packet.add(trusted_packet_sequence_id=_SEQUENCE).track_descriptor
         track.uuid = uuid
@@ -44,23 +63,23 @@ def _add_counters(trace: Any, proto: Any, timeline: Timeline, first_ns: int) -> 
         is_bytes = series == "live_bytes"
         counter = proto.CounterDescriptor
         track.counter.unit = counter.UNIT_SIZE_BYTES if is_bytes else counter.UNIT_COUNT
-        start_ns = first_ns + timeline.start_ns
-        for bucket, value in enumerate(getattr(timeline.total, series)):
+        start_ns = first_ns + over_time.start_ns
+        for bucket, value in enumerate(getattr(over_time.total, series)):
             packet = trace.packet.add(trusted_packet_sequence_id=_SEQUENCE)
-            packet.timestamp = start_ns + (bucket + 1) * timeline.width_ns - 1
+            packet.timestamp = start_ns + (bucket + 1) * over_time.width_ns - 1
             packet.track_event.type = proto.TrackEvent.TYPE_COUNTER
             packet.track_event.track_uuid = uuid
             packet.track_event.counter_value = value
 
 
-def _add_heap_profile(trace: Any, profile: Profile) -> None:
+def _add_heap_profile(trace: Any, found: Profile) -> None:
     """Add the stacks and then each process's part, in one packet: what a packet interns is for it, too."""
     packet = trace.packet.add(trusted_packet_sequence_id=_SEQUENCE + 1)
-    end_ns = packet.timestamp = profile.first_ns + profile.duration_ns
+    end_ns = packet.timestamp = found.first_ns + found.duration_ns
     packet.sequence_flags = 1  # SEQ_INCREMENTAL_STATE_CLEARED: numbers begin here
-    interned = _Interned(packet.interned_data, profile.build_ids)
+    interned = _Interned(packet.interned_data, found.program.build_ids)
     packet.profile_packet.index = 0
-    for pid, samples in _by_process(profile):
+    for pid, samples in _by_process(found):
         dump = packet.profile_packet.process_dumps.add(pid=pid, timestamp=end_ns, heap_name="malloc")
         for sample in samples:
             dump.samples.add(
@@ -72,9 +91,9 @@ def _add_heap_profile(trace: Any, profile: Profile) -> None:
             )
 
 
-def _by_process(profile: Profile) -> Iterator[tuple[int, list[Sample]]]:
-    for pid in sorted({sample.pid for sample in profile.samples}):
-        yield pid, [sample for sample in profile.samples if sample.pid == pid]
+def _by_process(found: Profile) -> Iterator[tuple[int, list[Sample]]]:
+    for pid in sorted({sample.pid for sample in found.samples}):
+        yield pid, [sample for sample in found.samples if sample.pid == pid]
 
 
 class _Interned:
@@ -96,7 +115,7 @@ class _Interned:
         return self._number(
             ("frame", frame),
             self._data.frames,
-            function_name_id=self._text(self._data.function_names, printable(frame.name)),
+            function_name_id=self._text("function", self._data.function_names, printable(frame.name)),
             mapping_id=self._module(frame.module or ""),
             rel_pc=place % (1 << 64),
         )
@@ -107,12 +126,14 @@ class _Interned:
             ("module", path),
             self._data.mappings,
             build_id=self._number(("build id", build_id), self._data.build_ids, str=build_id),
-            path_string_ids=[self._text(self._data.mapping_paths, part) for part in path.split("/") if part],
+            path_string_ids=[
+                self._text("path", self._data.mapping_paths, part) for part in path.split("/") if part
+            ],
         )
 
-    def _text(self, table: Any, text: str) -> int:
+    def _text(self, kind: str, table: Any, text: str) -> int:
         content = text.encode("utf-8", "replace")
-        return self._number((id(table), content), table, str=content)
+        return self._number((kind, content), table, str=content)
 
     def _number(self, key: Any, table: Any, **fields: Any) -> int:
         if key not in self._numbers:

@@ -5,11 +5,13 @@ messages of integers and lists need no library.
 
 import gzip
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from gadgetops.questions.asking.stacks_of import Frame
-from gadgetops.questions.profile import Profile, Sample
+from gadgetops.questions.exports.profile import Profile, Sample, profile
 from gadgetops.report.answers import printable
+from gadgetops.report.exports.export import Export
 
 SAMPLE_TYPES: Final = (
     ("alloc_objects", "count"),
@@ -22,24 +24,36 @@ SAMPLE_TYPES: Final = (
 _VARINT, _BYTES = 0, 2
 
 
-def to_pprof(profile: Profile) -> bytes:
+def write(export: Export, path: Path) -> str:
     """
-    Return *profile* as a gzipped pprof profile.
+    Write the sums by stack to *path* and return how sure they are.
+
+    Raises:
+        RecordingError: The recording could not be read.
+    """
+    found = profile(export.recording, export.filters)
+    path.write_bytes(to_pprof(found))
+    return found.certainty.word
+
+
+def to_pprof(found: Profile) -> bytes:
+    """
+    Return *found* as a gzipped pprof profile.
 
     Functions that were inlined are lines of one location. A location's address is the offset into its module,
     as memory is not laid out alike in all processes; the label `pid` tells them apart. In use is what was
-    never released.
+    never released. The program's executable is the first mapping, by which pprof names the profile.
     """
-    tables = _Tables(profile)
-    samples = [tables.sample(sample) for sample in profile.samples]
+    tables = _Tables(found)
+    samples = [tables.sample(sample) for sample in found.samples]
     fields = [
         *(_message(1, _value_type(tables, *each)) for each in SAMPLE_TYPES),
         *(_message(2, sample) for sample in samples),
-        *(_message(3, mapping) for mapping in tables.mappings()),
+        *(_message(3, mapping) for mapping in tables.mappings(found.program.path)),
         *(_message(4, location) for location in tables.locations),
         *(_message(5, function) for function in tables.functions),
-        _number(9, profile.started_at_ns),
-        _number(10, profile.duration_ns),
+        _number(9, found.program.started_at_ns),
+        _number(10, found.duration_ns),
         _message(11, _value_type(tables, "space", "bytes")),
         _number(12, 1),
         _number(14, tables.text("inuse_space")),
@@ -56,7 +70,7 @@ class _Tables:
         self.texts: dict[str, int] = {"": 0}
         self.locations: list[bytes] = []
         self.functions: list[bytes] = []
-        self._build_ids = profile.build_ids
+        self._build_ids = profile.program.build_ids
         self._location_ids: dict[tuple[Frame, ...], int] = {}
         self._function_ids: dict[tuple[str, str], int] = {}
         self._module_ids: dict[str, int] = {}
@@ -76,12 +90,14 @@ class _Tables:
         label = _number(1, self.text("pid")) + _number(3, sample.pid)
         return _packed(1, map(self._location, places)) + _packed(2, values) + _message(3, label)
 
-    def mappings(self) -> Iterator[bytes]:
-        """Yield the modules' messages."""
-        for path, number in self._module_ids.items():
+    def mappings(self, program: str | None) -> Iterator[bytes]:
+        """Yield the modules' messages, that of *program* first: by it pprof names the whole."""
+        if program is not None and program not in self._module_ids:
+            self._module_ids[program] = len(self._module_ids) + 1
+        for path, number in sorted(self._module_ids.items(), key=lambda item: item[0] != program):
             yield b"".join(
                 (
-                    *(_number(1, number), _number(3, self._module_ends[path] + 1)),
+                    *(_number(1, number), _number(3, self._module_ends.get(path, 0) + 1)),
                     *(_number(5, self.text(path)), _number(6, self.text(self._build_ids.get(path, "")))),
                     *(_number(field, 1) for field in (7, 8, 9, 10)),
                 )

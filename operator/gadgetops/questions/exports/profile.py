@@ -12,7 +12,8 @@ from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import Amount, Question, asked, of_what_is_readable
 from gadgetops.questions.asking.stacks_of import Frame, Stack, Stacks, stacks_of
-from gadgetops.questions.texts import rows, text
+from gadgetops.questions.exports.program import Program, program_of
+from gadgetops.questions.texts import text
 from gadgetops.recording.reader import Recording
 
 RowFormat = Literal["csv", "ndjson", "parquet"]
@@ -52,18 +53,16 @@ class Profile:
 
     Args:
         certainty: How sure they are.
-        started_at_ns: When the recording began, since 1970; 0 where unknown.
         first_ns: The first event, on the recording's clock: since boot.
         duration_ns: From the first to the last event.
-        build_ids: Of modules, by path, in hexadecimal digits; only those that are known.
+        program: What was recorded.
         samples: Every stack of every process that allocated, most live bytes first, then most allocated.
     """
 
     certainty: Certainty
-    started_at_ns: int
     first_ns: int
     duration_ns: int
-    build_ids: dict[str, str]
+    program: Program
     samples: tuple[Sample, ...]
 
 
@@ -78,14 +77,12 @@ def profile(recording: Recording, filters: Filters = ALL) -> Profile:
     with asked(recording, filters, "stack") as question:
         stacks = stacks_of(question.connection)
         samples = [_sample(stacks, *row) for row in question.rows("by_process")]
-        build_ids = dict(rows(question.connection, "build_ids"))
-    started = recording.header.get("started_at_ns")
+        program = program_of(recording, question.connection)
     return Profile(
         question.certainty,
-        started if type(started) is int else 0,
         question.span.first_ns,
         question.span.duration_ns,
-        build_ids,
+        program,
         tuple(sorted(samples, key=_rank)),
     )
 
@@ -121,8 +118,7 @@ def _create_stack_names(question: Question) -> None:
 
 def _sample(stacks: Stacks, stack_id: int, pid: int, *sums: int) -> Sample:
     """Return the sample of a row; groups of stacks are numbered by the first of their stack ids."""
-    places = tuple(functions for each in stacks.frame_ids(stack_id) if (functions := stacks.functions(each)))
-    return Sample(pid, stacks[stack_id], places, Amount(*sums[:2]), Amount(*sums[2:]))
+    return Sample(pid, stacks[stack_id], stacks.places(stack_id), Amount(*sums[:2]), Amount(*sums[2:]))
 
 
 def _rank(sample: Sample) -> tuple[int, int, str, int]:
