@@ -45,6 +45,21 @@ def test_every_one_of_many_short_processes_is_followed_to_its_end() -> None:
     assert [row.timestamp_ns for row in rows] == sorted(row.timestamp_ns for row in rows)
 
 
+def test_children_of_a_process_that_is_found_to_have_ended_are_known() -> None:
+    """What the kernel reported comes first: who looks for the ended has not read for a while."""
+    script = "read line; true & (true); wait"
+    with ModuleTracker() as tracker:
+        process = subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE)
+        tracker.follow(process.pid)
+        process.communicate(b"\n")
+        tracker.forget_ended()
+        rows, alive = tracker.take_processes(), {*tracker.spaces}
+    found = lives(rows, without=process.pid)
+    assert sorted(life[0] for life in found.values()) == ["fork", "fork"]
+    assert {life[-1] for life in found.values()} == {"exit"}
+    assert not alive
+
+
 def test_a_thread_that_ends_is_no_process_that_ends() -> None:
     """Also when it is the first one: the process ends with its last."""
     script = """if True:

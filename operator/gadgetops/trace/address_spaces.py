@@ -343,6 +343,8 @@ class ModuleTracker:
         self._held_back = records[end:]
         for record in records[:end]:
             self._take(record)
+        if any(record.kind == _LOST for record in records[:end]):
+            self.forget_ended()
         self.jit.poll()
 
     def forget_gone(self, taken_ns: int) -> None:
@@ -358,8 +360,11 @@ class ModuleTracker:
 
     def forget_ended(self) -> None:
         """Forget the followed processes that have ended though that was not reported."""
-        for pid in [*self.spaces]:
-            if not is_alive(pid):
+        ended = [pid for pid in self.spaces if not is_alive(pid)]
+        # First what is reported: a process that is forgotten before has no children.
+        self.read()
+        for pid in ended:
+            if pid in self.spaces:
                 self._forget(_now_ns(), pid, self.spaces[pid])
 
     def module(self, mapping: Mapping) -> ModuleRow:
@@ -387,8 +392,6 @@ class ModuleTracker:
     def _take(self, record: _Record) -> None:
         if record.kind == _LOST:
             self.lost += struct.unpack_from("<Q", record.body, 8)[0]
-            for pid in [*self.spaces]:
-                self._forget_if_gone(record.timestamp_ns, pid)
             return
         pid, second, tid = struct.unpack_from("<III", record.body)
         if record.kind == _FORK:
