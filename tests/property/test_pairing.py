@@ -345,6 +345,26 @@ class TestPairing:
         assert after[1] <= before[1]
 
 
+def test_a_grandchild_inherits_what_its_parent_allocated_where_it_had_released() -> None:
+    """The address was the grandparent's, then the parent's own: what that one released first is another block."""
+    events = [
+        Event("malloc", 16, 1, 1, 1),
+        Event("free", 16, 0, 2, 2),
+        Event("malloc", 16, 2, 2, 2),
+        Event("free", 16, 0, 3, 3),
+        Event("free", 16, 0, 3, 3),
+    ]
+    found = ask(events, [Process(1, "fork", 2, 1), Process(3, "fork", 3, 2)])
+    assert found.unmatched == {4: "double"}
+
+
+def test_a_grandchild_does_not_inherit_what_its_parent_had_released() -> None:
+    """Whatever the grandparent still has."""
+    events = [Event("malloc", 16, 1, 1, 1), Event("free", 16, 0, 2, 2), Event("free", 16, 0, 3, 3)]
+    found = ask(events, [Process(1, "fork", 2, 1), Process(2, "fork", 3, 2)])
+    assert found.unmatched == {2: "unknown"}
+
+
 def sane_program(seed: int, n_calls: int) -> list[Event]:
     """Return what two processes do that never release twice: blocks, mappings, parts of them, several."""
     choose = random.Random(seed)
