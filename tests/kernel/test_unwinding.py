@@ -362,16 +362,21 @@ def test_a_program_with_frame_pointers_is_not_copied(record: Record, tmp_path: P
         assert len(rows(recording, f"{frames} '{operation}'")) == 1
 
 
-def test_slices_are_kept_only_until_stacks_are_made(record: Record, tmp_path: Path) -> None:
+def test_slices_are_kept_only_until_stacks_are_made(
+    gadget_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are private to the user meanwhile; `symbolize` makes the stacks, also without the process."""
     program = compiled(tmp_path / "program", "-O2")
     expected = as_gdb_sees(program)
-    recording = record([program], "--symbols", "late")
+    # Else the gadget walks some itself, or all, as soon as it has the rules: how many, is a matter of time.
+    monkeypatch.setattr(CallerRules, "map", lambda *_: 0)
+    options = ["-q", "-o", tmp_path / "r.gadgetrec", "--image", gadget_object, "--symbols", "late"]
+    assert main([*map(str, ["record", *options, "--", program])]) == 0
+    recording = open_recording(tmp_path / "r.gadgetrec")
     slices = [*recording.path.glob("slices-*")]
     assert slices
     assert {path.stat().st_mode & 0o777 for path in slices} == {0o600}
-    # Some were walked by the gadget already.
-    assert as_recorded(recording).items() < expected.items()
+    assert as_recorded(recording) == {}
     subprocess.run([sys.executable, "-m", "gadgetops", "symbolize", str(recording.path)], check=True)
     assert as_recorded(open_recording(recording.path)) == expected
     assert not [*recording.path.glob("slices-*")]

@@ -346,7 +346,7 @@ class TestPairing:
 
 
 def test_a_grandchild_inherits_what_its_parent_allocated_where_it_had_released() -> None:
-    """The address was the grandparent's, then the parent's own: what that one released first is another block."""
+    """The address was the grandparent's, then the parent's: what that one released first is another block."""
     events = [
         Event("malloc", 16, 1, 1, 1),
         Event("free", 16, 0, 2, 2),
