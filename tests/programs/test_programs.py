@@ -33,6 +33,7 @@ class Program:
     is_in_ci: bool = False
     allocates: bool = True
     count_children: bool = True
+    is_certainly_right: bool = True
     patterns: tuple[str, ...] = ()
 
     @classmethod
@@ -166,6 +167,7 @@ def test_a_program_runs_as_if_it_were_not_recorded(
     if program.count_children:
         assert seen.n_descendants(header["target"]["pid"]) == seen.n_descendants(pid)
     assert (n_allocations(recording) > 0) == program.allocates
+    assert not program.is_certainly_right or mistakes(recording) == {}
 
 
 def split_errors(errors: str) -> tuple[list[str], str]:
@@ -183,3 +185,15 @@ def n_allocations(recording: Path) -> int:
         f"SELECT count(*) FROM read_parquet('{recording}/events-*.parquet') WHERE operation <> 'munmap'"
     ).fetchall()
     return int(count)
+
+
+def mistakes(recording: Path) -> dict[str, int]:
+    """How many calls of each kind are said to be the program's mistakes: these programs make none."""
+    if not n_allocations(recording):
+        return {}
+    line = [sys.executable, "-m", "gadgetops", "faults", "--format", "json", str(recording)]
+    counts = json.loads(subprocess.check_output(line))["counts"]
+    target = json.loads((recording / "recording.json").read_text())["target"]
+    # An allocation may rightly fail. What a process allocated before it was reached is no mistake.
+    silent = {"failed", *(["unknown"] if target.get("n_attached_late") else [])}
+    return {kind: count for kind, count in counts.items() if count and kind not in silent}

@@ -21,6 +21,8 @@ def _lines(faults: Faults, group_by: GroupBy, limit: int) -> Iterator[str]:
             yield f"  {format_count(count)} {KINDS[kind]}"
     if faults.counts["unknown"] and not faults.from_start:
         yield "  the program ran before it was recorded: what it allocated then is unknown, and no fault"
+    elif faults.counts["unknown"] and faults.certainty.word != "certain":
+        yield "  what was allocated where nothing was recorded is unknown, too, and no fault"
     entries = [_entry(fault) for fault in faults.faults]
     yield from entries_as_lines(entries, ["fault", "function", "calls", "bytes", "first", group_by], limit)
 
