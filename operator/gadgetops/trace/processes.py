@@ -13,11 +13,14 @@ from typing import Final, NamedTuple
 
 _ENDED: Final = (b"Z", b"X")
 _PARENT_FIELD: Final = 1
+_FLAGS_FIELD: Final = 6
 _START_TIME_FIELD: Final = 19
 """In /proc/PID/stat, after the name (proc(5)), in clock ticks since boot."""
 _DELETED: Final = " (deleted)"
 _NEWLINE: Final = "\\012"
 """How the kernel writes a newline in a path; it does not mark a backslash."""
+_KERNEL_THREAD: Final = 0x00200000
+"""`PF_KTHREAD` of a process's flags (proc(5))."""
 
 
 class Range(NamedTuple):
@@ -83,6 +86,18 @@ def descendants_of(pids: Iterable[int]) -> list[int]:
         known.update(dict.fromkeys(new))
         waiting += new
     return [pid for pid in known if pid not in {*pids}]
+
+
+def parent_of(pid: int) -> int | None:
+    """Return the process that *pid* is a child of; None if it is gone."""
+    status = _status(pid)
+    return int(status[_PARENT_FIELD]) if status else None
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Return whether *pid* is a thread of the kernel, which has no memory of its own."""
+    status = _status(pid)
+    return bool(status) and bool(int(status[_FLAGS_FIELD]) & _KERNEL_THREAD)
 
 
 def start_time(pid: int) -> str | None:

@@ -1,5 +1,6 @@
 """The objects of a running process, in the order in which its dynamic linker looks names up."""
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,14 +58,18 @@ def mapped_objects(pid: int) -> list[Mapped]:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TraceError(f"no process {pid}", hint="`ps` shows the running ones") from error
     except OSError as error:
-        raise TraceError(
-            f"process {pid} cannot be looked into: {error.strerror}", hint="run as root"
-        ) from error
+        raise not_allowed(pid, error) from error
     code = {each.file: each.object for each in ranges if each.is_code}
     in_order = [
         each.file for address in _addresses(holder) for each in ranges if each.start <= address < each.end
     ]
     return [code[file] for file in dict.fromkeys([*in_order, *_downwards([*code])]) if file in code]
+
+
+def not_allowed(pid: int, error: OSError) -> TraceError:
+    """Return the error for a process that may not be looked into; root then lacks a right."""
+    hint = "give this container CAP_SYS_PTRACE" if os.geteuid() == 0 else "run as root"
+    return TraceError(f"process {pid} cannot be looked into: {error.strerror}", hint=hint)
 
 
 def _downwards(files: list[tuple[str, str]]) -> list[tuple[str, str]]:

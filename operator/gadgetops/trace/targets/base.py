@@ -16,6 +16,7 @@ from gadgetops.trace.probes.allocator import Allocator, allocators_of_command, a
 from gadgetops.trace.processes import all_processes, descendants_of, is_alive, name_of
 from gadgetops.trace.targets.launch import Command, private_copies
 from gadgetops.trace.targets.newcomers import Newcomers
+from gadgetops.trace.targets.refusals import check_process
 from gadgetops.units import plural
 
 _SURVIVES_S: Final = 0.5
@@ -213,6 +214,8 @@ class ProcessTarget(Target):
     ) -> None:
         self._pids = [*dict.fromkeys(pids)]
         self._with_children = with_children
+        for pid in self._pids:
+            check_process(pid)
         self.allocators = [found for pid in self._pids for found in allocators_of_process(pid, library)]
         self._newcomers = Newcomers(by_process=True, library=library)
         processes = [{"pid": pid, "comm": _name(pid)} for pid in self._pids]
@@ -234,7 +237,9 @@ class ProcessTarget(Target):
 
     def _begin_with_children(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach the children that run already; those that they start meanwhile are reported."""
-        children = descendants_of(self._pids)
+        # The recorder may be one of them: each event of it would make further ones.
+        own = {os.getpid(), *descendants_of([os.getpid()])}
+        children = [pid for pid in descendants_of(self._pids) if pid not in own]
         for pid in children:
             tracker.follow(pid)
         self._newcomers.begin(attachment, tracker)
