@@ -1,12 +1,13 @@
 """The genuine `ig run` with our image, beside our own engine: what both recorded of one program."""
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -25,7 +26,8 @@ pytestmark = [
 ]
 IMAGES = {"trace_malloc": "build.yaml", "trace_malloc_ustack": "build-ustack.yaml"}
 GADGETOPS = [sys.executable, "-m", "gadgetops"]
-START_TIMEOUT_S = 60 * PATIENCE
+START_TIMEOUT_S = 30 * PATIENCE
+ANSWER_TIMEOUT_S = 10 * PATIENCE
 REST_OF_ATTACHING_S = 5
 """How long after the first event ig may still be attaching programs."""
 BUILD_IDS = ["--param", "collect-build-id=true"]
@@ -48,12 +50,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@contextmanager
+@contextlib.contextmanager
 def program(path: Path) -> Iterator[Process]:
     """The program, which waits for orders; `order` gives them."""
     pipe = subprocess.PIPE
     with subprocess.Popen([path], stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
-        yield process
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def order(process: Process, count: int, size_bytes: int) -> None:
@@ -62,24 +67,44 @@ def order(process: Process, count: int, size_bytes: int) -> None:
     assert process.stdout is not None
     process.stdin.write(f"{count} {size_bytes}\n")
     process.stdin.flush()
+    # Never more than one line waits: nothing of it can be in Python's own buffer.
+    ready, _, _ = select.select([process.stdout], [], [], ANSWER_TIMEOUT_S)
+    assert ready, f"no answer; the program is {state_of(process.pid)}"
     assert process.stdout.readline() == "done\n"
 
 
-@contextmanager
+def state_of(pid: int) -> str:
+    """What the kernel says a process does."""
+    facts = {}
+    for name in ("stat", "wchan", "syscall", "stack"):
+        with contextlib.suppress(OSError):
+            facts[name] = Path(f"/proc/{pid}/{name}").read_text()
+    return str(facts)
+
+
+@contextlib.contextmanager
 def recorded(recorder: list[object], recording: Path, process: Process) -> Iterator[None]:
     """Record for the length of the block, which begins when events come."""
-    with subprocess.Popen([*map(str, recorder)], stderr=subprocess.PIPE, text=True) as running:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not (recording / "recording.json").exists():
-            assert running.poll() is None, running.communicate()[1]
-            assert time.monotonic() < deadline
-            order(process, 1, OTHER_BYTES)
-            time.sleep(0.1)
-        time.sleep(REST_OF_ATTACHING_S)
-        yield
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=START_TIMEOUT_S)
-        assert running.returncode == 0, errors
+    log = recording.with_suffix(".log")
+    with (
+        log.open("w") as stream,
+        subprocess.Popen([*map(str, recorder)], stderr=stream, start_new_session=True) as running,
+    ):
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not (recording / "recording.json").exists():
+                assert running.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                order(process, 1, OTHER_BYTES)
+                time.sleep(0.1)
+            time.sleep(REST_OF_ATTACHING_S)
+            yield
+            running.send_signal(signal.SIGINT)
+            assert running.wait(START_TIMEOUT_S) == 0, log.read_text()
+        finally:
+            # Whatever failed: a recorder that nobody stops would be waited for without an end.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
 
 
 def counts(recording: Path) -> dict[str, int]:

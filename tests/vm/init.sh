@@ -38,7 +38,10 @@ $B mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 $B mount -t securityfs securityfs /root/sys/kernel/security
 $B ip link set lo up
 
-$B chroot /root /bin/sh /mnt/share/script
-echo $? >/root/mnt/share/status
-$B sync
-$B poweroff -f
+# In the same process: the root folder of the first one is where ig looks for the host's libraries.
+exec $B chroot /root /bin/sh -c '
+	/bin/sh /mnt/share/script
+	echo $? >/mnt/share/status
+	/bin/busybox sync
+	/bin/busybox poweroff -f
+'
