@@ -179,10 +179,11 @@ def test_files_that_only_the_process_sees_are_found_without_those_of_its_mapping
         line = [sys.executable, "-m", "gadgetops", "record", "-o", recording, "--image", gadget_object]
         hide = f'mount -t tmpfs t /proc/{process.pid}/map_files; exec "$@"'
         hidden = ["unshare", "--mount", "sh", "-c", hide, "sh", *line, "--pid", process.pid]
-        with subprocess.Popen([*map(str, hidden)], stderr=subprocess.DEVNULL) as recorder:
+        with subprocess.Popen([*map(str, hidden)], stderr=subprocess.PIPE, text=True) as recorder:
             wait_until(lambda: recording.exists() or recorder.poll() is not None)
             go.touch()
-            assert recorder.wait(TIMEOUT_S) == 0
+            _, errors = recorder.communicate(timeout=TIMEOUT_S)
+        assert recorder.returncode == 0, errors
     assert mallocs(tmp_path) == {5000: 40}
     made = open_recording(recording)
     with made.connect() as connection:
