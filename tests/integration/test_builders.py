@@ -17,7 +17,8 @@ from gadgetops.oci.layout.layout import Layout
 
 __all__ = ["docker_engine"]
 
-DATA = Path(__file__).parents[1] / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
 LLVM = Path("/usr/lib/llvm-14")
 HEADERS = [
     Path("/usr/include") / name
@@ -51,11 +52,13 @@ def clang_image(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def make_image(docker_engine: Engine, clang_image: str) -> str:
-    """The image with make in it, as ig needs it."""
+    """The image with make and sleep in it, as ig needs them."""
     make = Path(shutil.which("make") or "/usr/bin/make")
     base = docker_engine.client.containers.create(f"{clang_image}:latest", "sh")
     try:
-        for path, source in {"/usr/bin/make": make, **libraries_of(make)}.items():
+        # Since 0.48.1 ig has the container sleep, and runs clang in it itself.
+        sleep = {"/usr/bin/sleep": Path("/bin/busybox")}
+        for path, source in {"/usr/bin/make": make, **libraries_of(make), **sleep}.items():
             _put(base, source, path)
         base.commit("builders/make")
     finally:
@@ -245,6 +248,29 @@ def own_ig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     monkeypatch.setenv("IG_EXPERIMENTAL", "false")
     return wrapper
+
+
+@pytest.mark.ig
+@pytest.mark.skipif(os.geteuid() != 0, reason="ig needs root")
+def test_ig_builds_our_own_gadget_here(gadgetops: Gadgetops, tmp_path: Path, own_ig: Path) -> None:
+    """With the headers beside its source, whatever the version of ig makes of build.yaml's options."""
+    assert own_ig.exists()
+    done = gadgetops("build", ROOT, "--builder", "ig-local", "-t", "x", "-o", tmp_path / "objects")
+    assert done.status == 0, done.err
+    checked = gadgetops("docs", "--check", ROOT / "DEVELOPER.md", "--image", "x")
+    assert "flowchart: " not in checked.out
+
+
+@pytest.mark.ig
+@pytest.mark.skipif(os.geteuid() != 0, reason="ig needs root")
+def test_ig_here_takes_further_headers(gadget: Path, gadgetops: Gadgetops, own_ig: Path) -> None:
+    """`--include`, which ig itself has no option for."""
+    assert own_ig.exists()
+    elsewhere = gadget.parent / "elsewhere"
+    (gadget / "include").rename(elsewhere)
+    assert gadgetops("build", gadget, "--builder", "ig-local").status == 1
+    done = gadgetops("build", gadget, "--builder", "ig-local", "-I", elsewhere)
+    assert done.status == 0, done.err
 
 
 @pytest.mark.ig

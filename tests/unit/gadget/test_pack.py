@@ -80,7 +80,7 @@ def test_index_and_manifests_have_the_members_of_ig_in_its_order() -> None:
 def test_all_levels_have_the_same_annotations() -> None:
     image = packed()
     expected = {
-        "io.inspektor-gadget.builder.version": "v0.48.0",
+        "io.inspektor-gadget.builder.version": "v0.55.1",
         "org.example.tier": "0x10",
         "org.opencontainers.image.created": "2023-11-14T22:13:20Z",
         "org.opencontainers.image.description": "<a> & b",

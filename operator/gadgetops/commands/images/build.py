@@ -102,8 +102,8 @@ def command(
     reference = None if tag is None else _reference(tag)
     _check_builder(builder, builder_image, pull)
     request = with_headers(BuildFile.read(path, file))
-    if builder != "local" and (request.includes or request.btf):
-        raise UsageError(f"--include and --btf are for the builder local, not for {builder}")
+    if builder in IN_CONTAINER and (request.includes or request.btf):
+        raise UsageError(f"--include and --btf are for builders on this machine, not for {builder}")
     if builder.startswith("ig"):
         _refuse_for_ig({"--arch": bool(architectures), "--update-metadata": update_metadata})
         built = _build_with_ig(request, builder, builder_image, pull, strict=strict)
@@ -163,10 +163,9 @@ def _build_with_ig(
 ) -> Built:
     from gadgetops.gadget.building.ig_build import build_with_ig  # noqa: PLC0415
 
-    options = ["--local"] if builder == "ig-local" else []
-    options += [] if image is None else ["--builder-image", image]
+    options = [] if image is None else ["--builder-image", image]
     options += [] if pull is None else ["--builder-image-pull", pull]
-    return build_with_ig(request, options, strict=strict)
+    return build_with_ig(request, options, is_local=builder == "ig-local", strict=strict)
 
 
 def _container(image: str | None, pull: str | None) -> Tools:

@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from gadgetops.gadget.building.build import Built, check_built, file_name
 from gadgetops.gadget.building.buildfile import BuildFile
 from gadgetops.gadget.building.compile import bounded
 from gadgetops.gadget.building.created import Created
+from gadgetops.gadget.building.ig_compiler import container_environment, local_environment
 from gadgetops.gadget.building.pack import Packed
 from gadgetops.gadget.building.toolchain import TARGETS
 from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT
@@ -28,7 +29,7 @@ from gadgetops.oci.layout.archive import Archive
 HINT: Final = "install ig, or pass --builder local"
 
 
-def build_with_ig(request: BuildFile, options: Sequence[str], *, strict: bool) -> Built:
+def build_with_ig(request: BuildFile, options: Sequence[str], *, is_local: bool, strict: bool) -> Built:
     """
     Return what `ig image build` makes of *request*: its image byte for byte, checked as our own are.
 
@@ -37,6 +38,7 @@ def build_with_ig(request: BuildFile, options: Sequence[str], *, strict: bool) -
     Args:
         request: What to build.
         options: More arguments of `ig image build`.
+        is_local: Whether ig compiles on this machine, not in its container.
         strict: Whether what is not documented is an error.
 
     Raises:
@@ -51,7 +53,9 @@ def build_with_ig(request: BuildFile, options: Sequence[str], *, strict: bool) -
         with tempfile.TemporaryDirectory(prefix="gadgetops-") as scratch:
             archive = Path(scratch) / "image.tar"
             folder = str(request.folder.resolve())
-            said = _ig("build", *options, *file, "--tag", name, folder)
+            environment = _environment(request, Path(scratch), is_local=is_local)
+            mode = ["--local"] if is_local else []
+            said = _ig("build", *mode, *options, *file, "--tag", name, folder, environment=environment)
             try:
                 _ig("export", name, str(archive))
             finally:
@@ -64,9 +68,17 @@ def build_with_ig(request: BuildFile, options: Sequence[str], *, strict: bool) -
     return replace(built, warnings=(*warnings, *built.warnings))
 
 
-def _ig(*arguments: str) -> str:
+def _environment(request: BuildFile, scratch: Path, *, is_local: bool) -> dict[str, str]:
+    if not is_local:
+        return container_environment(request)
+    scripts = scratch / "bin"
+    scripts.mkdir()
+    return local_environment(request, scripts)
+
+
+def _ig(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """Run `ig image` and return what it said on standard error."""
-    return process.complete(["ig", "image", *arguments], hint=HINT).err
+    return process.complete(["ig", "image", *arguments], env=environment, hint=HINT).err
 
 
 def _taken_over(path: Path, request: BuildFile, *, strict: bool) -> Built:

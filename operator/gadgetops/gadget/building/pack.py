@@ -25,7 +25,7 @@ from gadgetops.oci.content import (
 )
 
 ANNOTATION_BUILDER_VERSION: Final = "io.inspektor-gadget.builder.version"
-IG_VERSION: Final = "v0.48.0"
+IG_VERSION: Final = "v0.55.1"
 """The ig whose images ours are like; one that runs an image warns if it is of another version."""
 
 _ANNOTATED_TEXTS: Final = {
