@@ -24,7 +24,8 @@ Every error that gadgetops raises on purpose.
     ├── MetadataError              gadget.yaml or build.yaml: path into the document
     ├── MarkdownError              the marks of generated regions make no sense: file, line
     ├── TraceError                 this machine or target cannot be traced: what is missing
-    │   └── NoAllocator            a program has no allocator that can be found
+    │   ├── NoAllocator            a program has no allocator that can be found
+    │   └── MissingLibrary         a shared library is not installed
     ├── Interrupted                a signal came before the recording began; exit 130
     ├── RecordingError             a recording cannot be read or written: file
     ├── ExportRefused              an endpoint did not take an export: endpoint, reason
@@ -361,13 +362,19 @@ class TraceError(GadgetOpsError):
 class NoAllocator(TraceError):
     """No allocator was found in a program or process, so nothing of what it allocates can be seen."""
 
-    def __init__(self, whose: str, reason: str) -> None:
-        super().__init__(
-            f"{whose}: {reason}",
-            hint="give the file that has it with --library; a stripped static program shows no functions",
-        )
+    def __init__(self, whose: str, reason: str, *, hint: str | None = None) -> None:
+        otherwise = "give the file that has it with --library; a stripped static program shows no functions"
+        super().__init__(f"{whose}: {reason}", hint=hint or otherwise)
         self.whose = whose
         self.reason = reason
+
+
+class MissingLibrary(TraceError):
+    """A shared library is not installed; the hint says how to install it."""
+
+    def __init__(self, library: str, *, hint: str) -> None:
+        super().__init__(f"{library} is not installed", hint=hint)
+        self.library = library
 
 
 class Interrupted(GadgetOpsError):

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.clang]
 
 QUICK = [
     "tests/kernel/test_features.py",
+    "tests/kernel/test_doctor.py::test_where_it_says_so_record_works_in_the_way_that_it_says",
     "tests/kernel/test_record.py::test_children_and_what_they_exec_are_recorded_and_the_status_is_passed_on",
     "tests/kernel/test_attach.py::test_all_threads_of_a_process_are_seen_and_no_other_process",
 ]

@@ -50,6 +50,7 @@ _VERBS_BY_ROOM: Final = {
         "verify": "Check who signed an image, and that it is unaltered.",
     },
     "recordings": {
+        "doctor": "Say what works here, what does not, and what to do about it.",
         "record": "Record the allocations of a process.",
         "import": "Make a recording of what `ig run -o json` printed.",
         "info": "Show what a recording holds, and what is missing.",

@@ -33,7 +33,7 @@ def _facts(info: Info) -> Iterator[tuple[str, str]]:
     yield "target", _target(_mapping(header, "target"))
     yield "processes", f"{info.n_processes:,}"
     yield "host", _joined(_mapping(header, "host"), "name", "kernel", "machine")
-    yield "gadget", _joined(_mapping(header, "image"), "reference", "digest")
+    yield "gadget", _gadget(header)
     if way := _mapping(header, "attach"):
         yield "attached by", _attach_way(way)
     yield "tool", str(header.get("tool", "unknown"))
@@ -55,6 +55,14 @@ def _target(target: Mapping[str, Any]) -> str:
         return f"{' '.join(map(str, target['command']))} (process {target.get('pid', 'unknown')})"
     known = {name: value for name, value in target.items() if isinstance(value, str | int) and value != 0}
     return ", ".join(f"{name} {value}" for name, value in known.items()) or "unknown"
+
+
+def _gadget(header: Mapping[str, Any]) -> str:
+    """Return which object was loaded, and whether it is the recorder's own."""
+    image, tool, whose = _mapping(header, "image"), header.get("tool"), ""
+    if isinstance(is_own := image.get("is_own"), bool):
+        whose = f", built from the sources of {tool}" if is_own else f", other than that of {tool}"
+    return _joined(image, "reference", "digest") + whose
 
 
 def _attach_way(way: Mapping[str, Any]) -> str:

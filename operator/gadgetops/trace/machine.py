@@ -3,23 +3,25 @@
 import ctypes
 import os
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import TraceError
 from gadgetops.trace.c_library import libc
 from gadgetops.trace.kernel import features
+from gadgetops.trace.processes import has_capability
 
 _FILE_SYSTEMS: Final = {
     "tracefs": Path("/sys/kernel/tracing"),
     "bpf": Path("/sys/fs/bpf"),
 }
-_CAPABILITIES: Final = {"CAP_SYS_ADMIN": 21}
-_NEEDED: Final = (
-    (features.btf, "use a kernel with CONFIG_DEBUG_INFO_BTF=y"),
-    (features.uprobes, "use a kernel with CONFIG_UPROBE_EVENTS=y"),
-    (features.memory_reads, "boot without lockdown=confidentiality; lockdown=integrity does no harm"),
-)
+_CAP_SYS_ADMIN: Final = 21
+NEEDED_FEATURES: Final[Mapping[Callable[[], features.Feature], str]] = {
+    features.btf: "use a kernel with CONFIG_DEBUG_INFO_BTF=y",
+    features.uprobes: "use a kernel with CONFIG_UPROBE_EVENTS=y",
+    features.memory_reads: "boot without lockdown=confidentiality; lockdown=integrity does no harm",
+}
 """Features of the kernel without which nothing is recorded, with the way to have them."""
 _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
 
@@ -46,12 +48,29 @@ def check_machine() -> None:
     Raises:
         TraceError: Names what is missing; the hint says what to do.
     """
-    if not _has_capability(_CAPABILITIES["CAP_SYS_ADMIN"]):
-        raise TraceError("tracing needs root (CAP_SYS_ADMIN)", hint="run it with sudo")
-    for feature, way_out in _NEEDED:
-        found = feature()
-        if not found.is_there:
-            raise TraceError(f"the kernel has no {found.name}: {found.how}", hint=way_out)
+    check_rights()
+    for feature in NEEDED_FEATURES:
+        check_feature(feature)
+
+
+def check_rights() -> None:
+    """Raise `TraceError` unless this process may trace."""
+    if not has_capability(_CAP_SYS_ADMIN):
+        raise TraceError("tracing needs root (CAP_SYS_ADMIN)", hint=_way_to_rights())
+
+
+def check_feature(feature: Callable[[], features.Feature]) -> features.Feature:
+    """Return what the kernel has of *feature*; `TraceError` with the way out if that is nothing."""
+    found = feature()
+    if not found.is_there:
+        raise TraceError(f"the kernel has no {found.name}: {found.how}", hint=NEEDED_FEATURES[feature])
+    return found
+
+
+def _way_to_rights() -> str:
+    if os.geteuid() == 0:
+        return "root of a container lacks it: start the container with --privileged --pid=host"
+    return "run it with sudo"
 
 
 def check_pid_namespace() -> None:
@@ -75,7 +94,12 @@ def mount_file_systems() -> list[str]:
     Raises:
         TraceError: One is missing and may not be mounted.
     """
-    return [_mount(kind, place) for kind, place in _FILE_SYSTEMS.items() if not _is_mounted(kind, place)]
+    return [_mount(kind, place) for kind, place in missing_file_systems().items()]
+
+
+def missing_file_systems() -> dict[str, Path]:
+    """Return the kinds of file systems that tracing needs and that are not mounted, with their places."""
+    return {kind: place for kind, place in _FILE_SYSTEMS.items() if not _is_mounted(kind, place)}
 
 
 def _mount(kind: str, place: Path) -> str:
@@ -88,9 +112,3 @@ def _mount(kind: str, place: Path) -> str:
 def _is_mounted(kind: str, place: Path) -> bool:
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines())
     return any(fields[1] == str(place) and fields[2] == kind for fields in mounts)
-
-
-def _has_capability(number: int) -> bool:
-    status = Path("/proc/self/status").read_text()
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1]
-    return bool(int(effective, 16) >> number & 1)

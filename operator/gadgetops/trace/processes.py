@@ -23,6 +23,12 @@ _KERNEL_THREAD: Final = 0x00200000
 """`PF_KTHREAD` of a process's flags (proc(5))."""
 
 
+CAP_SYS_PTRACE: Final = 19
+_FLAGS_FIELD: Final = 6
+_KERNEL_THREAD: Final = 0x0020_0000
+"""PF_KTHREAD, of `include/linux/sched.h`."""
+
+
 class Range(NamedTuple):
     """
     One line of /proc/PID/maps; addresses and offset in bytes.
@@ -144,6 +150,37 @@ def way_to(pid: int, mapped: Range) -> Path:
     """
     way = _by_mapping(pid, mapped.start_address, mapped.end_address)
     return way if os.path.lexists(way) else Path(f"/proc/{pid}/root{mapped.path}")
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Return whether *pid* is a thread of the kernel, which has no memory of its own."""
+    status = _status(pid)
+    return bool(status) and bool(int(status[_FLAGS_FIELD]) & _KERNEL_THREAD)
+
+
+def why_closed(pid: int, error: OSError) -> tuple[str, str]:
+    """Return why *error* kept this process from looking into *pid*, and what a person can do."""
+    owner = _owner(pid)
+    if owner is not None and os.geteuid() not in (0, owner):
+        return f"it belongs to another user ({owner})", "run as root"
+    if not has_capability(CAP_SYS_PTRACE):
+        return "CAP_SYS_PTRACE is missing", "give this container CAP_SYS_PTRACE, or start it with --privileged"
+    hint = f"the kernel, or a security module, closes it even to root: record what it started, `ps --ppid {pid}`"
+    return str(error.strerror), hint
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
+
+
+def has_capability(number: int) -> bool:
+    """Return whether this process has the capability *number* now."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1]
+    return bool(int(effective, 16) >> number & 1)
 
 
 def _by_mapping(pid: int, start_address: int, end_address: int) -> Path:

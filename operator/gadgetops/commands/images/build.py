@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +13,14 @@ from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.images.header_options import Change, header_options
 from gadgetops.errors import UsageError
-from gadgetops.gadget.building.build import Built, build
+from gadgetops.gadget.building.build import Built, build, file_name
 from gadgetops.gadget.building.buildfile import BuildFile
 from gadgetops.gadget.building.compile import Compiled, LocalTools, Tools
 from gadgetops.gadget.building.toolchain import TARGETS
 from gadgetops.gadget.files import staged
+from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT
+from gadgetops.gadget.reading.own_images import BUILD_FILES, own_image
+from gadgetops.oci.graph import children_of, copy_content, walk
 from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.reference import Reference
 
@@ -32,6 +35,7 @@ gadgetops build .
 gadgetops build . --tag trace_malloc:v1 --output build
 gadgetops build ~/gadgets/mine --arch amd64 --strict
 gadgetops build ~/gadgets/mine --headers v0.55.1
+gadgetops build --bundled trace_malloc --tag ghcr.io/me/trace_malloc:v1
 gadgetops build . --builder docker --builder-image my/clang:18
 """,
 )
@@ -56,6 +60,11 @@ gadgetops build . --builder docker --builder-image my/clang:18
     type=click.Choice(sorted(TARGETS)),
     multiple=True,
     help="Build for this architecture only; may be repeated.  [default: all]",
+)
+@click.option(
+    "--bundled",
+    type=click.Choice(sorted(BUILD_FILES)),
+    help="Compile nothing: take this image, which comes with gadgetops.",
 )
 @click.option("--strict", is_flag=True, help="Refuse fields and parameters that gadget.yaml does not name.")
 @click.option("--update-metadata", is_flag=True, help="Add to gadget.yaml what the object has and it lacks.")
@@ -85,6 +94,7 @@ def command(
     file: Path | None,
     output: Path | None,
     architectures: tuple[str, ...],
+    bundled: str | None,
     strict: bool,
     update_metadata: bool,
     builder: str,
@@ -99,6 +109,11 @@ def command(
     digest, wherever they lie; unchanged sources are not compiled again. A container has no network and can
     only read PATH.
     """
+    if bundled is not None:
+        settings = {"PATH": path != Path(), "--file": file, "--arch": architectures}
+        _refuse_with_bundled({**settings, "--update-metadata": update_metadata})
+        _take_bundled(bundled, _reference(tag or bundled), output, store)
+        return
     reference = None if tag is None else _reference(tag)
     _check_builder(builder, builder_image, pull)
     request = with_headers(BuildFile.read(path, file))
@@ -130,6 +145,27 @@ def _reference(tag: str) -> Reference:
     if reference.digest is not None:
         raise UsageError(f"--tag {tag}: a new image is named by a tag, not by a digest")
     return reference
+
+
+def _refuse_with_bundled(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"{option}: nothing is built with --bundled")
+
+
+def _take_bundled(name: str, reference: Reference, output: Path | None, store: str) -> None:
+    """Put the image *name* of this package into the store as *reference*."""
+    image = own_image(name)
+    objects = (
+        {}
+        if output is None
+        else {output / file_name(each): image.layer(each, MEDIA_TYPE_OBJECT) for each in image.architectures}
+    )
+    with staged(objects):
+        layout = open_store(store)
+        copy_content(image.source, layout, walk([image.descriptor], partial(children_of, image.source)))
+        layout.publish({str(reference): image.descriptor})
+    click.echo(f"{reference}@{image.digest}")
 
 
 def _reporter() -> Callable[[Compiled], None]:

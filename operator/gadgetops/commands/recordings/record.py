@@ -23,7 +23,7 @@ from gadgetops.commands.recordings.record_target import (
     said_what_goes_on,
     target_options,
 )
-from gadgetops.errors import AlreadyExists, NotFound, UsageError
+from gadgetops.errors import AlreadyExists, UsageError
 from gadgetops.recording.schema import SLICE_PART_BYTES
 from gadgetops.units import format_bytes, parse_bytes, plural
 
@@ -54,7 +54,7 @@ MAX_SLICE_BYTES = 1 << 20
 @click.option(
     "--image",
     metavar="REF|OBJECT.o",
-    help="Gadget to load.  [default: trace_malloc of the store; for stacks by ig trace_malloc_ustack]",
+    help="Gadget to load, of the store or a file.  [default: the one that comes with gadgetops]",
 )
 @click.option("--param", "parameters", multiple=True, metavar="KEY=VALUE", help="Parameter of the gadget.")
 @click.option(
@@ -257,19 +257,10 @@ def _slice_bytes(text: str) -> int:
 
 
 def _gadget(image: str | None, store: str) -> "Subject":
-    """Return the gadget that is asked for; by default the one that `gadgetops build` put into the store."""
-    from gadgetops.gadget.reading.subject import open_subject  # noqa: PLC0415
+    """Return the gadget that is asked for; by default the one that belongs to this package."""
+    from gadgetops.gadget.reading.subject import open_subject, own_subject  # noqa: PLC0415
 
-    try:
-        subject = open_subject(image or DEFAULT_IMAGE, store=store)
-    except NotFound as error:
-        if image is not None:
-            raise
-        raise NotFound(
-            DEFAULT_IMAGE,
-            where=error.where,
-            hint=f"in the project's folder, run `gadgetops build -t {DEFAULT_IMAGE}`",
-        ) from error
+    subject = own_subject(DEFAULT_IMAGE) if image is None else open_subject(image, store=store)
     if subject.elf is None:
         raise UsageError(f"{subject.name}: holds no eBPF object")
     return subject
@@ -290,10 +281,16 @@ def _buffer_bytes(text: str) -> int:
 
 
 def _header(subject: "Subject", options: Any) -> dict[str, Any]:
+    from gadgetops.gadget.reading.own_images import is_own_object  # noqa: PLC0415 - as above
+
     uname = os.uname()
     return {
         "tool": f"gadgetops {__version__}",
-        "image": {"reference": subject.name, "digest": subject.digest},
+        "image": {
+            "reference": subject.name,
+            "digest": subject.digest,
+            "is_own": is_own_object(subject.elf or b""),
+        },
         "host": {"name": uname.nodename, "kernel": uname.release, "machine": uname.machine},
         "parameters": {
             **options.parameters,

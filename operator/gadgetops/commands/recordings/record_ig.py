@@ -72,7 +72,7 @@ def default_image(without_stacks: str, *, collect_stacks: bool, store: str) -> s
     if _is_in_store(without_stacks, store):
         messages.warn(
             f"{without_stacks} collects no stacks under ig 0.46 to 0.55: run"
-            f" `gadgetops build -f build-ustack.yaml -t {USTACK_IMAGE}` in the project's folder"
+            f" `gadgetops build --bundled {USTACK_IMAGE}`"
         )
     return without_stacks
 

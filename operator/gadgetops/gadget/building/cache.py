@@ -8,7 +8,6 @@ none has appeared that it would have found first.
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gadgetops.errors import StorageError
+from gadgetops.folders import cache_folder
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,6 @@ class Entry:
         content: bytes = fields.pop("content")
         fields["sha256"] = hashlib.sha256(content).hexdigest()
         return json.dumps(fields).encode() + b"\n" + content
-
-
-def cache_folder(name: str) -> Path:
-    """Return our folder *name* under XDG_CACHE_HOME (by default `~/.cache`), whether it is there or not."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "gadgetops" / name
 
 
 class ObjectCache:

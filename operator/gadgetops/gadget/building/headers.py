@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from gadgetops import process
 from gadgetops.errors import DigestMismatch, EngineError, StorageError, ToolError, UsageError
-from gadgetops.gadget.building.cache import cache_folder
+from gadgetops.folders import cache_folder
 
 MODULE: Final = "github.com/inspektor-gadget/inspektor-gadget"
 """Go's name for ig, of which a version stands for its headers."""

@@ -13,8 +13,9 @@ from typing import Final
 
 from gadgetops import process
 from gadgetops.errors import ToolError
+from gadgetops.system_packages import how_to_install
 
-HINT: Final = "install the compiler: apt-get install clang llvm libbpf-dev"
+HINT: Final = f"install the compiler: {how_to_install('clang')}"
 
 TARGETS: Final = {"amd64": "x86", "arm64": "arm64"}
 """Architectures a gadget is built for, in Go's words -> in libbpf's, as its tracing macros want them."""

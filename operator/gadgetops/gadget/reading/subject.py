@@ -12,6 +12,7 @@ from gadgetops.bpf.object import Object
 from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.errors import ContentError, NotFound, ObjectError, StorageError, UsageError
 from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT, MEDIA_TYPE_WASM
+from gadgetops.gadget.reading.own_images import is_own, own_image
 from gadgetops.oci.content import Descriptor, Manifest, digest_of, is_digest
 from gadgetops.oci.image import Image
 from gadgetops.oci.layout.archive import Archive
@@ -91,7 +92,9 @@ def host_architecture() -> str:
 
 def open_subject(text: str, *, architecture: str | None = None, store: str = "auto") -> Subject:
     """
-    Return what *text* names: a file or folder if there is one of that name, else an image of the store.
+    Return what *text* names: a file or folder if there is one of that name, else an image.
+
+    An image is looked up in the store, then among those that belong to this package.
 
     A folder counts if it is an OCI layout; it and a tar file must hold one image, which `FILE@REF` chooses of
     several.
@@ -117,7 +120,21 @@ def open_subject(text: str, *, architecture: str | None = None, store: str = "au
     if text.startswith(_PATH_STARTS) or text.endswith(_PATH_ENDS):
         raise StorageError(path, "no object, OCI layout or tar file")
     reference = text if is_digest(text) else Reference.parse(text)
-    return _from_image(Image.load(open_store(store, create=False), reference), text, architecture)
+    return _from_image(_load(reference, store), text, architecture)
+
+
+def own_subject(name: str, *, architecture: str | None = None) -> Subject:
+    """Return the image *name* of this package for *architecture*; errors as of `own_images.own_image`."""
+    return _from_image(own_image(name), name, architecture or host_architecture())
+
+
+def _load(reference: Reference | str, store: str) -> Image:
+    try:
+        return Image.load(open_store(store, create=False), reference)
+    except NotFound:
+        if not is_own(reference):
+            raise
+        return own_image(str(reference))
 
 
 def _from_file(path: Path, architecture: str) -> Subject:

@@ -17,7 +17,9 @@ from typing import Any, Final, Literal, NamedTuple
 from gadgetops.elf import MACHINE_AARCH64, MACHINE_X86_64, Elf
 from gadgetops.errors import ObjectError, TraceError
 from gadgetops.stacks.unwinding.cfi_instructions import PROCESSORS
+from gadgetops.system_packages import missing_library
 
+LIBRARY: Final = "libdw.so.1"
 MAX_FRAMES: Final = 1024
 """Deeper stacks are cut."""
 
@@ -124,12 +126,9 @@ _SINCE_0_188: Final[dict[str, tuple[Any, list[Any]]]] = {
 @cache
 def _library() -> ctypes.CDLL:
     try:
-        library = ctypes.CDLL("libdw.so.1")
+        library = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise TraceError(
-            "libdw.so.1 is not installed",
-            hint="apt-get install libdw1, or record with --unwind fp",
-        ) from error
+        raise missing_library(LIBRARY, otherwise="record with --unwind fp") from error
     newer = {name: types for name, types in _SINCE_0_188.items() if hasattr(library, name)}
     for name, (result, arguments) in {**_SIGNATURES, **newer}.items():
         function = getattr(library, name)

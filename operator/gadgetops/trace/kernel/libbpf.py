@@ -30,8 +30,10 @@ from types import TracebackType
 from typing import Any, Final
 
 from gadgetops.errors import TraceError
+from gadgetops.system_packages import missing_library
 from gadgetops.trace.kernel import features, uprobe_multi
 
+LIBRARY: Final = "libbpf.so.1"
 _LOG_SIZE_BYTES: Final = 1 << 22
 _SHOWN_LOG_LINES: Final = 15
 _AT_ONCE: Final = 64
@@ -78,16 +80,17 @@ _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
 }
 
 
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """Return libbpf; `MissingLibrary` if it is not installed."""
     try:
-        library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+        found = ctypes.CDLL(LIBRARY, use_errno=True)
     except OSError as error:
-        raise TraceError("libbpf.so.1 is not installed", hint="apt-get install libbpf1") from error
+        raise missing_library(LIBRARY) from error
     for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
+        function = getattr(found, name)
         function.restype, function.argtypes = result, arguments
-    library.libbpf_set_print(None)
-    return library
+    found.libbpf_set_print(None)
+    return found
 
 
 class LoadedObject:
@@ -106,7 +109,7 @@ class LoadedObject:
     """
 
     def __init__(self, data: bytes, name: str, *, by_link: bool | None = None) -> None:
-        self._lib = _library()
+        self._lib = library()
         self._log = ctypes.create_string_buffer(_LOG_SIZE_BYTES)
         options = _OpenOptions(
             sz=ctypes.sizeof(_OpenOptions),

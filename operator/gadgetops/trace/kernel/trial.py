@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +50,41 @@ class Seen(NamedTuple):
     cookie: int
 
 
+class Counter:
+    """
+    A program in the kernel that counts how often it runs. Use as a context manager.
+
+    Args:
+        attach_type: What the program is loaded for, one of `enum bpf_attach_type`; 0 for none.
+        with_cookie: Have the program ask for its attach cookie, which needs Linux 5.15.
+
+    Attributes:
+        program_fd: The program.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+
+    def __init__(self, attach_type: int = 0, *, with_cookie: bool = False) -> None:
+        with contextlib.ExitStack() as stack:
+            self._map = _kept(stack, _new_map())
+            self.program_fd = _kept(stack, _load(_program(self._map, with_cookie=with_cookie), attach_type))
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> "Counter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def value(self) -> tuple[int, int]:
+        """Return how often it ran, and the last attach cookie."""
+        key, value = ctypes.c_uint32(0), ctypes.create_string_buffer(_VALUE.size)
+        bpf(_MAP_LOOK_UP, struct.pack("<IIQQ", self._map, 0, ctypes.addressof(key), ctypes.addressof(value)))
+        count, cookie = _VALUE.unpack(value.raw)
+        return count, cookie
+
+
 class Trial:
     """
     A function that can be probed, and a program that counts its calls. Use as a context manager.
@@ -71,8 +107,8 @@ class Trial:
             os.write(file, _CODE[os.uname().machine].ljust(mmap.PAGESIZE, b"\0"))
             self.path = Path(f"/proc/self/fd/{file}")
             self._function = _mapped(file, stack)
-            self._map = _kept(stack, _new_map())
-            self.program_fd = _kept(stack, _load(_program(self._map, with_cookie=with_cookie), attach_type))
+            self._counter = stack.enter_context(Counter(attach_type, with_cookie=with_cookie))
+            self.program_fd = self._counter.program_fd
             self._open = stack.pop_all()
 
     def __enter__(self) -> "Trial":
@@ -86,17 +122,18 @@ class Trial:
     def run(self) -> Seen:
         """Call the function once in this thread and once in another one, and return what the program saw."""
         self._function()
-        here, cookie = self._value()
+        here, cookie = self._counter.value()
         other = threading.Thread(target=self._function, name="trial")
         other.start()
         other.join()
-        return Seen(here, self._value()[0] - here, cookie)
+        return Seen(here, self._counter.value()[0] - here, cookie)
 
-    def _value(self) -> tuple[int, int]:
-        key, value = ctypes.c_uint32(0), ctypes.create_string_buffer(_VALUE.size)
-        bpf(_MAP_LOOK_UP, struct.pack("<IIQQ", self._map, 0, ctypes.addressof(key), ctypes.addressof(value)))
-        count, cookie = _VALUE.unpack(value.raw)
-        return count, cookie
+    def seconds(self, n_calls: int) -> float:
+        """Call the function so many times and return how long that took."""
+        function, began = self._function, time.perf_counter()
+        for _ in range(n_calls):
+            function()
+        return time.perf_counter() - began
 
 
 def _kept(stack: contextlib.ExitStack, fd: int) -> int:

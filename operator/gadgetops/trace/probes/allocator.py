@@ -64,6 +64,8 @@ and `delete` where the allocator itself defines them. Those of libstdc++ call ma
 """
 _SETTINGS: Final = ("malloc_conf", "je_malloc_conf", "_rjem_malloc_conf")
 """Variables by which a program sets jemalloc up."""
+_GO_REASON: Final = "a Go program has no malloc: Go's runtime allocates by itself"
+_GO_HINT: Final = "use Go's own profiler, pprof; programs with cgo are seen as far as their C code allocates"
 _RELEASES: Final = ("free",)
 _WITHOUT_RETURN: Final = (*_RELEASES, "munmap")
 """What is reported when it is called."""
@@ -182,6 +184,8 @@ def _allocators(
     if library is not None and (not found or found[0].path != objects[0].path):
         raise TraceError(f"{library}: defines no allocating function", hint="leave --library out to search")
     if not any("malloc" in allocator.functions for allocator in found):
+        if executables and executables[0].is_go:
+            raise NoAllocator(whose, _GO_REASON, hint=_GO_HINT)
         looked_at = ", ".join(str(each.path) for each in objects[:3])
         raise NoAllocator(
             whose, f"no malloc in {looked_at or 'what it maps'}{', …' if len(objects) > 3 else ''}"

@@ -54,6 +54,10 @@ class Function:
     size_bytes: int
 
 
+_OF_GO: Final = (".note.go.buildid", ".go.buildinfo", ".gopclntab")
+"""Sections that Go's linker alone makes; one of them is there in a stripped program, too."""
+
+
 @dataclass(frozen=True)
 class _Segment:
     address: int
@@ -125,6 +129,8 @@ class Executable:
         machine: Its processor, as ELF names it (`EM_X86_64`), where we know it.
         is_dynamic: Whether it says what it exports; else all of its functions count.
         is_program: Whether it is a program that is linked dynamically, or may be loaded anywhere.
+        has_all_functions: Whether it names functions that it does not export, too.
+        is_go: Whether Go's linker made it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -134,6 +140,7 @@ class Executable:
             raise TraceError(f"{path}: only little-endian programs can be traced")
         self.machine = _MACHINES.get(elf.machine, f"machine {elf.machine}")
         self.is_program = _is_program(elf)
+        self.is_go = any(elf.section(name) is not None for name in _OF_GO)
         self._segments = [
             _Segment(segment.address, segment.offset_bytes, bytes(segment.data)) for segment in elf.code
         ]
@@ -145,6 +152,7 @@ class Executable:
             if section.name.startswith((".plt", ".iplt"))
         ]
         self.is_dynamic = self._exported is not None
+        self.has_all_functions = self._all is not None
 
     def functions(self, name: str, *, exported_only: bool) -> list[Function]:
         """Return the functions of that name, each address once: several if their versions differ."""

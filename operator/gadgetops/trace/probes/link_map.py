@@ -1,6 +1,5 @@
 """The objects of a running process, in the order in which its dynamic linker looks names up."""
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +7,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.processes import memory_holder, ranges_of, way_to
+from gadgetops.trace.processes import (
+    is_kernel_thread,
+    memory_holder,
+    name_of,
+    ranges_of,
+    way_to,
+    why_closed,
+)
 
 _AT_PHDR, _AT_PHNUM = 3, 5
 _PT_DYNAMIC, _PT_PHDR = 2, 6
@@ -59,6 +65,8 @@ def mapped_objects(pid: int) -> list[Mapped]:
         raise TraceError(f"no process {pid}", hint="`ps` shows the running ones") from error
     except OSError as error:
         raise not_allowed(pid, error) from error
+    if not ranges and is_kernel_thread(pid):
+        raise TraceError(f"process {pid} ({name_of(pid)}) is a thread of the kernel: it calls no malloc")
     code = {each.file: each.object for each in ranges if each.is_code}
     in_order = [
         each.file for address in _addresses(holder) for each in ranges if each.start <= address < each.end
@@ -67,9 +75,9 @@ def mapped_objects(pid: int) -> list[Mapped]:
 
 
 def not_allowed(pid: int, error: OSError) -> TraceError:
-    """Return the error for a process that may not be looked into; root then lacks a right."""
-    hint = "give this container CAP_SYS_PTRACE" if os.geteuid() == 0 else "run as root"
-    return TraceError(f"process {pid} cannot be looked into: {error.strerror}", hint=hint)
+    """Return the error for a process that may not be looked into, for its true reason."""
+    reason, hint = why_closed(pid, error)
+    return TraceError(f"process {pid} cannot be looked into: {reason}", hint=hint)
 
 
 def _downwards(files: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.02
 _PODMAN: Final = "/run/podman/podman.sock"
 _DOCKER: Final = "/var/run/docker.sock"
+_SOCKET: Final = "unix://"
+_NO_ENGINE_HINT: Final = "only `--container` needs one: start docker or podman, or set DOCKER_HOST"
 
 
 class ContainerTarget(Target):
@@ -120,6 +122,28 @@ def _running(name: str, engine: str | None, *, wait: bool) -> "Container":
         ) from error
 
 
+def engine_version(engine: str | None) -> str:
+    """
+    Return the address of the engine and what it says of its version.
+
+    Args:
+        engine: As of `ContainerTarget`.
+
+    Raises:
+        TraceError: None answers.
+    """
+    address = engine or os.environ.get("DOCKER_HOST") or _local_engine()
+    if address.startswith(_SOCKET) and not Path(address.removeprefix(_SOCKET)).exists():
+        raise TraceError(f"no {address.removeprefix(_SOCKET)}", hint=_NO_ENGINE_HINT)
+    from docker.errors import DockerException  # noqa: PLC0415 - as above
+
+    try:
+        found = _client(address).version()
+    except DockerException as error:
+        raise TraceError(_problem(error, address), hint=_NO_ENGINE_HINT) from error
+    return f"version {found.get('Version', 'unknown')} at {address}"
+
+
 def _client(address: str) -> "DockerClient":
     from docker import DockerClient  # noqa: PLC0415 - as above
 
@@ -136,7 +160,7 @@ def _problem(error: "DockerException", address: str) -> str:
 def _local_engine() -> str:
     """Return the address of podman's socket where there is no docker's."""
     found = next((path for path in (_DOCKER, _PODMAN) if Path(path).exists()), _DOCKER)
-    return f"unix://{found}"
+    return f"{_SOCKET}{found}"
 
 
 def _check_is_here(container: "Container", pid: int) -> None:

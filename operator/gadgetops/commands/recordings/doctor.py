@@ -1,0 +1,76 @@
+"""`gadgetops doctor`: what can be recorded here, and what to do about the rest."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.output import print_json
+from gadgetops.commands.common.store_option import store_option
+from gadgetops.findings import Finding
+
+_SIGNS: Final = {"works": "ok", "limited": "--", "missing": "NO", "unknown": "??"}
+_ORDER: Final = ("recording", "stacks", "containers", "process", "images")
+_MISSING: Final = 1
+
+
+@verb("doctor", example="gadgetops doctor\ngadgetops doctor --pid 4711\ngadgetops doctor --format json")
+@click.option("-p", "--pid", type=click.IntRange(min=1), metavar="N", help="Look at this process, too.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the result.",
+)
+@store_option
+def command(pid: int | None, output_format: str, store: str) -> int:
+    """Say what works here, what does not, and the one thing to do about each.
+
+    It asks the kernel as `record` does: probes are tried on a function of gadgetops itself. With --pid, the
+    calls of that process are counted for a quarter of a second. Nothing is changed. The exit status is 0 if
+    `record` works here, else 1.
+    """
+    findings = _findings(pid, store)
+    is_able = not any(finding.prevents_recording for finding in findings)
+    if output_format == "json":
+        print_json({"can_record": is_able, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _print(findings, is_able=is_able)
+    return 0 if is_able else _MISSING
+
+
+def _findings(pid: int | None, store: str) -> list[Finding]:
+    from gadgetops.gadget.reading.diagnosis import image_findings  # noqa: PLC0415 - other verbs' help needs none of it
+    from gadgetops.trace.diagnosis.machine import machine_findings  # noqa: PLC0415 - as above
+
+    found = [*machine_findings(Path()), *image_findings(store)]
+    if pid is not None:
+        from gadgetops.trace.diagnosis.target import process_findings  # noqa: PLC0415 - as above
+
+        found += process_findings(pid)
+    return sorted(found, key=lambda finding: _ORDER.index(finding.area))
+
+
+def _print(findings: Sequence[Finding], *, is_able: bool) -> None:
+    width = max(len(finding.name) for finding in findings)
+    for area, group in groupby(findings, key=lambda finding: finding.area):
+        click.echo(f"{area}:")
+        for finding in group:
+            click.echo(f"  {_SIGNS[finding.state]}  {finding.name:<{width}}  {finding.detail}")
+            if finding.remedy is not None:
+                click.echo(f"      {'':<{width}}  -> {finding.remedy}")
+        click.echo()
+    click.echo(_verdict(findings, is_able=is_able))
+
+
+def _verdict(findings: Iterable[Finding], *, is_able: bool) -> str:
+    if is_able:
+        return "`gadgetops record` works here."
+    missing = [finding.name for finding in findings if finding.prevents_recording]
+    return f"`gadgetops record` does not work here; in its way: {', '.join(missing)}."

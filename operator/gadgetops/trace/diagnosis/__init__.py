@@ -1,0 +1,1 @@
+"""What can be recorded here, and what not: of the machine, and of one process."""
