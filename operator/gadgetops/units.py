@@ -5,8 +5,10 @@ import re
 from gadgetops.errors import UsageError
 
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|min|h)?")
-_UNIT_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|min|h|d)?")
+_UNIT_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
+_UNIT_NS |= {"h": 3600 * 10**9, "d": 86_400 * 10**9}
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
@@ -37,19 +39,36 @@ def parse_bytes(text: str) -> int:
 
 def parse_duration(text: str) -> int:
     """
-    Return the nanoseconds that *text* says, seconds without a unit: `"10"`, `"1.5s"`, `"250ms"`, `"2min"`.
+    Return the nanoseconds that *text* says, seconds without a unit: `"10"`, `"1.5s"`, `"2min"`, `"1h30min"`.
 
     Raises:
         UsageError: It says none.
     """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    parts = _DURATION_PART.findall(text)
+    has_units = len(parts) == 1 or all(unit for _, unit in parts)
+    if not parts or not has_units or _DURATION_PART.sub("", text).strip():
         raise UsageError(
-            f"not a time: {text!r}", hint="write seconds or a unit, such as 10, 250ms, 1.5s or 2min"
+            f"not a time: {text!r}", hint="write seconds or a unit, such as 10, 250ms, 1.5s, 2min or 1h30min"
         )
     from decimal import Decimal  # noqa: PLC0415 - takes longer than most verbs need it
 
-    return round(Decimal(match[1]) * _UNIT_NS[match[2] or "s"])
+    return round(sum(Decimal(number) * _UNIT_NS[unit or "s"] for number, unit in parts))
+
+
+def parse_count(text: str) -> int:
+    """
+    Return the number that *text* says: `"1000"`, `"10_000"`, `"1,000,000"`, `"10k"`, `"1.5M"`.
+
+    Raises:
+        UsageError: It says none.
+    """
+    match = _COUNT.fullmatch(text.strip().replace("_", "").replace(",", ""))
+    if match is None:
+        raise UsageError(f"not a number: {text!r}", hint="write a count, such as 1000, 10_000, 10k or 1.5M")
+    number = float(match[1]) * 1000 ** " kMG".index(match[2] or " ")
+    if not number.is_integer():
+        raise UsageError(f"not a whole number: {text!r}")
+    return int(number)
 
 
 def format_count(count: int) -> str:

@@ -11,7 +11,7 @@ import importlib
 import keyword
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,8 @@ import click
 
 from gadgetops import __version__
 from gadgetops.commands.common import messages
-from gadgetops.errors import GadgetOpsError, StorageError, UsageError
+from gadgetops.commands.common.verb_group import VerbGroup, expanded, usage_error
+from gadgetops.errors import GadgetOpsError, StorageError
 
 _YOUNG_OBJECTS: Final = 50_000
 """After how many new objects garbage is looked for; Python's own number is 700."""
@@ -81,25 +82,36 @@ VERBS: Final = {verb: text for verbs in _VERBS_BY_ROOM.values() for verb, text i
 _ROOMS: Final = {verb: room for room, verbs in _VERBS_BY_ROOM.items() for verb in verbs}
 
 
-class _LazyGroup(click.Group):
-    """A group that knows its verbs' names and help without importing their modules."""
+_FIRST: Final[Sequence[str]] = (
+    *("record", "live", "leaks", "report", "summary", "top", "check", "diff", "doctor"),
+    *("peak", "timeline", "temporary", "sizes", "lifetimes", "faults", "sql", "info"),
+)
+"""Verbs that stand first in their section, everyday ones before all others."""
+_DOCUMENTS: Final = ("init", "docs", "artifacthub")
+"""Verbs about what is written beside images."""
+_SECTIONS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "Record and ask": lambda verb: _ROOMS[verb] in ("recordings", "questions"),
+    "Images": lambda verb: _ROOMS[verb] == "images" and verb not in _DOCUMENTS,
+    "Documents": lambda verb: verb in _DOCUMENTS,
+    "Registry": lambda verb: _ROOMS[verb] == "registry",
+    "The program": lambda verb: _ROOMS[verb] == "program",
+}
+"""Title of each section of the help -> whether a verb stands there."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of `VERBS`."""
-        return [*VERBS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of *cmd_name* and return its `command`."""
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(module_name(cmd_name))
-        command: click.Command = module.command
-        return command
+def _sections() -> dict[str, dict[str, str]]:
+    order = [verb for verb in _FIRST if verb in VERBS]
+    order += [verb for verb in VERBS if verb not in order]
+    sections = {
+        title: {verb: VERBS[verb] for verb in order if belongs(verb)} for title, belongs in _SECTIONS.items()
+    }
+    return {title: verbs for title, verbs in sections.items() if verbs}
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs and their help from `VERBS`."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([*VERBS.items()])
+
+def load(verb: str) -> click.Command:
+    """Import the module of *verb* and return its command."""
+    command: click.Command = importlib.import_module(module_name(verb)).command
+    return command
 
 
 def module_name(verb: str) -> str:
@@ -109,15 +121,17 @@ def module_name(verb: str) -> str:
 
 
 @click.group(
-    cls=_LazyGroup,
+    cls=VerbGroup,
+    sections=_sections(),
+    load=load,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     subcommand_metavar="VERB …",
 )
 @click.version_option(__version__, prog_name="gadgetops")
 def cli() -> None:
-    """Build, inspect and ship Inspektor Gadget images; record allocations and say what leaks.
+    """Record allocations and say what leaks; build, inspect and ship Inspektor Gadget images.
 
-    `gadgetops VERB --help` shows an example of each verb.
+    `gadgetops help VERB` shows what a verb does, with an example.
     """
 
 
@@ -129,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of this process if none are given.
     """
     _replace_closed_streams()
-    arguments = [*(sys.argv[1:] if argv is None else argv)]
+    arguments = expanded(sys.argv[1:] if argv is None else argv)
     # What is imported stays: looking through it for garbage would take a tenth of a second of some verbs.
     gc.set_threshold(_YOUNG_OBJECTS)
     try:
@@ -168,10 +182,5 @@ def _as_known(error: click.ClickException | GadgetOpsError | OSError) -> GadgetO
     if isinstance(error, GadgetOpsError):
         return error
     if isinstance(error, click.ClickException):
-        return UsageError(error.format_message(), hint=_usage_hint(error))
+        return usage_error(error)
     return StorageError.from_os_error(error, Path(error.filename or "input/output"))
-
-
-def _usage_hint(error: click.ClickException) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"see `{context.command_path if context else 'gadgetops'} --help`"

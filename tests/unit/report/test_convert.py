@@ -273,7 +273,7 @@ def test_a_file_that_is_there_is_kept_without_force(tmp_path: Path, gadgetops: G
     ("arguments", "status", "says"),
     [
         (["--to", "pprof", "--by", "calls", "-o", "f"], 2, "--by does not go with --to pprof"),
-        (["--to", "csv", "-o", "nowhere/f"], 1, "nowhere: no such folder"),
+        (["--to", "csv", "-o", "/proc/nowhere/f"], 1, "/proc/nowhere/f: /proc/nowhere cannot be made"),
         (["--to", "gif", "-o", "f"], 2, "'gif' is not one of"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Where a verb writes what it was asked for: a file that appears as a whole, or standard output."""
+"""Where a verb writes: files that appear as a whole, in folders that are made, or standard output."""
 
 import contextlib
 import os
@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gadgetops.errors import StorageError, UsageError
+from gadgetops.errors import AlreadyExists, StorageError, UsageError
 
 STANDARD_OUTPUT: Final = "-"
+_ELSEWHERE_HINT: Final = "choose another place with -o, such as -o /tmp/{name}"
 
 
 class OutputFile:
@@ -24,7 +25,7 @@ class OutputFile:
         is_text: Whether a terminal can show the content.
 
     Raises:
-        StorageError: It is there already, or its folder is not.
+        StorageError: It is there already, or its folder cannot be made.
         UsageError: The content is not for a terminal.
     """
 
@@ -36,8 +37,8 @@ class OutputFile:
                 raise UsageError("not text: a terminal cannot show it", hint="redirect it, or name a file")
         elif self._path.exists() and not force:
             raise StorageError(self._path, "already exists", hint="pass --force to overwrite it")
-        elif not self._path.parent.is_dir():
-            raise StorageError(self._path.parent, "no such folder", hint="choose another with -o")
+        else:
+            make_parents(self._path)
 
     def __str__(self) -> str:
         return "to standard output" if self._path is None else str(self._path)
@@ -63,7 +64,7 @@ class OutputFile:
             self.size_bytes = temporary.stat().st_size
             temporary.replace(self._path)
         except OSError as error:
-            raise StorageError.from_os_error(error, self._path) from error
+            raise _refusal(self._path, error.strerror or str(error)) from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -72,3 +73,42 @@ class OutputFile:
         with path.open("rb") as content:
             shutil.copyfileobj(content, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def make_room(folder: Path) -> None:
+    """
+    Make the folders that lead to *folder*, which is to be written and must not be there yet.
+
+    Raises:
+        AlreadyExists: It is there.
+        StorageError: It cannot be made there.
+    """
+    if folder.exists():
+        raise AlreadyExists(str(folder), hint="choose another name with -o, or remove it")
+    make_parents(folder)
+    if not os.access(folder.parent, os.W_OK):
+        raise _refusal(folder, f"{folder.parent.absolute()} cannot be written by this user")
+
+
+def make_parents(path: Path) -> None:
+    """Make the folders that lead to *path*; `StorageError` if they cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        place = Path(error.filename or path.parent)
+        raise _refusal(path, f"{place} cannot be made: {error.strerror}") from error
+
+
+def write_bytes(name: Path, content: bytes) -> None:
+    """Write *content* to the file *name*, replacing it, or to standard output; errors as of `OutputFile`."""
+    with OutputFile(str(name), force=True, is_text=True).written() as path:
+        path.write_bytes(content)
+
+
+def read_text(text: str) -> str:
+    """Return *text*; `-` stands for what comes on standard input."""
+    return sys.stdin.read() if text == STANDARD_OUTPUT else text
+
+
+def _refusal(path: Path, reason: str) -> StorageError:
+    return StorageError(path, reason, hint=_ELSEWHERE_HINT.format(name=path.name))

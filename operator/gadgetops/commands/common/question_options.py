@@ -9,6 +9,7 @@ import click
 
 from gadgetops.commands.common.options import Function, format_option
 from gadgetops.commands.common.output import print_json, print_rows
+from gadgetops.commands.common.value_types import count, nanoseconds, size
 from gadgetops.errors import UsageError
 
 SHOWN: Final = 20
@@ -122,8 +123,7 @@ def limit_option(function: Function) -> Function:
     """Add `--limit`, as the argument `limit`; None stands for the default."""
     return click.option(
         "--limit",
-        metavar="N",
-        type=click.IntRange(min=0),
+        type=count(),
         help=f"Show N groups.  [default: {SHOWN}; all as JSON or CSV]",
     )(function)
 
@@ -196,23 +196,6 @@ def _filters(**options: Any) -> Any:
     return filters
 
 
-def _parsed(parse: str) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """Return a callback that reads an option with `units.PARSE`."""
-
-    def callback(_context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-        from gadgetops import units  # noqa: PLC0415
-
-        if value is None:
-            return None
-        try:
-            number: int = getattr(units, parse)(value)
-        except UsageError as error:
-            raise UsageError(f"{parameter.opts[0]}: {error.problem}", hint=error.hint) from error
-        return number
-
-    return callback
-
-
 def _option(name: str, text: str, **attributes: Any) -> Callable[[Function], Function]:
     return click.option(f"--{name}", help=text, **attributes)
 
@@ -242,20 +225,14 @@ _FILTERS: Final = {
     "since": _option(
         "since",
         "Only allocations from this time on: seconds, or such as 250ms, after the first event.",
-        metavar="TIME",
-        callback=_parsed("parse_duration"),
+        type=nanoseconds(),
     ),
-    "until": _option(
-        "until", "Only allocations before this time.", metavar="TIME", callback=_parsed("parse_duration")
-    ),
+    "until": _option("until", "Only allocations before this time.", type=nanoseconds()),
     "min_size": _option(
         "min-size",
         "Only of so many bytes, or such as 4k, and more.",
-        metavar="SIZE",
-        callback=_parsed("parse_bytes"),
+        type=size(),
     ),
-    "max_size": _option(
-        "max-size", "Only of so many bytes and fewer.", metavar="SIZE", callback=_parsed("parse_bytes")
-    ),
+    "max_size": _option("max-size", "Only of so many bytes and fewer.", type=size()),
 }
 """The filters, in the order in which `--help` shows them."""

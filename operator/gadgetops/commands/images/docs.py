@@ -13,7 +13,7 @@ from gadgetops.bpf.object import Object
 from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.commands import VERBS, cli
 from gadgetops.commands.common import messages
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import show_all, verb
 from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.images.header_options import Change, header_options
 from gadgetops.commands.images.ig_version_option import ig_version_option
@@ -132,6 +132,7 @@ def _help_screen(name: str) -> str:
     if shown is None:
         raise UsageError(f"there is no verb {name!r}")
     with click.Context(shown, parent=group, info_name=name, terminal_width=_HELP_WIDTH) as context:
+        show_all(context)
         return docs.fenced(f"{shown.get_help(context)}\n", "text")
 
 

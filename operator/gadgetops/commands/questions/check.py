@@ -11,9 +11,10 @@ from gadgetops import __version__
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
+from gadgetops.commands.common.output_file import write_bytes
 from gadgetops.commands.common.question_options import recording_argument
-from gadgetops.errors import StorageError, UsageError
-from gadgetops.units import parse_bytes
+from gadgetops.commands.common.value_types import count, size
+from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
     from gadgetops.questions.leaks.budget import Baseline, Gate, Name
@@ -30,12 +31,10 @@ _FILE = click.Path(path_type=Path)
     "gadgetops check program.gadgetrec --baseline main.gadgetrec --tolerance 10% --junit check.xml",
 )
 @recording_argument
-@click.option("--max-leak-bytes", metavar="SIZE", help="Bytes that may never be released.")
-@click.option(
-    "--max-leaks", metavar="N", type=click.IntRange(min=0), help="Allocations that may never be released."
-)
-@click.option("--max-peak", metavar="SIZE", help="Bytes that may be live at once.")
-@click.option("--max-calls", metavar="N", type=click.IntRange(min=0), help="Allocations there may be.")
+@click.option("--max-leak-bytes", type=size(), help="Bytes that may never be released.")
+@click.option("--max-leaks", type=count(), help="Allocations that may never be released.")
+@click.option("--max-peak", type=size(), help="Bytes that may be live at once.")
+@click.option("--max-calls", type=count(), help="Allocations there may be.")
 @click.option(
     "--budget",
     metavar="FILE",
@@ -72,9 +71,9 @@ _FILE = click.Path(path_type=Path)
 )
 def command(
     recording: Path,
-    max_leak_bytes: str | None,
+    max_leak_bytes: int | None,
     max_leaks: int | None,
-    max_peak: str | None,
+    max_peak: int | None,
     max_calls: int | None,
     budget: Path | None,
     baseline: Path | None,
@@ -99,9 +98,9 @@ def command(
 
     limits = {
         **_limits_of_file(budget),
-        **_given("leak-bytes", _size("--max-leak-bytes", max_leak_bytes)),
+        **_given("leak-bytes", max_leak_bytes),
         **_given("leaks", max_leaks),
-        **_given("peak", _size("--max-peak", max_peak)),
+        **_given("peak", max_peak),
         **_given("calls", max_calls),
     }
     if not limits and baseline is None and write_baseline is None:
@@ -137,10 +136,7 @@ def _write_files(
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise StorageError.from_os_error(error, path) from error
+    write_bytes(path, content)
     messages.detail(f"wrote {path}")
 
 
@@ -155,10 +151,3 @@ def _limits_of_file(path: Path | None) -> "dict[Name, int]":
 
 def _given(name: "Name", value: int | None) -> "dict[Name, int]":
     return {} if value is None else {name: value}
-
-
-def _size(option: str, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_bytes(text)
-    except UsageError as error:
-        raise UsageError(f"{option}: {error.problem}", hint=error.hint) from error

@@ -15,6 +15,7 @@ from gadgetops.commands.common.question_options import (
     group_by_option,
     is_fleet,
 )
+from gadgetops.commands.common.value_types import count
 from gadgetops.commands.questions.top import print_top
 from gadgetops.errors import UsageError
 
@@ -38,8 +39,7 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
 @group_by_option(_BY_STACK)
 @click.option(
     "--limit",
-    metavar="N",
-    type=click.IntRange(min=0),
+    type=count(),
     help=f"Show the N largest stacks.  [default: {_SHOWN_STACKS}; all as JSON or CSV]",
 )
 @click.option(

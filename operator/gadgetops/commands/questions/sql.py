@@ -13,7 +13,9 @@ import click
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_table
+from gadgetops.commands.common.output_file import read_text
 from gadgetops.commands.common.question_options import recording_argument
+from gadgetops.commands.common.value_types import count
 
 if TYPE_CHECKING:
     from gadgetops.questions.free_query import Table
@@ -27,11 +29,10 @@ _SHOWN_ROWS = 1000
     'gadgetops sql program.gadgetrec "from allocations where size_bytes > 1e6" --format csv',
 )
 @recording_argument
-@click.argument("query", metavar="QUERY")
+@click.argument("query", metavar="QUERY|-")
 @click.option(
     "--limit",
-    metavar="N",
-    type=click.IntRange(min=0),
+    type=count(),
     help=f"Show the first N rows.  [default: {_SHOWN_ROWS:,}; all as JSON or CSV]",
 )
 @format_option
@@ -46,7 +47,7 @@ def command(recording: Path, query: str, limit: int | None, output_format: str) 
     from gadgetops.questions.free_query import query as ask  # noqa: PLC0415
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
 
-    with ask(open_recording(recording), query) as table:
+    with ask(open_recording(recording), read_text(query)) as table:
         if output_format == "table":
             _print_table(table, _SHOWN_ROWS if limit is None else limit)
         elif output_format == "csv":

@@ -13,6 +13,7 @@ from gadgetops.commands.common.question_options import (
     print_answer,
     status_of,
 )
+from gadgetops.commands.common.value_types import count
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 @fleet_options
 @click.option(
     "--others",
-    metavar="N",
-    type=click.IntRange(min=0, max=10**6),
+    type=count(0, 10**6),
     default=1,
     show_default=True,
     help="Allow N other allocations of the thread in between.",

@@ -14,6 +14,7 @@ from gadgetops.commands.common.question_options import (
     print_answer,
     status_of,
 )
+from gadgetops.commands.common.value_types import count
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy
@@ -31,8 +32,7 @@ _COLUMNS = ("end_ns", "live_bytes", "live_count", "allocated_bytes", "allocated_
 @fleet_options
 @click.option(
     "--buckets",
-    metavar="N",
-    type=click.IntRange(min=1, max=100_000),
+    type=count(1, 100_000),
     default=60,
     show_default=True,
     help="Cut the time into N equal parts; in the chart each is a column.",

@@ -12,8 +12,10 @@ import click
 from gadgetops import __version__
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.output_file import make_room
 from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.common.value_types import count, seconds, size
 from gadgetops.commands.recordings.record_ig import default_image, record_ig
 from gadgetops.commands.recordings.record_target import (
     TargetRequest,
@@ -23,9 +25,9 @@ from gadgetops.commands.recordings.record_target import (
     said_what_goes_on,
     target_options,
 )
-from gadgetops.errors import AlreadyExists, UsageError
+from gadgetops.errors import UsageError
 from gadgetops.recording.schema import SLICE_PART_BYTES
-from gadgetops.units import format_bytes, parse_bytes, plural
+from gadgetops.units import format_bytes, plural
 
 if TYPE_CHECKING:
     from gadgetops.gadget.reading.subject import Subject
@@ -44,13 +46,17 @@ MAX_SLICE_BYTES = 1 << 20
         "gadgetops record -o python.gadgetrec --host --comm python3 --duration 10"
     ),
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    everyday=(
+        *("output", "pid", "container", "host", "wait"),
+        *("duration", "max_events", "max_bytes", "no_stacks"),
+    ),
 )
 @click.argument("command_line", metavar="[-- CMD…]", nargs=-1, type=click.UNPROCESSED)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; NAME.gadgetrec.")
 @target_options
-@click.option("--duration", type=click.FloatRange(min=0), metavar="S", help="Stop after so many seconds.")
-@click.option("--max-events", type=click.IntRange(min=1), metavar="N", help="Stop with the Nth event.")
-@click.option("--max-bytes", metavar="SIZE", help="Stop before the recording takes more on disk, about.")
+@click.option("--duration", type=seconds(), help="Stop after so long: 60, 1min.")
+@click.option("--max-events", type=count(1), help="Stop with the Nth event.")
+@click.option("--max-bytes", type=size(), help="Stop before the recording takes more on disk, about.")
 @click.option(
     "--image",
     metavar="REF|OBJECT.o",
@@ -60,9 +66,15 @@ MAX_SLICE_BYTES = 1 << 20
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Kept with the recording, to group by."
 )
-@click.option("--buffer-size", default="64MiB", show_default=True, help="Ring buffer size (a power of two).")
 @click.option(
-    "--max-stacks", default=32768, show_default=True, type=click.IntRange(min=1), help="Kept at most."
+    "--buffer-size",
+    default="64MiB",
+    show_default=True,
+    type=size(),
+    help="Ring buffer size (a power of two).",
+)
+@click.option(
+    "--max-stacks", default=32768, show_default=True, type=count(1), help="Maximum number of distinct stacks."
 )
 @click.option(
     "--engine",
@@ -88,7 +100,7 @@ MAX_SLICE_BYTES = 1 << 20
 )
 @click.option(
     "--stack-size",
-    metavar="SIZE",
+    type=size(SLICE_PART_BYTES, MAX_SLICE_BYTES),
     default="32KiB",
     show_default=True,
     help="How much of a stack is copied, at most 1 MiB; more takes longer to load.",
@@ -108,16 +120,16 @@ def command(
     output: Path | None,
     duration: float | None,
     max_events: int | None,
-    max_bytes: str | None,
+    max_bytes: int | None,
     image: str | None,
     parameters: Sequence[str],
     labels: Sequence[str],
-    buffer_size: str,
+    buffer_size: int,
     max_stacks: int,
     engine: str,
     probe_at: str,
     unwind: Literal["auto", "fp", "dwarf"],
-    stack_size: str,
+    stack_size: int,
     keep_slices: bool,
     no_stacks: bool,
     symbols: str,
@@ -140,8 +152,7 @@ def command(
     """
     request = TargetRequest(command_line, **which)
     output = output or Path(f"{request.name}.gadgetrec")
-    if output.exists():
-        raise AlreadyExists(str(output), hint="choose another name with -o, or remove it")
+    make_room(output)
     labels_of = _pairs("--label", labels)
     if keep_slices and (no_stacks or unwind == "fp"):
         raise UsageError("--keep-slices: with --no-stacks or --unwind fp nothing is copied")
@@ -158,8 +169,8 @@ def command(
             duration_s=duration,
             labels=labels_of,
         )
-    limits = duration, max_events, None if max_bytes is None else parse_bytes(max_bytes)
-    buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), _slice_bytes(stack_size)
+    limits = duration, max_events, max_bytes
+    buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), stack_size // SLICE_PART_BYTES * SLICE_PART_BYTES
     # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
     # time.
     from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
@@ -248,14 +259,6 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
         messages.warn(f"not recorded: {missed}, in recording.json's `not_covered`")
 
 
-def _slice_bytes(text: str) -> int:
-    size = parse_bytes(text)
-    if not SLICE_PART_BYTES <= size <= MAX_SLICE_BYTES:
-        limits = f"{format_bytes(SLICE_PART_BYTES)} to {format_bytes(MAX_SLICE_BYTES)}"
-        raise UsageError(f"--stack-size {text}: expected {limits}")
-    return size // SLICE_PART_BYTES * SLICE_PART_BYTES
-
-
 def _gadget(image: str | None, store: str) -> "Subject":
     """Return the gadget that is asked for; by default the one that belongs to this package."""
     from gadgetops.gadget.reading.subject import open_subject, own_subject  # noqa: PLC0415
@@ -273,11 +276,11 @@ def _pairs(option: str, texts: Sequence[str]) -> Mapping[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _buffer_bytes(text: str) -> int:
-    size = parse_bytes(text)
-    if size < os.sysconf("SC_PAGE_SIZE") or size & (size - 1):
-        raise UsageError(f"--buffer-size {text}: expected a power of two of at least {format_bytes(4096)}")
-    return size
+def _buffer_bytes(size_bytes: int) -> int:
+    if size_bytes < os.sysconf("SC_PAGE_SIZE") or size_bytes & (size_bytes - 1):
+        given = format_bytes(size_bytes)
+        raise UsageError(f"--buffer-size {given}: expected a power of two of at least {format_bytes(4096)}")
+    return size_bytes
 
 
 def _header(subject: "Subject", options: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.output_file import make_parents
 from gadgetops.commands.common.question_options import filter_options, status_of
 from gadgetops.errors import StorageError, UsageError
 from gadgetops.units import format_bytes
@@ -115,8 +116,7 @@ def _check(output_format: str, output: Path, *, force: bool, **options: object) 
         raise UsageError("--per needs --compare", hint="name the earlier recording with --compare")
     if output.exists() and not force:
         raise StorageError(output, "already exists", hint="pass --force to overwrite it")
-    if not output.parent.is_dir():
-        raise StorageError(output.parent, "no such folder", hint="choose another with -o")
+    make_parents(output)
 
 
 def _together(opened: "Sequence[Recording]") -> "Recording":
