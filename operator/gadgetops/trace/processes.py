@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+CAP_SYS_PTRACE: Final = 19
 _ENDED: Final = (b"Z", b"X")
 _PARENT_FIELD: Final = 1
 _FLAGS_FIELD: Final = 6
@@ -21,12 +22,6 @@ _NEWLINE: Final = "\\012"
 """How the kernel writes a newline in a path; it does not mark a backslash."""
 _KERNEL_THREAD: Final = 0x00200000
 """`PF_KTHREAD` of a process's flags (proc(5))."""
-
-
-CAP_SYS_PTRACE: Final = 19
-_FLAGS_FIELD: Final = 6
-_KERNEL_THREAD: Final = 0x0020_0000
-"""PF_KTHREAD, of `include/linux/sched.h`."""
 
 
 class Range(NamedTuple):
@@ -152,21 +147,16 @@ def way_to(pid: int, mapped: Range) -> Path:
     return way if os.path.lexists(way) else Path(f"/proc/{pid}/root{mapped.path}")
 
 
-def is_kernel_thread(pid: int) -> bool:
-    """Return whether *pid* is a thread of the kernel, which has no memory of its own."""
-    status = _status(pid)
-    return bool(status) and bool(int(status[_FLAGS_FIELD]) & _KERNEL_THREAD)
-
-
-def why_closed(pid: int, error: OSError) -> tuple[str, str]:
-    """Return why *error* kept this process from looking into *pid*, and what a person can do."""
+def way_into(pid: int) -> str:
+    """Return what a person can do where the kernel does not let this process look into *pid*."""
     owner = _owner(pid)
     if owner is not None and os.geteuid() not in (0, owner):
-        return f"it belongs to another user ({owner})", "run as root"
+        return f"it belongs to another user ({owner}): run as root"
     if not has_capability(CAP_SYS_PTRACE):
-        return "CAP_SYS_PTRACE is missing", "give this container CAP_SYS_PTRACE, or start it with --privileged"
-    hint = f"the kernel, or a security module, closes it even to root: record what it started, `ps --ppid {pid}`"
-    return str(error.strerror), hint
+        return "give this container CAP_SYS_PTRACE, or start it with --privileged"
+    return (
+        f"the kernel, or a security module, closes it even to root: record what it started, `ps --ppid {pid}`"
+    )
 
 
 def _owner(pid: int) -> int | None:

@@ -18,6 +18,7 @@ from gadgetops.trace.probes.allocator import Allocator, allocators_of_process
 from gadgetops.trace.probes.executable import read_executable
 from gadgetops.trace.probes.link_map import Mapped, mapped_objects
 from gadgetops.trace.processes import descendants_of, name_of, threads_of
+from gadgetops.trace.targets.refusals import check_process
 from gadgetops.units import format_count, plural
 
 _PROCESS: Final = "process"
@@ -48,6 +49,7 @@ def process_findings(pid: int) -> Iterator[Finding]:
     Its calls are counted for a quarter of a second, by probes like those of a recording.
     """
     try:
+        check_process(pid)
         mapped = mapped_objects(pid)
     except TraceError as error:
         yield Finding(_PROCESS, "process", "missing", error.problem, error.hint, is_needed=True)

@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gadgetops.errors import TraceError
-from gadgetops.trace.processes import (
-    is_kernel_thread,
-    memory_holder,
-    name_of,
-    ranges_of,
-    way_to,
-    why_closed,
-)
+from gadgetops.trace.processes import memory_holder, ranges_of, way_into, way_to
 
 _AT_PHDR, _AT_PHNUM = 3, 5
 _PT_DYNAMIC, _PT_PHDR = 2, 6
@@ -65,8 +58,6 @@ def mapped_objects(pid: int) -> list[Mapped]:
         raise TraceError(f"no process {pid}", hint="`ps` shows the running ones") from error
     except OSError as error:
         raise not_allowed(pid, error) from error
-    if not ranges and is_kernel_thread(pid):
-        raise TraceError(f"process {pid} ({name_of(pid)}) is a thread of the kernel: it calls no malloc")
     code = {each.file: each.object for each in ranges if each.is_code}
     in_order = [
         each.file for address in _addresses(holder) for each in ranges if each.start <= address < each.end
@@ -75,9 +66,8 @@ def mapped_objects(pid: int) -> list[Mapped]:
 
 
 def not_allowed(pid: int, error: OSError) -> TraceError:
-    """Return the error for a process that may not be looked into, for its true reason."""
-    reason, hint = why_closed(pid, error)
-    return TraceError(f"process {pid} cannot be looked into: {reason}", hint=hint)
+    """Return the error for a process that may not be looked into; the hint has the reason."""
+    return TraceError(f"process {pid} cannot be looked into: {error.strerror}", hint=way_into(pid))
 
 
 def _downwards(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
