@@ -28,7 +28,7 @@ from gadgetops.bpf.diagrams import mermaid
 from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.errors import DriftError, MarkdownError, StorageError, UsageError
-from gadgetops.gadget.files import staged
+from gadgetops.whole_files import replacing_files
 
 Content = Callable[[], str]
 """Makes the content of a region, line feeds after every line; called only if a document has that region."""
@@ -146,7 +146,7 @@ def write(documents: Sequence[Document], contents: Mapping[str, Content]) -> lis
     changed = {
         path: "".join(new.lines).encode() for path, (old, new) in updated.items() if old.lines != new.lines
     }
-    with staged(changed):
+    with replacing_files(changed):
         pass
     return list(changed)
 

@@ -12,8 +12,8 @@ import pytest
 from gadgetops.errors import StorageError
 from gadgetops.oci.image import EMPTY_CONFIG, Blob, PlatformContent, write_image
 from gadgetops.oci.layout.archive import export_archive
-from gadgetops.oci.layout.files import write_whole
 from gadgetops.oci.layout.layout import Layout
+from gadgetops.whole_files import write_file
 
 NOBODY = 65534
 
@@ -110,7 +110,7 @@ def test_full_disk_leaves_no_half_archive(disk: Path, tmp_path: Path) -> None:
     target.write_bytes(b"before")
     filler = fill(disk)
     with pytest.raises(StorageError, match=r"x\.tar: No space left"):
-        write_whole(target, export_archive(layout, ["name"]), scratch=disk)
+        write_file(target, export_archive(layout, ["name"]), scratch=disk)
     assert sorted(disk.iterdir()) == [filler, target]
     assert target.read_bytes() == b"before"
 

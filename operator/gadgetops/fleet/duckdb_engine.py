@@ -1,7 +1,6 @@
 """DuckDB as the engine of a fleet: on this machine, memory bounded, the rest on its disk."""
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from gadgetops.duckdb_sql import parquet_rows
 from gadgetops.errors import RecordingError
 from gadgetops.recording.reader import MEMORY_LIMIT
 
@@ -44,16 +44,10 @@ class DuckDBEngine:
             )
             connection.execute(f"create temp table {view} ({described})")
             return
-        literals = ", ".join("'" + _pattern(path).replace("'", "''") + "'" for path in paths)
-        source = f"read_parquet([{literals}], filename = 'file_name')"
+        source = parquet_rows(paths, ", filename = 'file_name'")
         selected = ", ".join((*columns, "file_name"))
         connection.execute(f"create temp view {view} as select {selected} from {source}")  # noqa: S608 - our names
 
     def file_name(self, path: Path) -> str:
         """Return the absolute path."""
         return str(path.absolute())
-
-
-def _pattern(path: Path) -> str:
-    """Return *path* as DuckDB takes it, its wildcards as they stand."""
-    return re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute()))

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+from gadgetops.duckdb_sql import create_table
 from gadgetops.errors import RecordingError, UsageError
 from gadgetops.pairing.pairs import create_pair_views, stored
 from gadgetops.pairing.step import STORED, Extent
@@ -164,11 +165,7 @@ def _create_views(
         for path in member.get(view, ())
     ]
     kinds = {"file_name": "varchar", "recording": "bigint", "first_ns": "bigint"}
-    values = [[*column] for column in zip(*numbered, strict=True)] or [[] for _ in kinds]
-    listed = ", ".join(f"unnest(cast(${name} as {kind}[])) as {name}" for name, kind in kinds.items())
-    connection.execute(
-        f"create temp table recording_files as select {listed}", dict(zip(kinds, values, strict=True))
-    )
+    create_table(connection, "recording_files", kinds, numbered)
     for view, columns in _TABLES.items():
         selected = ", ".join(f"{_unique(name)} as {name}" for name in columns)
         joined = f"every_{view} inner join recording_files using (file_name)"

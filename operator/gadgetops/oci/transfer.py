@@ -18,7 +18,6 @@ from gadgetops.oci.attachments import signed_digest, tops
 from gadgetops.oci.content import Descriptor, Index, Platform
 from gadgetops.oci.graph import Source, Target, children_of, fetch_document, walk
 from gadgetops.oci.layout.archive import Archive, export_archive
-from gadgetops.oci.layout.files import storage_errors, write_whole
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.layout.store_choice import AUTO
@@ -27,6 +26,7 @@ from gadgetops.oci.parallel import Parallel
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry.access import Access
 from gadgetops.oci.registry.client import Repository
+from gadgetops.whole_files import storage_errors, write_file
 
 N_THREADS: Final = 6
 """How many blobs are on their way at once."""
@@ -206,7 +206,7 @@ def _archive_to_write(path: Path) -> Iterator[Layout]:
         yield layout
         names = [name for name in layout.names() if signed_digest(name) is None]
         wanted = names or [_only_image(layout).digest]
-        write_whole(path, export_archive(layout, wanted), scratch=Path(folder))
+        write_file(path, export_archive(layout, wanted), scratch=Path(folder))
 
 
 def copy_image(

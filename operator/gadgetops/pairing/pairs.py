@@ -17,7 +17,6 @@ docs/recording-format.md. Blocks are paired by SQL (`sql/blocks.sql`), mappings 
 """
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
+from gadgetops.duckdb_sql import create_table, parquet_rows
 from gadgetops.errors import RecordingError
 from gadgetops.pairing.step import CARRIED, STORED, write_step
 from gadgetops.pairing.store import FOLDER, State, Store, stamp, store_of
@@ -202,7 +202,7 @@ def _create_view(
     connection: "DuckDBPyConnection", name: str, paths: Sequence[Path], columns: Mapping[str, str]
 ) -> None:
     if paths:
-        connection.execute(f"create temp view {name} as from {_source(paths)}")
+        connection.execute(f"create temp view {name} as from {parquet_rows(paths)}")
     else:
         described = ", ".join(f"{column} {sql_type}" for column, sql_type in columns.items())
         connection.execute(f"create temp table {name} ({described})")
@@ -231,13 +231,8 @@ def _create_ancestors(connection: "DuckDBPyConnection") -> None:
         "select pid, timestamp_ns, parent_pid from processes where event = 'fork' and parent_pid is not null"
     ).fetchall()
     lives = connection.execute("select pid, life_ns, end_ns from lives").fetchall() if forks else []
-    rows = [*_ancestors(forks, lives)]
     columns = ("pid", "life_ns", "ancestor_pid", "ancestor_life_ns", "fork_ns")
-    selected = ", ".join(f"unnest(cast(${column} as bigint[])) as {column}" for column in columns)
-    values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
-    connection.execute(
-        f"create temp table ancestors as select {selected}", dict(zip(columns, values, strict=True))
-    )
+    create_table(connection, "ancestors", dict.fromkeys(columns, "bigint"), _ancestors(forks, lives))
 
 
 def _ancestors(
@@ -262,10 +257,3 @@ def _ancestors(
                 break
             life = (ancestor, max(begins))
             yield pid, life_ns, *life, fork_ns
-
-
-def _source(paths: Sequence[Path]) -> str:
-    """Return what stands for the rows of *paths* in SQL; their wildcards as they stand."""
-    patterns = (re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute())).replace("'", "''") for path in paths)
-    literals = (f"'{pattern}'" for pattern in patterns)
-    return f"read_parquet([{', '.join(literals)}])"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from gadgetops.sql_texts import SqlTexts
+from gadgetops.duckdb_sql import SqlTexts
 
 _TEXTS: Final = SqlTexts(Path(__file__).parent / "sql")
 

@@ -16,9 +16,10 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from gadgetops.duckdb_sql import quoted, select_columns
 from gadgetops.errors import RecordingError, StorageError
 from gadgetops.recording.schema import EVENT_COLUMNS
-from gadgetops.recording.whole_file import whole
+from gadgetops.whole_files import replacing_file
 
 _OPTIONS: Final = "(format parquet, parquet_version v2, compression zstd, row_group_size 262144)"
 _ERROR_NUMBER: Final = re.compile(r'"errno":"(\d+)"')
@@ -68,8 +69,8 @@ class ParquetWriter:
         """
         values = dict(zip(columns, [*zip(*rows, strict=True)] or [()] * len(columns), strict=True))
         blobs = {name: _array(values.pop(name)) for name, sql_type in columns.items() if sql_type == "blob"}
-        lists = [f"unnest(cast(${name} as {columns[name]}[])) as {name}" for name in values]
-        query = f"select {', '.join(lists)}"
+        plain = {name: columns[name] for name in values}
+        query = select_columns(plain)
         if blobs:
             self._connection.register("blobs", blobs)
             query = f"select {', '.join(columns)} from ({query}) positional join blobs"  # noqa: S608 - as above
@@ -80,10 +81,10 @@ class ParquetWriter:
 
     def _copy(self, path: Path, query: str, parameters: Mapping[str, Any]) -> None:
         """Write the result of *query* to the file *path*, whole and durable."""
-        with whole(path) as temporary:
-            target = str(temporary).replace("'", "''")
+        with replacing_file(path) as temporary:
             try:
-                self._connection.execute(f"copy ({query}) to '{target}' {_OPTIONS}", parameters)
+                copied = f"copy ({query}) to {quoted(str(temporary))} {_OPTIONS}"
+                self._connection.execute(copied, parameters)
             except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
                 raise RecordingError(path.parent, f"{path.name}: {_first_line(error)}") from error
             except duckdb.Error as error:

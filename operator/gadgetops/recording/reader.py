@@ -7,7 +7,6 @@ Answers are left to `analysis`.
 
 import contextlib
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import duckdb
 
+from gadgetops.duckdb_sql import parquet_rows, pattern
 from gadgetops.errors import RecordingError, StorageError
 from gadgetops.recording.schema import (
     FORMAT_VERSION,
@@ -237,12 +237,12 @@ class _Files:
 
     def _asked(self, paths: Sequence[Path], columns: Mapping[str, str]) -> dict[Path, int]:
         """As `_n_rows`, with one question for all files; DuckDB raises if any of them cannot be read."""
-        names = [_pattern(path) for path in paths]
+        names = [pattern(path) for path in paths]
         n_rows = self._by_file("select file_name, num_rows from parquet_file_metadata($names)", names)
         types = self._by_file(_TYPES, names)
         right = {path: n_rows[path.name] for path in paths if self._has(path, types[path.name], columns)}
         for path in right if self._thorough else ():
-            query = f"select bit_xor(hash({', '.join(columns)})) from {_source([path])}"  # noqa: S608 - our names
+            query = f"select bit_xor(hash({', '.join(columns)})) from {parquet_rows([path])}"  # noqa: S608 - our names
             self._connection.execute(query).fetchall()
         return right
 
@@ -299,22 +299,11 @@ def _create_view(
     connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], files: Sequence[Path]
 ) -> None:
     if files:
-        query = f"select {', '.join(columns)} from {_source(files)}"  # noqa: S608 - our own names, quoted
+        query = f"select {', '.join(columns)} from {parquet_rows(files)}"  # noqa: S608 - our own names, quoted
         connection.execute(f"create view {name} as {query}")
     else:
         described = ", ".join(f"{column} {sql_type}" for column, sql_type in columns.items())
         connection.execute(f"create table {name} ({described})")
-
-
-def _source(paths: Sequence[Path]) -> str:
-    """Return what stands for the rows of *paths* in SQL."""
-    literals = ("'" + _pattern(path).replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{', '.join(literals)}])"
-
-
-def _pattern(path: Path) -> str:
-    """Return *path* as DuckDB takes it, its wildcards as they stand."""
-    return re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute()))
 
 
 def _short(error: Exception, path: Path) -> str:

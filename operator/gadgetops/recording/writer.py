@@ -35,7 +35,7 @@ from gadgetops.recording.schema import (
     parse_segment_name,
     segment_name,
 )
-from gadgetops.recording.whole_file import whole
+from gadgetops.whole_files import replacing_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -368,7 +368,7 @@ def _header_text(path: Path, header: Mapping[str, Any]) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with whole(path) as temporary:
+    with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

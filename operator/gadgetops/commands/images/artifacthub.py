@@ -12,8 +12,8 @@ from gadgetops.errors import DriftError, UsageError
 from gadgetops.gadget.building.buildfile import BuildFile
 from gadgetops.gadget.documents.document import read_bounded
 from gadgetops.gadget.documents.metadata import Metadata
-from gadgetops.gadget.files import staged
 from gadgetops.oci.reference import Reference
+from gadgetops.whole_files import replacing_files
 
 
 @verb(
@@ -55,7 +55,7 @@ def command(path: Path, version: str | None, image: str | None, output: Path | N
         return
     if is_check:
         _fail(file, before, content, values, after)
-    with staged({file: content}):
+    with replacing_files({file: content}):
         pass
     messages.say(f"{file}: {'updated' if before else 'written'}")
 

@@ -17,12 +17,12 @@ from gadgetops.gadget.building.build import Built, build, file_name
 from gadgetops.gadget.building.buildfile import BuildFile
 from gadgetops.gadget.building.compile import Compiled, LocalTools, Tools
 from gadgetops.gadget.building.toolchain import TARGETS
-from gadgetops.gadget.files import staged
 from gadgetops.gadget.media_types import MEDIA_TYPE_OBJECT
 from gadgetops.gadget.reading.own_images import BUILD_FILES, own_image
 from gadgetops.oci.graph import children_of, copy_content, walk
 from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.reference import Reference
+from gadgetops.whole_files import replacing_files
 
 IN_CONTAINER: Final = ("docker", "ig")
 """Builders that compile in a container."""
@@ -215,7 +215,7 @@ def _write(built: Built, output: Path | None, reference: Reference | None, store
     files = dict(built.metadata)
     if output is not None:
         files |= {output / name: content for name, content in built.objects.items()}
-    with staged(files):
+    with replacing_files(files):
         layout = open_store(store)
         for descriptor, content in built.image.contents:
             layout.add(descriptor, [content])

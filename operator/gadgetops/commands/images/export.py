@@ -12,8 +12,8 @@ from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
 from gadgetops.errors import UsageError
 from gadgetops.oci.layout.archive import export_archive
-from gadgetops.oci.layout.files import write_whole
 from gadgetops.oci.layout.store import open_store
+from gadgetops.whole_files import write_file
 
 
 @verb("export", example="gadgetops export trace_malloc trace_malloc.tar")
@@ -32,7 +32,7 @@ def command(images: tuple[str, ...], file: str, store: str) -> None:
         _write_to_stdout(archive)
         return
     path = Path(file)
-    write_whole(path, archive, scratch=path.parent)
+    write_file(path, archive, scratch=path.parent)
     messages.say(f"exported {', '.join(map(str, references))} to {path}")
 
 

@@ -14,9 +14,9 @@ from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
 from gadgetops.oci.attachments import signed_digest
 from gadgetops.oci.layout.archive import import_archive
-from gadgetops.oci.layout.files import storage_errors
 from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.reference import Reference
+from gadgetops.whole_files import storage_errors
 
 
 @verb("import-image", example="gadgetops import-image trace_malloc.tar")

@@ -9,7 +9,7 @@ import click
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.errors import AlreadyExists
-from gadgetops.oci.layout.files import storage_errors, write_whole
+from gadgetops.whole_files import storage_errors, write_file
 
 _PRIVATE_MODE = 0o600
 _PUBLIC_MODE = 0o644
@@ -42,8 +42,8 @@ def command(prefix: str, force: bool) -> None:
     key = PrivateKey.generate()
     pem = key.to_pem(new_password(f"Password for {private}"))
     if force:
-        write_whole(private, [pem], scratch=private.parent, mode=_PRIVATE_MODE)
-        write_whole(public, [key.public.to_pem()], scratch=public.parent, mode=_PUBLIC_MODE)
+        write_file(private, [pem], scratch=private.parent, mode=_PRIVATE_MODE)
+        write_file(public, [key.public.to_pem()], scratch=public.parent, mode=_PUBLIC_MODE)
     else:
         _create_both(private, pem, public, key.public.to_pem())
     messages.say(f"wrote {private} and {public}")

@@ -18,11 +18,11 @@ from gadgetops.errors import ContentError, InvalidReference, NotFound, SizeMisma
 from gadgetops.oci.attachments import signed_digest, tops, with_attachments
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.graph import children_of, copy_content, sound_children_of, walk
-from gadgetops.oci.layout.files import CHUNK_BYTES
 from gadgetops.oci.layout.index_file import EMPTY as EMPTY_INDEX
 from gadgetops.oci.layout.index_file import IndexFile
 from gadgetops.oci.layout.layout import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Layout, check_layout_version
 from gadgetops.oci.reference import Reference
+from gadgetops.whole_files import CHUNK_BYTES
 
 ANNOTATION_CONTAINERD_NAME: Final = "io.containerd.image.name"
 """The whole name in archives of docker save, whose `ref.name` is a mere tag."""

@@ -12,8 +12,8 @@ from gadgetops.errors import ContentError
 from gadgetops.oci.attachments import signed_digest, tops, with_attachments
 from gadgetops.oci.content import DIGEST_LENGTHS, MAX_MANIFEST_BYTES, Descriptor, is_digest
 from gadgetops.oci.graph import Source, children_of, walk
-from gadgetops.oci.layout.files import storage_errors
 from gadgetops.oci.layout.index_file import IndexFile
+from gadgetops.whole_files import storage_errors
 
 _DIGEST_IN_TEXT: Final = re.compile(rb"(?:sha256|sha384|sha512):[0-9a-f]{64,128}")
 

@@ -21,17 +21,17 @@ from gadgetops.oci.attachments import referrers_by_subject, with_attachments
 from gadgetops.oci.content import DIGEST_LENGTHS, Descriptor, is_digest, parse_object
 from gadgetops.oci.graph import children_of, sound_children_of, walk
 from gadgetops.oci.layout import garbage
-from gadgetops.oci.layout.files import (
+from gadgetops.oci.layout.index_file import EMPTY as EMPTY_INDEX
+from gadgetops.oci.layout.index_file import IndexFile
+from gadgetops.oci.reference import Reference
+from gadgetops.whole_files import (
     locked_for_reading,
     locked_for_writing,
     read_chunks,
     storage_errors,
     sync_folder,
-    write_whole,
+    write_file,
 )
-from gadgetops.oci.layout.index_file import EMPTY as EMPTY_INDEX
-from gadgetops.oci.layout.index_file import IndexFile
-from gadgetops.oci.reference import Reference
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
@@ -145,7 +145,7 @@ class Layout:
         path = self.blob_path(descriptor.digest)
         with _advice(), storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, descriptor.verified(chunks), scratch=self._ingest(), mode=0o444)
+            write_file(path, descriptor.verified(chunks), scratch=self._ingest(), mode=0o444)
 
     def names(self) -> dict[str, Descriptor]:
         """Return each name and what it stands for, sorted by name, signature tags included."""
@@ -330,7 +330,7 @@ class Layout:
         sync_folder(self.root)
 
     def _write(self, name: str, data: bytes) -> None:
-        write_whole(self.root / name, [data], scratch=self._ingest())
+        write_file(self.root / name, [data], scratch=self._ingest())
 
     def _ingest(self) -> Path:
         """Return the folder for files that are still growing, which other tools may have removed."""

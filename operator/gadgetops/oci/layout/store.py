@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import UsageError
-from gadgetops.oci.layout.files import storage_errors
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.layout.store_choice import AUTO, STORE_VARIABLE
+from gadgetops.whole_files import storage_errors
 
 IG_STORE: Final = Path("/var/lib/ig/oci-store")
 """ig's store; the path is compiled into ig."""

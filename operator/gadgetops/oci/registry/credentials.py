@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gadgetops.errors import ContentError, NotFound, StorageError, ToolError
 from gadgetops.oci.content import Json, parse_object
-from gadgetops.oci.layout.files import storage_errors, write_whole
+from gadgetops.whole_files import storage_errors, write_file
 
 IG_AUTH_FILE: Final = Path("/var/lib/ig/config.json")
 """Where `ig login` keeps credentials; the path is compiled into ig."""
@@ -181,7 +181,7 @@ class AuthFile:
         with storage_errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = json.dumps(self._document, indent="\t", ensure_ascii=False).encode() + b"\n"
-        write_whole(path, [data], scratch=path.parent, mode=0o600)
+        write_file(path, [data], scratch=path.parent, mode=0o600)
 
 
 class _Helper:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from gadgetops.duckdb_sql import create_table
 from gadgetops.questions.asking.filters import Filters, GroupBy
 from gadgetops.questions.asking.stacks_of import Stack, Stacks
 from gadgetops.questions.texts import rows
@@ -170,7 +171,4 @@ def _create(
     connection: "DuckDBPyConnection", table: str, keys: Mapping[str, str], found: Iterable[tuple[Any, ...]]
 ) -> None:
     columns = {**keys, "group_id": "bigint", "is_chosen": "boolean"}
-    listed = [*zip(*found, strict=True)] or [() for _ in columns]
-    unnested = ", ".join(f"unnest(cast(${name} as {type_}[])) as {name}" for name, type_ in columns.items())
-    parameters = {name: [*values] for name, values in zip(columns, listed, strict=True)}
-    connection.execute(f"create or replace temp table {table} as select {unnested}", parameters)
+    create_table(connection, table, columns, found)

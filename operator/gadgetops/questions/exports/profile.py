@@ -3,11 +3,11 @@ What other tools' formats are made of: each stack's sums by process, with inline
 and the allocations themselves, row by row.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from gadgetops.duckdb_sql import create_table, quoted
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import Amount, Question, asked, of_what_is_readable
@@ -98,22 +98,16 @@ def write_rows(recording: Recording, path: Path, row_format: RowFormat, filters:
     """
     with asked(recording, filters, "stack") as question:
         _create_stack_names(question)
-        target = str(path).replace("'", "''")
-        copied = text("allocation_rows")
-        question.connection.execute(f"copy ({copied}) to '{target}' ({_COPY[row_format]})")
+        copied = f"copy ({text('allocation_rows')}) to {quoted(str(path))} ({_COPY[row_format]})"
+        question.connection.execute(copied)
     return question.certainty.word
 
 
 def _create_stack_names(question: Question) -> None:
     named = {number: group.stack for number, group in question.groups.items() if group.stack is not None}
-    columns: list[tuple[str, str, Callable[[int, Stack], object]]] = [
-        ("group_id", "bigint", lambda number, _: number),
-        ("stack", "varchar", lambda _, stack: stack.name),
-        ("fingerprint", "varchar", lambda _, stack: stack.fingerprint),
-    ]
-    listed = ", ".join(f"unnest(cast(${name} as {kind}[])) as {name}" for name, kind, _ in columns)
-    values = {name: [value(*item) for item in named.items()] for name, _, value in columns}
-    question.connection.execute(f"create temp table stack_names as select {listed}", values)
+    columns = {"group_id": "bigint", "stack": "varchar", "fingerprint": "varchar"}
+    rows = ((number, stack.name, stack.fingerprint) for number, stack in named.items())
+    create_table(question.connection, "stack_names", columns, rows)
 
 
 def _sample(stacks: Stacks, stack_id: int, pid: int, *sums: int) -> Sample:
