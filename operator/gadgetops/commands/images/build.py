@@ -161,7 +161,7 @@ def _take_bundled(name: str, reference: Reference, output: Path | None, store: s
         if output is None
         else {output / file_name(each): image.layer(each, MEDIA_TYPE_OBJECT) for each in image.architectures}
     )
-    with staged(objects):
+    with replacing_files(objects):
         layout = open_store(store)
         copy_content(image.source, layout, walk([image.descriptor], partial(children_of, image.source)))
         layout.publish({str(reference): image.descriptor})

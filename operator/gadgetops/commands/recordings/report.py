@@ -85,7 +85,7 @@ def command(
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.recording.whole_file import whole  # noqa: PLC0415
+    from gadgetops.whole_files import replacing_file  # noqa: PLC0415
 
     _check(
         output_format, output, picture=picture, by=by, compare=compare, per=per, sources=sources, force=force
@@ -97,7 +97,7 @@ def command(
         earlier = None if compare is None else open_recording(compare)
         word, text = _page(opened, earlier, per or "recording", sources, filters)
     content = text.encode("utf-8", "replace")
-    with whole(output) as path:
+    with replacing_file(output) as path:
         path.write_bytes(content)
     messages.say(f"wrote {output}, {format_bytes(len(content))}; {word}")
     return status_of(word)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from gadgetops.duckdb_sql import create_table
 from gadgetops.questions.asking.question import Question
 
 if TYPE_CHECKING:
@@ -45,12 +46,9 @@ class HighestMoments:
 
     def create_table(self, connection: "DuckDBPyConnection") -> None:
         """Create `slot_peaks` with `slot`, `timestamp_ns` and `seq`, which `slot_changes` joins."""
-        columns = {"slot": np.arange(len(self.slot_ns)), "timestamp_ns": self.slot_ns, "seq": self.slot_seq}
-        listed = ", ".join(f"unnest(cast(${name} as bigint[])) as {name}" for name in columns)
-        connection.execute(
-            f"create or replace temp table slot_peaks as select {listed}",
-            {name: column.tolist() for name, column in columns.items()},
-        )
+        columns = dict.fromkeys(("slot", "timestamp_ns", "seq"), "bigint")
+        rows = zip(range(len(self.slot_ns)), self.slot_ns.tolist(), self.slot_seq.tolist(), strict=True)
+        create_table(connection, "slot_peaks", columns, rows)
 
 
 def highest_moments(
