@@ -1,6 +1,5 @@
 """Reports opened in a real Chromium, without a network."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,8 +73,3 @@ def open_page(browser: Browser) -> Iterator[Open]:
 def _built_page() -> None:
     """Make the page's program before the clock of any test runs."""
     bundle()
-
-
-def in_update_mode() -> bool:
-    """Whether stored pictures are to be written anew."""
-    return os.environ.get("UPDATE_PICTURES", "") == "1"

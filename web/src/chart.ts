@@ -29,7 +29,8 @@ export class HeapChart {
     const left = this.plot.valToPos((from * width_ns) / 1e9, "x");
     const right = this.plot.valToPos(Math.min(to * width_ns, this.lastNs()) / 1e9, "x");
     const isAll = from === 0 && to === slot_count;
-    const height = this.plot.over.clientHeight;
+    // Known without asking the browser, which would lay out what else has changed.
+    const height = this.plot.bbox.height / (window.devicePixelRatio || 1);
     this.plot.setSelect({ left, width: isAll ? 0 : Math.max(1, right - left), top: 0, height: isAll ? 0 : height }, false);
     const curve = this.curve(chosen);
     if (chosen || this.plot.series[4]?.show) {
@@ -107,7 +108,7 @@ export class HeapChart {
     const label = `peak ${formatBytes(curve_highest_bytes[highest])}`;
     const isRight = x > plot.bbox.left + plot.bbox.width * 0.7;
     painter.textAlign = isRight ? "right" : "left";
-    painter.fillText(label, x + (isRight ? -9 : 9) * ratio, Math.max(y + 4 * ratio, plot.bbox.top + 14 * ratio));
+    painter.fillText(label, x + (isRight ? -9 : 9) * ratio, y + 18 * ratio);
     painter.restore();
   }
 

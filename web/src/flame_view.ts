@@ -241,7 +241,8 @@ export function moduleColour(module: string | null): string {
   if (module === null) return "#d0d7de";
   let hash = 0;
   for (const character of fileName(module)) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return `hsl(${hash % 360} 62% 74%)`;
+  // Red is for what grows.
+  return `hsl(${60 + (hash % 270)} 62% 74%)`;
 }
 
 function changeColour(change: number, whole: number): string {

@@ -3,7 +3,7 @@
 import { button, copyButton, element, searchField } from "./dom";
 import { formatBytes, formatCount, plural } from "./format";
 import { stackOf } from "./front";
-import type { Model } from "./model";
+import { frameText, type Frame, type Model } from "./model";
 import type { Measure, Sums, Unit } from "./sums";
 import { wordsOf } from "./verdicts";
 
@@ -18,24 +18,31 @@ const COLUMNS: { label: string; measure: Measure; unit: Unit }[] = [
   { label: "Temporary", measure: "temporary", unit: "count" },
 ];
 
+/** The row of one stack, made once: a drag changes figures only. */
+interface Row {
+  line: HTMLElement;
+  cells: HTMLElement[];
+}
+
 export class StackTable {
   readonly element: HTMLElement;
   private readonly body = element("tbody");
   private readonly note = element("p", { "aria-live": "polite", class: "quiet" });
   private readonly headings: HTMLElement[];
   private readonly more: HTMLButtonElement;
-  private readonly texts: string[];
+  private readonly rows = new Map<number, Row>();
+  private drawn: number[] = [];
   private sums: Sums | null = null;
   private sorted = 0;
   private isAscending = false;
-  private words = "";
+  /** Whether a frame has the words that are looked for; null while there are none. */
+  private found: Uint8Array | null = null;
   private shown = PAGE;
 
   constructor(
     private readonly model: Model,
     private readonly onShow: (stack: number) => void,
   ) {
-    this.texts = model.stacks.map((_, stack) => model.stackText(stack).toLowerCase());
     this.headings = COLUMNS.map((column, number) =>
       element("th", { scope: "col", class: "figure" }, button(column.label, () => this.sortBy(number))),
     );
@@ -43,19 +50,14 @@ export class StackTable {
       this.shown += 4 * PAGE;
       this.draw();
     });
-    const head = element("tr", {}, element("th", { scope: "col" }, "Stack"), element("th", { scope: "col" }, "Verdict"), ...this.headings);
-    const search = searchField("Search stacks", (text) => {
-      this.words = text.toLowerCase();
-      this.shown = PAGE;
-      this.draw();
-    });
+    const head = element("tr", {}, element("th", { scope: "col", class: "name" }, "Stack"), element("th", { scope: "col", class: "verdict" }, "Verdict"), ...this.headings);
     const caption = element("caption", { class: "hidden" }, "Stacks and what they allocated in the chosen window");
-    const table = element("table", {}, caption, element("thead", {}, head), this.body);
+    const table = element("table", { class: "stacks" }, caption, element("thead", {}, head), this.body);
     this.element = element(
       "section",
       { "aria-labelledby": "stacks" },
       element("h2", { id: "stacks" }, "Stacks"),
-      element("div", { class: "controls" }, search),
+      element("div", { class: "controls" }, searchField("Search stacks", (text) => this.search(text))),
       this.note,
       element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of stacks" }, table),
       this.more,
@@ -64,6 +66,14 @@ export class StackTable {
 
   show(sums: Sums): void {
     this.sums = sums;
+    this.draw();
+  }
+
+  private search(text: string): void {
+    const words = text.toLowerCase();
+    const has = (frame: Frame) => (frameText(frame).toLowerCase().includes(words) ? 1 : 0);
+    this.found = words ? Uint8Array.from(this.model.frames, has) : null;
+    this.shown = PAGE;
     this.draw();
   }
 
@@ -79,26 +89,44 @@ export class StackTable {
     const key = values[COLUMNS[this.sorted].measure][COLUMNS[this.sorted].unit];
     const sign = this.isAscending ? 1 : -1;
     const found = [];
-    for (let stack = 0; stack < this.texts.length; stack += 1) {
-      const isThere = COLUMNS.some(({ measure, unit }) => values[measure][unit][stack] !== 0);
-      if (isThere && this.texts[stack].includes(this.words)) found.push(stack);
+    for (let stack = 0; stack < this.model.stacks.length; stack += 1) {
+      if (this.isThere(stack) && this.isFound(stack)) found.push(stack);
     }
     found.sort((one, other) => sign * (key[one] - key[other]) || one - other);
-    this.body.replaceChildren(...found.slice(0, this.shown).map((stack) => this.row(stack)));
+    const drawn = found.slice(0, this.shown);
+    const lines = drawn.map((stack) => this.line(stack));
+    if (drawn.length !== this.drawn.length || drawn.some((stack, at) => stack !== this.drawn[at])) this.body.replaceChildren(...lines);
+    this.drawn = drawn;
     this.headings.forEach((heading, number) => {
       if (number === this.sorted) heading.setAttribute("aria-sort", this.isAscending ? "ascending" : "descending");
       else heading.removeAttribute("aria-sort");
     });
-    this.note.textContent = plural(found.length, "stack");
+    setText(this.note, plural(found.length, "stack"));
     this.more.hidden = found.length <= this.shown;
   }
 
-  private row(stack: number): HTMLElement {
+  private isThere(stack: number): boolean {
+    const { allocated, live, peak } = (this.sums as Sums).values;
+    return allocated.count[stack] !== 0 || live.count[stack] !== 0 || peak.count[stack] !== 0;
+  }
+
+  private isFound(stack: number): boolean {
+    const { found } = this;
+    return found === null || this.model.stacks[stack].some((frame) => found[frame] === 1);
+  }
+
+  private line(stack: number): HTMLElement {
+    const row = this.rows.get(stack) ?? this.newRow(stack);
     const { values } = this.sums as Sums;
-    const cells = COLUMNS.map(({ measure, unit }) => {
+    COLUMNS.forEach(({ measure, unit }, number) => {
       const value = values[measure][unit][stack];
-      return element("td", { class: "figure" }, unit === "bytes" ? formatBytes(value) : formatCount(value));
+      setText(row.cells[number], unit === "bytes" ? formatBytes(value) : formatCount(value));
     });
+    return row.line;
+  }
+
+  private newRow(stack: number): Row {
+    const cells = COLUMNS.map(() => element("td", { class: "figure" }));
     const leak = this.model.leakOf[stack];
     const chip = leak ? element("span", { class: `chip ${leak.kind}` }, wordsOf(leak.kind)) : null;
     const details = element("details", {}, element("summary", {}, element("code", {}, this.title(stack))));
@@ -107,7 +135,10 @@ export class StackTable {
       const buttons = element("p", { class: "buttons" }, button("Show in the flame graph", () => this.onShow(stack)), copyButton("Copy the stack", () => this.model.stackText(stack)));
       details.append(stackOf(this.model, stack), buttons);
     });
-    return element("tr", { "data-stack": String(stack) }, element("td", { class: "name" }, details), element("td", {}, chip), ...cells);
+    const line = element("tr", { "data-stack": String(stack) }, element("td", { class: "name" }, details), element("td", {}, chip), ...cells);
+    const row = { line, cells };
+    this.rows.set(stack, row);
+    return row;
   }
 
   /** The innermost functions, as many as tell stacks apart at a glance. */
@@ -115,4 +146,8 @@ export class StackTable {
     const names = [...this.model.stacks[stack]].reverse().slice(0, 3).map((frame) => this.model.frames[frame].name);
     return names.join(" ← ") || this.model.stackName(stack);
   }
+}
+
+function setText(node: HTMLElement, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
 }

@@ -75,12 +75,14 @@ function highestMoment(model: Model, { from, to, threads }: Selection): { slot: 
     if (bytes > best.bytes) best = { slot, ns: curve_highest_ns[slot], bytes };
   }
   // Memory may only shrink in the window: then most is live where it begins.
-  const before = from > 0 ? startLevel(model, threads, from) : 0;
+  const before = from === 0 ? 0 : isWhole ? curveAt(model, from) : liveBySlot(model, threads)[from - 1];
   return before > best.bytes ? { slot: from - 0.5, ns: from * model.header.width_ns } : best;
 }
 
-function startLevel(model: Model, threads: Uint8Array, from: number): number {
-  return liveBySlot(model, threads)[from - 1];
+/** Return what is live where a slot begins. */
+function curveAt(model: Model, slot: number): number {
+  const { curve_live_bytes } = model.columns;
+  return curve_live_bytes[(slot * model.header.width_ns) / model.header.point_ns - 1];
 }
 
 function bySlot(
@@ -112,7 +114,11 @@ function emptyValues(n: number): Sums["values"] {
 }
 
 function totalsOf(values: Sums["values"]): Sums["totals"] {
-  const sum = (column: Float64Array) => column.reduce((total, value) => total + value, 0);
+  const sum = (column: Float64Array) => {
+    let total = 0;
+    for (let at = 0; at < column.length; at += 1) total += column[at];
+    return total;
+  };
   const entries = MEASURES.map((measure) => [
     measure,
     { bytes: sum(values[measure].bytes), count: sum(values[measure].count) },

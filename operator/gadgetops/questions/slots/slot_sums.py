@@ -28,7 +28,7 @@ N_SLOTS: Final = 256
 POINTS_A_SLOT: Final = 4
 """The curve of all live memory has so many points in each of `N_SLOTS`."""
 _FEWEST_SLOTS: Final = 32
-_MANY_ROWS: Final = 400_000
+_MANY_ROWS: Final = 200_000
 """Slots are wider where there would be more rows: a file of 3 MB would not hold them."""
 MOST_BYTES: Final = 2**62
 """Sums above that are shown as that: no machine has so much memory, but a recording can say so."""
@@ -179,7 +179,8 @@ def slot_sums(recording: Recording, filters: Filters = ALL, facets: tuple[str, .
     Raises:
         RecordingError: The question could not be answered.
     """
-    with asked(recording, filters, "stack") as question:
+    # Groups are made below, of stacks and threads together.
+    with asked(recording, filters, None) as question:
         return _Sums(question, facets).collect()
 
 

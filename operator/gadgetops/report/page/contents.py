@@ -150,23 +150,25 @@ class _Stacks:
         return self._numbers.setdefault(self._key(stack, ids), number)
 
     def _ids(self, stack: Stack) -> list[int]:
-        return [self._frame(frame) for frame in stack.frames]
+        # Most frames are the same objects in many stacks, and are found without looking into them.
+        known = map(self._places.get, map(id, stack.frames))
+        return [
+            self._frame(frame) if number is None else number
+            for frame, number in zip(stack.frames, known, strict=True)
+        ]
 
     @staticmethod
     def _key(stack: Stack, ids: list[int]) -> Any:
         return tuple(ids) or stack.no_stack
 
     def _frame(self, frame: Frame) -> int:
-        # Most frames are the same object in many stacks.
-        known = self._places.get(id(frame))
-        if known is None:
-            known = self._frames.setdefault(frame.identity, len(self.frames))
-            if known == len(self.frames):
-                self.frames.append(frame)
-                for name in (frame.name, frame.file, frame.module):
-                    self._string(name)
-            self._places[id(frame)] = known
-        return known
+        number = self._frames.setdefault(frame.identity, len(self.frames))
+        if number == len(self.frames):
+            self.frames.append(frame)
+            for name in (frame.name, frame.file, frame.module):
+                self._string(name)
+        self._places[id(frame)] = number
+        return number
 
     def _string(self, text: str | None) -> int:
         """Return the number of *text* from 1 on; 0 where it is unknown."""

@@ -18,16 +18,24 @@ def report_page(contents: Contents, most_bytes: int = MOST_BYTES) -> str:
     parts, sentence = bundle(), verdict(contents.answers).sentence
     while True:
         text = page(contents.title, sentence, contents.packed(), parts)
-        smaller = _smaller(contents)
-        if len(text) <= most_bytes or smaller is None:
+        if len(text) <= most_bytes:
+            return text
+        smaller = _smaller(contents, most_bytes / len(text))
+        if smaller is None:
             return text
         contents = smaller
 
 
-def _smaller(contents: Contents) -> Contents | None:
+def _smaller(contents: Contents, share: float) -> Contents | None:
+    """Return *contents* with about that share of its rows; None if nothing more can be left out."""
     sums = contents.sums
+    n_wanted = len(sums.rows.slot) * share
     if sums.n_slots > _FEWEST_SLOTS:
-        return replace(contents, sums=sums.coarser())
-    if len(sums.stacks) > _FEWEST_STACKS:
-        return replace(contents, sums=sums.folded(len(sums.stacks) // 2))
-    return None
+        sums = sums.coarser()
+        while sums.n_slots > _FEWEST_SLOTS and len(sums.rows.slot) > n_wanted:
+            sums = sums.coarser()
+    elif len(sums.stacks) > _FEWEST_STACKS:
+        sums = sums.folded(max(_FEWEST_STACKS, len(sums.stacks) // 2))
+    else:
+        return None
+    return replace(contents, sums=sums)

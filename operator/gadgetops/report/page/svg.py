@@ -142,7 +142,7 @@ def _colour(node: _Node) -> str:
     """Return a colour for the node's module, always the same one."""
     if node.module is None:
         return "#d0d7de"
-    hue = zlib.crc32(node.module.rpartition("/")[2].encode("utf-8", "replace")) % 360
+    hue = 60 + zlib.crc32(node.module.rpartition("/")[2].encode("utf-8", "replace")) % 270
     return f"hsl({hue} 62% 74%)"
 
 
