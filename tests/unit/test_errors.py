@@ -1,5 +1,6 @@
 """Errors keep their fields, and say one sentence made of them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,17 +59,14 @@ def test_long_tool_output_is_cut_and_says_so() -> None:
 
 def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
     """The docstring of errors.py draws every class, and no other."""
-    drawn = {
-        word
-        for word in (errors.__doc__ or "").replace("├── ", "").replace("│", "").split()
-        if word[0].isupper()
-    }
+    tree = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]
+    drawn = set(re.findall(r"^[ │├└─]*([A-Z]\w+)", tree, re.MULTILINE))
     classes = {
         name
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, Exception)
     }
-    assert classes <= drawn
+    assert classes == drawn
 
 
 def test_exit_statuses_are_those_promised() -> None:

@@ -59,11 +59,6 @@ class Field:
     type_id: int
     enum: types.Enum | None = None
 
-    @property
-    def is_container(self) -> bool:
-        """Whether it only holds further fields."""
-        return self.kind == "Bytes"
-
 
 @dataclass(frozen=True)
 class Datasource:

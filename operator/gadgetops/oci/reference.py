@@ -8,7 +8,7 @@ parser of references too (`oras.container.Container`), but it completes nothing,
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gadgetops.errors import InvalidReference
@@ -89,10 +89,6 @@ class Reference:
     def familiar(self) -> str:
         """The text without `ghcr.io/inspektor-gadget/gadget/` in front, as `ig image list` shows it."""
         return str(self).removeprefix(f"{DEFAULT_REGISTRY}/{DEFAULT_NAMESPACE}/")
-
-    def with_digest(self, digest: str) -> "Reference":
-        """Return the same reference pinned to *digest*, its tag kept for people to read."""
-        return replace(self, digest=digest)
 
     def _why_invalid(self) -> str | None:
         return (

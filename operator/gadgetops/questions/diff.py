@@ -16,7 +16,6 @@ from gadgetops.questions.top import COUNTED, Measure, measured, totals
 from gadgetops.recording.reader import Recording
 
 Per = Literal["recording", "second", "call"]
-PERS: Final[tuple[Per, ...]] = get_args(Per)
 """What two recordings are made comparable by: nothing, their durations, or their numbers of allocations."""
 
 Change = Literal["new", "grown", "same", "shrunk", "gone"]

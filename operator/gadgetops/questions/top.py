@@ -6,7 +6,7 @@ Which stacks (or functions, threads, …) have most: of all bytes, calls, tempor
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters, GroupBy
@@ -17,7 +17,6 @@ from gadgetops.questions.temporary import temporary
 from gadgetops.recording.reader import Recording
 
 Measure = Literal["bytes", "calls", "live", "temporary", "peak"]
-MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 """What is counted: bytes allocated, allocations, bytes live at the end, temporary allocations, bytes at the
 peak."""
 

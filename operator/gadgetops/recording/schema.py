@@ -15,9 +15,6 @@ from gadgetops.errors import RecordingError
 FORMAT_VERSION: Final = 1
 """Raised when an older reader would misread what is written."""
 
-SUFFIX: Final = ".gadgetrec"
-"""What the name of a recording's folder ends with, by custom."""
-
 HEADER_NAME: Final = "recording.json"
 SYMBOLS_NAME: Final = "symbols.parquet"
 

@@ -115,8 +115,3 @@ def test_parts_are_told_apart() -> None:
     reference = Reference.parse(f"localhost:5000/a/b:v1@sha256:{HEX}")
     assert Reference("localhost:5000", "a/b", "v1", f"sha256:{HEX}") == reference
     assert reference.name == "localhost:5000/a/b"
-
-
-def test_pinning_keeps_the_tag() -> None:
-    """A digest is added, and nothing is taken away."""
-    assert f"reg.io/foo:v1@sha256:{HEX}" == str(Reference.parse("reg.io/foo:v1").with_digest(f"sha256:{HEX}"))

@@ -26,7 +26,6 @@ IG_AUTH_FILE: Final = Path("/var/lib/ig/config.json")
 AUTH_FILE_VARIABLE: Final = "REGISTRY_AUTH_FILE"
 DOCKER_CONFIG_VARIABLE: Final = "DOCKER_CONFIG"
 
-_DOCKER_HUB: Final = "docker.io"
 _DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 _DOCKER_HUB_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _TOKEN_USER: Final = "<token>"  # noqa: S105 - how helpers say that the secret is an identity token

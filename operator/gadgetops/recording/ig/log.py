@@ -22,7 +22,6 @@ _COLOURED: Final = re.compile(rf"(?:\x1b\[\d+m)?({'|'.join(_LEVELS)})(?:\x1b\[0m
 _OTHER: Final = re.compile(r"(Warning|Error): (.*)", re.IGNORECASE)
 _KERNEL_LOSS: Final = re.compile(r"\blost (\d+) samples\b", re.IGNORECASE)
 _DROPPED: Final = re.compile(r"\b(\d+) messages dropped\b")
-_LOST_STACK: Final = re.compile(r"\bstack with ID \d+ is lost\b")
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,6 @@ class LogLine:
     def dropped(self) -> int:
         """How many events it says were lost between a remote `ig` and this one."""
         return _number(_DROPPED, self.message)
-
-    @property
-    def is_lost_stack(self) -> bool:
-        """Whether it says that an event's stack could not be read."""
-        return _LOST_STACK.search(self.message) is not None
 
 
 def parse_log_line(line: bytes) -> LogLine | None:

@@ -116,11 +116,6 @@ class Module:
         if own is None and best is not None:
             self._headers = _guessed_headers(_read_headers(best.path), mapped_offset)
 
-    @property
-    def has_symbols(self) -> bool:
-        """Whether anything is known of it."""
-        return bool(self._tables)
-
     def locate(self, file_offset: int, *, is_leaf: bool = False) -> Sequence[Location]:
         """
         Return where the call was that returns to *file_offset* bytes into the file.
