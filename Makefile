@@ -23,7 +23,8 @@ demo: setup ## build the gadget, check the diagrams, find the leaks of a small p
 test: setup-test lint docs-check ## everything that proves it: lint, diagrams, tests
 	@# What is traced has the machine to itself; Spark and the property tests share it.
 	@status=0; \
-	pytest -m "not kernel and not vm and not programs" --numprocesses 2 --dist loadfile || status=1; \
+	pytest -m "not kernel and not vm and not programs and not interop" --numprocesses 2 --dist loadfile || status=1; \
+	! [ -x "$$(scripts/interop_tools.sh --path)/crane" ] || pytest tests/interop/test_matrix.py || status=1; \
 	pytest -m kernel || status=1; \
 	pytest -m "vm and not long" || status=1; \
 	exit $$status
@@ -36,6 +37,14 @@ test-unit: ## what needs Python alone: no root, no kernel, no other tools
 .PHONY: test-vm
 test-vm: setup-test ## the event side on every kernel of Debian's, each in a virtual machine (an hour)
 	pytest -m "vm and long" -v -rP
+
+.PHONY: interop-tools
+interop-tools: ## build other people's registry clients, which test-interop compares with (ten minutes, once)
+	@scripts/interop_tools.sh
+
+.PHONY: test-interop
+test-interop: setup-test interop-tools ## images and signatures between those clients and ours
+	pytest -m interop
 
 .PHONY: test-programs
 test-programs: ## real programs of Debian, each run bare and recorded: only the recording differs

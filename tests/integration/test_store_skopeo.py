@@ -100,3 +100,16 @@ def test_skopeo_writes_into_our_layout(layout: Layout, tmp_path: Path) -> None:
     archive = b"".join(export_archive(layout, ["ghcr.io/c/d:2"]))
     other = Layout.open(tmp_path / "other", create=True)
     assert import_archive(other, io.BytesIO(archive), "x.tar") == ["ghcr.io/c/d:2"]
+
+
+@pytest.mark.parametrize("place", ["oci", "archive"])
+def test_skopeo_reads_our_copy_without_a_name(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gadgetops, place: str
+) -> None:
+    """index.json lists the image and not its parts, or skopeo would ask which one is meant."""
+    monkeypatch.setenv("GADGETOPS_STORE", str(layout.root))
+    target = tmp_path / "copy"
+    done = gadgetops("copy", f"store:{NAME}", f"{place}:{target}")
+    assert done.status == 0, done.err
+    transport = "oci" if place == "oci" else "oci-archive"
+    assert digest_seen(f"{transport}:{target}") == image_in(layout).digest

@@ -94,16 +94,20 @@ def running_registry(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", path], stdout=log, stderr=log)
     try:
-        _wait_until_it_answers(host, ca_file, client, process)
+        wait_until_it_answers(host, process, ca_file, client)
         yield RunningRegistry(host, folder, ca_file)
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait_until_it_answers(
-    host: str, ca_file: Path | None, client: "Certificate | None", process: subprocess.Popen[bytes]
+def wait_until_it_answers(
+    host: str,
+    process: subprocess.Popen[bytes],
+    ca_file: Path | None = None,
+    client: "Certificate | None" = None,
 ) -> None:
+    """Wait for the registry at *host*, which *process* is, to answer; fail after 20 seconds."""
     deadline = time.monotonic() + 20
     while True:
         assert process.poll() is None, "the registry ended"

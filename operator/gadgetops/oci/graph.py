@@ -58,6 +58,11 @@ def children_of(source: Source, descriptor: Descriptor) -> tuple[Descriptor, ...
     return ()
 
 
+def parts_of(nodes: Iterable[Descriptor], children: Children) -> set[str]:
+    """Return the digests of what indexes among *nodes* consist of: manifests that are part of an image."""
+    return {child.digest for node in nodes if node.is_index for child in children(node)}
+
+
 def sound_children_of(source: Source, descriptor: Descriptor) -> tuple[Descriptor, ...]:
     """Return the children of *descriptor* after reading, and so checking, all of its content."""
     if not (descriptor.is_index or descriptor.is_manifest):

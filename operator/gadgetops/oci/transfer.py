@@ -176,7 +176,7 @@ def open_goal(
     if location.path is None:
         yield _goal_in_store(open_store(store), location.name)
     elif location.place is Place.FOLDER:
-        yield Goal(Layout.open(location.path, create=True), name, None, shown)
+        yield Goal(Layout.open(location.path, create=True, lists_parts=False), name, None, shown)
     else:
         with _archive_to_write(location.path) as layout:
             yield Goal(layout, name, None, shown)

@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, Final
 from gadgetops.errors import ContentError, InvalidReference, NotFound, SizeMismatch
 from gadgetops.oci.attachments import signed_digest, tops, with_attachments
 from gadgetops.oci.content import Descriptor
-from gadgetops.oci.graph import children_of, copy_content, sound_children_of, walk
+from gadgetops.oci.graph import children_of, copy_content, parts_of, sound_children_of, walk
 from gadgetops.oci.layout.index_file import EMPTY as EMPTY_INDEX
 from gadgetops.oci.layout.index_file import IndexFile
 from gadgetops.oci.layout.layout import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Layout, check_layout_version
@@ -56,8 +56,9 @@ def export_archive(layout: Layout, references: Iterable[Reference | str]) -> Ite
     nodes, signatures = layout.with_attachments(roots)
     for name, descriptor in signatures.items():
         index.set_name(name, descriptor)
+    parts = parts_of(nodes, partial(children_of, layout))
     for node in nodes:
-        if node.is_index or node.is_manifest:
+        if (node.is_index or node.is_manifest) and node.digest not in parts:
             index.add_untagged(node)
     index.sort()
     for node in sorted({node.digest: node for node in nodes}.values(), key=lambda node: node.digest):

@@ -19,7 +19,7 @@ from typing import Final
 from gadgetops.errors import ContentError, NotFound, SizeMismatch, StorageError
 from gadgetops.oci.attachments import referrers_by_subject, with_attachments
 from gadgetops.oci.content import DIGEST_LENGTHS, Descriptor, is_digest, parse_object
-from gadgetops.oci.graph import children_of, sound_children_of, walk
+from gadgetops.oci.graph import children_of, parts_of, sound_children_of, walk
 from gadgetops.oci.layout import garbage
 from gadgetops.oci.layout.index_file import EMPTY as EMPTY_INDEX
 from gadgetops.oci.layout.index_file import IndexFile
@@ -65,28 +65,31 @@ class Layout:
     `ContentError` for what stands there and should not.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, lists_parts: bool = True) -> None:
         self.root = root
+        self._lists_parts = lists_parts
 
     def __str__(self) -> str:
         """Return the folder's path."""
         return str(self.root)
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = False) -> "Layout":
+    def open(cls, path: Path, *, create: bool = False, lists_parts: bool = True) -> "Layout":
         """
         Return the layout in the folder *path*.
 
         Args:
             path: The folder.
             create: Make what is missing of it. A folder with other things in it is left alone.
+            lists_parts: List the manifests of each platform in index.json, too, as ig's store does. skopeo
+                and crane take what is listed for images: a folder made for them has none.
 
         Raises:
             NotFound: There is none, and none is to be made.
             StorageError: *path* is a file, holds other things, or cannot be read or written.
             ContentError: Its oci-layout says that it is of another version.
         """
-        layout = cls(path)
+        layout = cls(path, lists_parts=lists_parts)
         with _advice():
             if create and not layout._is_complete():
                 layout._create()
@@ -189,8 +192,10 @@ class Layout:
             self._check_presence(nodes)
             for name, descriptor in named.items():
                 index.set_name(name, descriptor)
+            parts = set() if self._lists_parts else parts_of(nodes, partial(children_of, self))
+            index.forget(parts)
             for node in nodes:
-                if node.is_index or node.is_manifest:
+                if (node.is_index or node.is_manifest) and node.digest not in parts:
                     index.add_untagged(node)
             self._write_index(index)
 
