@@ -8,6 +8,7 @@ import pytest
 from gadgetops.errors import NotFound, StorageError
 from gadgetops.oci.layout import store
 from gadgetops.oci.layout.store import open_store, store_path
+from gadgetops.oci.layout.store_choice import listener
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +35,47 @@ def test_root_on_a_machine_with_ig_uses_its_store(monkeypatch: pytest.MonkeyPatc
 
 
 def test_other_users_have_their_own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """ig's is root's alone."""
+    """ig's is root's alone, until a newer ig has made one for the user."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     become(monkeypatch, 1000, ig_installed=True)
     assert store_path() == tmp_path / "data/gadgetops/store"
+    assert store_path("ig") == tmp_path / ".ig/oci-store"
     monkeypatch.delenv("XDG_DATA_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
     assert store_path() == tmp_path / ".local/share/gadgetops/store"
+    (tmp_path / ".ig/oci-store").mkdir(parents=True)
+    assert store_path() == tmp_path / ".ig/oci-store"
+
+
+def test_what_was_chosen_at_first_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever runs ig in between, and for readers, too; it is said once. Another user chooses anew."""
+    said: list[Path] = []
+    monkeypatch.setattr(listener, "on_choice", said.append)
+    become(monkeypatch, 0, ig_installed=False)
+    with pytest.raises(NotFound):
+        open_store(create=False)
+    (tmp_path / "ig/oci-store").mkdir(parents=True)
+    become(monkeypatch, 0, ig_installed=True)
+    assert store_path() == tmp_path / "data/gadgetops/store"
+    assert open_store().root == tmp_path / "data/gadgetops/store"
+    assert said == [tmp_path / "data/gadgetops/store"]
+    assert open_store("ig").root == tmp_path / "ig/oci-store"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ig/oci-store").mkdir(parents=True)
+    become(monkeypatch, 1000, ig_installed=True)
+    assert open_store().root == tmp_path / ".ig/oci-store"
+    assert said[1:] == [tmp_path / ".ig/oci-store"]
+
+
+def test_a_choice_that_cannot_be_kept_is_no_obstacle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where nothing can be written, or what was kept is damaged."""
+    become(monkeypatch, 0, ig_installed=True)
+    (tmp_path / "data/gadgetops").mkdir(parents=True)
+    (tmp_path / "data/gadgetops/store-of-user-0").write_bytes(b"\xff")
+    assert store_path() == tmp_path / "ig/oci-store"
+    (tmp_path / "data/gadgetops/store-of-user-0").unlink()
+    (tmp_path / "data/gadgetops").rmdir()
+    (tmp_path / "data/gadgetops").touch()
+    assert open_store().root == tmp_path / "ig/oci-store"
 
 
 def test_choice_names_a_store_or_a_folder(tmp_path: Path) -> None:

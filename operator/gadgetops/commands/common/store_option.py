@@ -1,11 +1,12 @@
 """`--store`, which every verb that reads or writes images has."""
 
 import os
+from pathlib import Path
 
 import click
 
 from gadgetops.commands.common import messages
-from gadgetops.oci.layout.store_choice import AUTO, STORE_VARIABLE
+from gadgetops.oci.layout.store_choice import AUTO, STORE_VARIABLE, listener
 
 
 def _warn_if_overridden(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -14,6 +15,12 @@ def _warn_if_overridden(context: click.Context, parameter: click.Parameter, valu
         messages.warn(f"--store {value} has no effect: {STORE_VARIABLE} is set to {variable}")
     return value
 
+
+def _say_chosen(path: Path) -> None:
+    messages.say(f"images are kept in {path}, from now on; --store or {STORE_VARIABLE} names another store")
+
+
+listener.on_choice = _say_chosen
 
 store_option = click.option(
     "--store",
