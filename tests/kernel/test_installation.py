@@ -99,6 +99,7 @@ class Environment:
             "HOME": str(folder / "home"),
             "PATH": f"{folder}/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "CLANG": "/nonexistent/clang",
+            "GADGETOPS_STORE": str(folder / "store"),
         }
         subprocess.run([str(python), "-m", "venv", str(folder / "venv")], check=True)
         pins = re.findall(r"^[a-z0-9-]+==[^\\\n]+", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)

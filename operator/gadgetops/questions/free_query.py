@@ -7,10 +7,10 @@ nothing else of the machine: DuckDB is told so and its configuration locked befo
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
 
@@ -19,7 +19,9 @@ from gadgetops.pairing.pairs import paired
 from gadgetops.recording.reader import Recording
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+T = TypeVar("T")
 
 VIEWS: Final = (
     "events",
@@ -62,13 +64,34 @@ def query(recording: Recording, sql: str) -> Iterator[Table]:
         QueryError: It is no single statement that reads, or DuckDB refuses it.
         RecordingError: The recording could not be paired, or read.
     """
+    with _asked(recording) as connection:
+        # A subquery would change what `describe` and `summarize` mean, so statements run as they are.
+        connection.execute(_statement(connection, sql))
+        columns = _distinct([str(column[0]) for column in connection.description or ()])
+        yield Table(columns, _rows(connection))
+
+
+def fetched(recording: Recording, sql: str, fetch: Callable[["DuckDBPyRelation"], T]) -> T:
+    """
+    Return what *fetch* makes of what the statement *sql* selects; errors as of `query`.
+
+    Args:
+        recording: What is asked.
+        sql: The query.
+        fetch: Takes the result from DuckDB as a whole, as an Arrow table, say.
+    """
+    with _asked(recording) as connection:
+        _statement(connection, sql)
+        return fetch(connection.sql(sql))
+
+
+@contextlib.contextmanager
+def _asked(recording: Recording) -> Iterator["DuckDBPyConnection"]:
+    """Give a connection that reads the views and nothing else; what DuckDB refuses is a `QueryError`."""
     with paired(recording) as connection:
         _lock(connection)
         try:
-            # A subquery would change what `describe` and `summarize` mean, so statements run as they are.
-            connection.execute(_statement(connection, sql))
-            columns = _distinct([str(column[0]) for column in connection.description or ()])
-            yield Table(columns, _rows(connection))
+            yield connection
         except duckdb.IOException:
             # A damaged or vanished file, or a full disk: no fault of the query.
             raise
