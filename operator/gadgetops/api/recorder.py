@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from gadgetops.api.recording import Recording
 from gadgetops.errors import TraceError, UsageError
-from gadgetops.recording.schema import HEADER_NAME, SUFFIX
+from gadgetops.recording.schema import HEADER_NAME
 
 _POLL_S: Final = 0.01
 _ERROR: Final = "gadgetops: error: "
@@ -45,7 +45,7 @@ def record(
         TraceError: It cannot be recorded; with the words of `gadgetops record`.
     """
     target = _target(command, pid, container)
-    folder = Path(output or Path(tempfile.mkdtemp(prefix="gadgetops-")) / f"python{SUFFIX}")
+    folder = Path(output or Path(tempfile.mkdtemp(prefix="gadgetops-")) / "python.gadgetrec")
     argv = [sys.executable, "-m", "gadgetops", "record", "--quiet", "-o", str(folder), *options, *target]
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(argv, stderr=errors) as recorder:
         try:
