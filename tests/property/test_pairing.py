@@ -345,6 +345,20 @@ class TestPairing:
         assert after[1] <= before[1]
 
 
+@pytest.mark.parametrize(("page_bytes", "n_live"), [(None, 1), (4096, 1), (16384, 0), (65536, 0)])
+def test_mappings_are_made_of_the_pages_of_the_recorded_machine(
+    page_bytes: int | None, n_live: int, tmp_path: Path
+) -> None:
+    """Three pages of 4096 bytes are one of arm64's large ones, which goes as a whole."""
+    host = {} if page_bytes is None else {"page_bytes": page_bytes}
+    writer = RecordingWriter.create(tmp_path / "r.gadgetrec", {"host": host})
+    events = [Event("mmap", 1 << 20, 3 * PAGE), Event("munmap", 1 << 20, PAGE)]
+    writer.write_events(columns(events, 0), OPERATIONS)
+    writer.close(counters={}, end="complete")
+    found = answer(writer.path)
+    assert found.survivors == (n_live * 2 * PAGE, n_live)
+
+
 def test_a_grandchild_inherits_what_its_parent_allocated_where_it_had_released() -> None:
     """The address was the grandparent's, then the parent's: what that one released first is another block."""
     events = [

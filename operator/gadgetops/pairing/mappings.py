@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-PAGE_BYTES: Final = 4096
-"""Mappings are made of pages of this size, as `gadget/program.bpf.c` has it."""
+USUAL_PAGE_BYTES: Final = 4096
+"""What mappings are made of where a recording does not say; arm64 may have 16 or 64 KiB."""
 
 _ADDRESSES: Final = 1 << 64
 
@@ -79,9 +79,13 @@ class MappingPairs:
     open: list[Range] = field(default_factory=list)
 
 
-def pair_mappings(calls: Iterable[Call], before: Iterable[Range] = ()) -> MappingPairs:
+def pair_mappings(
+    calls: Iterable[Call], before: Iterable[Range] = (), page_bytes: int = USUAL_PAGE_BYTES
+) -> MappingPairs:
     """
     Return what *calls*, in their order, do to the ranges that are open *before* them and to one another.
+
+    All of them are made of pages of *page_bytes*.
 
     Addresses are the signed numbers of the recording, or unsigned ones. A munmap() of length 0, as recordings
     of other gadgets have it, takes the mapping at that address; one that is not at a page is refused by the
@@ -90,9 +94,9 @@ def pair_mappings(calls: Iterable[Call], before: Iterable[Range] = ()) -> Mappin
     found = MappingPairs()
     spaces: dict[tuple[int, int], _Space] = {}
     for piece in before:
-        spaces.setdefault((piece.pid, piece.life_ns), _Space()).insert(piece)
+        spaces.setdefault((piece.pid, piece.life_ns), _Space(page_bytes)).insert(piece)
     for call in calls:
-        spaces.setdefault((call.pid, call.life_ns), _Space()).apply(call, found)
+        spaces.setdefault((call.pid, call.life_ns), _Space(page_bytes)).apply(call, found)
     found.open.extend(piece for space in spaces.values() for piece in space.pieces.values())
     return found
 
@@ -100,8 +104,9 @@ def pair_mappings(calls: Iterable[Call], before: Iterable[Range] = ()) -> Mappin
 class _Space:
     """The mapped ranges of one process, which never overlap."""
 
-    def __init__(self) -> None:
+    def __init__(self, page_bytes: int) -> None:
         self.pieces: dict[int, Range] = {}
+        self._page_bytes = page_bytes
         self._starts: list[int] = []
         self._n_pieces: dict[int, int] = {}
 
@@ -130,13 +135,16 @@ class _Space:
         """Return the pages that *call* names; none where the kernel refuses it."""
         start = call.address % _ADDRESSES
         if call.operation == "mmap":
-            start -= start % PAGE_BYTES
-            return start, start + max(1, -(-call.size_bytes // PAGE_BYTES)) * PAGE_BYTES
-        if start % PAGE_BYTES:
+            start -= start % self._page_bytes
+            return start, start + max(self._page_bytes, self._whole_pages(call.size_bytes))
+        if start % self._page_bytes:
             return start, start
         if call.size_bytes == 0:
             return start, self.pieces[start].end_address if start in self.pieces else start
-        return start, start + -(-call.size_bytes // PAGE_BYTES) * PAGE_BYTES
+        return start, start + self._whole_pages(call.size_bytes)
+
+    def _whole_pages(self, size_bytes: int) -> int:
+        return -(-size_bytes // self._page_bytes) * self._page_bytes
 
     def _take(self, start: int, end: int) -> dict[int, int]:
         """Unmap the pages from *start* to *end* and return the bytes of each mapping that were there."""

@@ -27,6 +27,7 @@ import duckdb
 
 from gadgetops.duckdb_sql import create_table, parquet_rows
 from gadgetops.errors import RecordingError
+from gadgetops.pairing.mappings import USUAL_PAGE_BYTES
 from gadgetops.pairing.step import CARRIED, STORED, write_step
 from gadgetops.pairing.store import FOLDER, State, Store, stamp, store_of
 from gadgetops.pairing.texts import text
@@ -169,8 +170,17 @@ def _step(store: Store, state: State, recording: Recording, segments: Sequence[P
     with part.connect() as connection:
         for view, (table, columns) in CARRIED.items():
             _create_view(connection, view, before.get(table, []), columns)
-        extent = write_step(connection, files, state.extent)
+        extent = write_step(connection, files, state.extent, _page_bytes(recording))
     return store.commit(state, files, segments, extent)
+
+
+def _page_bytes(recording: Recording) -> int:
+    """Return the size of pages where *recording* was made; the usual one if it says no power of two."""
+    host = recording.header.get("host")
+    size = host.get("page_bytes") if isinstance(host, dict) else None
+    if isinstance(size, int) and size > 0 and not size & (size - 1):
+        return size
+    return USUAL_PAGE_BYTES
 
 
 def _stamps(recording: Recording) -> tuple[tuple[str, int, int], ...]:

@@ -158,7 +158,9 @@ class Extent:
     unseen_releases: int = 0
 
 
-def write_step(connection: "DuckDBPyConnection", files: Mapping[str, Path], before: Extent) -> Extent:
+def write_step(
+    connection: "DuckDBPyConnection", files: Mapping[str, Path], before: Extent, page_bytes: int
+) -> Extent:
     """
     Pair what *connection* has, write it to *files*, and return what is seen now.
 
@@ -167,6 +169,7 @@ def write_step(connection: "DuckDBPyConnection", files: Mapping[str, Path], befo
             `CARRIED`.
         files: Where to write each table of `ADDED` and `REPLACED`.
         before: What the steps before have seen.
+        page_bytes: Mappings are made of pages of this size.
     """
     for kind, name in (
         ("table", "lives"),
@@ -177,7 +180,7 @@ def write_step(connection: "DuckDBPyConnection", files: Mapping[str, Path], befo
         ("view", "block_calls"),
     ):
         _create(connection, kind, name)
-    _pair_mappings(connection)
+    _pair_mappings(connection, page_bytes)
     connection.execute(f"create temp table pairs as {text('blocks')} union all {text('mappings')}")
     extent = _extent(connection, before)
     for name in ("closed_pairs", "open_pairs", "lone_releases", "exited", "survivors"):
@@ -221,12 +224,12 @@ def _create(connection: "DuckDBPyConnection", kind: str, name: str) -> None:
     connection.execute(f"create temp {kind} {name} as {text(name)}")
 
 
-def _pair_mappings(connection: "DuckDBPyConnection") -> None:
+def _pair_mappings(connection: "DuckDBPyConnection", page_bytes: int) -> None:
     """Create `mapping_ends`, `idle_unmaps`, `step_parts` and `step_ranges`."""
     calls = connection.execute(text("mapping_calls")).fetchall()
     before = [Range(*map(int, row)) for row in connection.execute("select * from carried_ranges").fetchall()]
     carried = {piece.seq for piece in before}
-    found = pair_mappings((Call(*row) for row in calls if row[0] not in carried), before)
+    found = pair_mappings((Call(*row) for row in calls if row[0] not in carried), before, page_bytes)
     create_table(connection, "mapping_ends", _END_COLUMNS, [*_ends(found)])
     create_table(connection, "idle_unmaps", {"seq": "bigint"}, [(call.seq,) for call in found.idle])
     parts = [(seq, call.seq, call.timestamp_ns, call.tid, size) for seq, call, size in found.parts]

@@ -1,6 +1,7 @@
 """`gadgetops record`: the allocations of a target, into a recording."""
 
 import contextlib
+import mmap
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -294,7 +295,12 @@ def _header(subject: "Subject", options: Any) -> dict[str, Any]:
             "digest": subject.digest,
             "is_own": is_own_object(subject.elf or b""),
         },
-        "host": {"name": uname.nodename, "kernel": uname.release, "machine": uname.machine},
+        "host": {
+            "name": uname.nodename,
+            "kernel": uname.release,
+            "machine": uname.machine,
+            "page_bytes": mmap.PAGESIZE,
+        },
         "parameters": {
             **options.parameters,
             "buffer_bytes": options.buffer_bytes,
