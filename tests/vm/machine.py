@@ -55,6 +55,7 @@ def boot(
     root: Path = Path("/"),
     keep: Sequence[Path] = (),
     in_memory: Mapping[Path, Sequence[Path]] = MappingProxyType({}),
+    parameters: str = "",
 ) -> Outcome:
     """
     Run a script in a virtual machine, as root, and return how it ended.
@@ -69,6 +70,7 @@ def boot(
         keep: Folders of *root* to show even below `/tmp` and the like, which are the guest's own.
         in_memory: Folders of *root* to copy into the guest's memory, with the files in them: to open a
             file over 9p takes milliseconds, and a Python program opens hundreds.
+        parameters: Further ones of the kernel's command line.
 
     Raises:
         Unavailable: Kernel, qemu or busybox cannot be had.
@@ -80,7 +82,7 @@ def boot(
             Path(work), files, root, [path for some in in_memory.values() for path in some]
         )
         console = share / "console"
-        words = f"console={architecture.console} quiet panic=-1 KEEP={':'.join(_hidden(keep))}"
+        words = f"console={architecture.console} quiet panic=-1 KEEP={':'.join(_hidden(keep))} {parameters}"
         words += f" COPIED={':'.join(map(str, in_memory))}"
         line = [*architecture.qemu, "-m", str(MEMORY_MIB), "-smp", str(N_CPUS)]
         line += ["-nodefaults", "-no-reboot", "-display", "none", "-serial", f"file:{console}"]
