@@ -220,6 +220,14 @@ def loaded(
         yield bpf, lambda: decode(ring.read(), layout.dtype, layout.event_bytes).columns
 
 
+def lost_events(bpf: LoadedObject, gadget: Path) -> int:
+    """What the gadget says that it lost."""
+    variable = Object.from_bytes(gadget.read_bytes()).variable("lost_events")
+    assert variable is not None
+    value = bpf.get_bytes(variable.section, variable.offset_bytes, variable.size_bytes)
+    return int.from_bytes(value, "little")
+
+
 @contextmanager
 def waiting(program: Path | str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     """A program that waits for a line, with its C library mapped."""
@@ -318,10 +326,11 @@ def test_all_threads_of_a_process_are_seen_and_no_other_process(
         for process in (target, other):
             process.communicate(b"\n")
         columns = events()
+        n_lost = lost_events(bpf, gadget_object)
     of_workload = columns["size_bytes"] == 3011
     assert {target.pid} == set(columns["pid"].tolist())
     tids = columns["tid"][of_workload].tolist()
-    assert sorted(tids.count(tid) for tid in set(tids)) == [n_calls] * 4
+    assert (sorted(tids.count(tid) for tid in set(tids)), n_lost) == ([n_calls] * 4, 0)
 
 
 @WAYS
