@@ -1,9 +1,11 @@
 """Whole stacks of programs without frame pointers, as gdb sees them."""
 
 import json
+import multiprocessing
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from services.patience import PATIENCE
 
 from gadgetops.bpf.object import Object
 from gadgetops.commands import main
+from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.errors import TraceError
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.stacks.naming.symbolize import Finder
@@ -380,6 +383,41 @@ def test_slices_are_kept_only_until_stacks_are_made(
     subprocess.run([sys.executable, "-m", "gadgetops", "symbolize", str(recording.path)], check=True)
     assert as_recorded(open_recording(recording.path)) == expected
     assert not [*recording.path.glob("slices-*")]
+
+
+@pytest.mark.parametrize("stage", ["unwinding stacks", "finding functions"])
+def test_ctrl_c_while_symbolizing_leaves_what_goes_on_later(
+    stage: str,
+    gadget_object: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gadgetops: Callable[..., Any],
+) -> None:
+    """Status 130 and no traceback; no process is left, and the next time all stacks are made."""
+    program = compiled(tmp_path / "program", "-O2")
+    folder = tmp_path / "r.gadgetrec"
+    with monkeypatch.context() as patched:
+        patched.setattr(CallerRules, "map", lambda *_: 0)
+        options = ["-q", "-o", folder, "--image", gadget_object, "--symbols", "late"]
+        assert gadgetops("record", *options, "--", program).status == 0
+    said = []
+
+    def interrupt(_line: ProgressLine, what: str) -> None:
+        said.append(what)
+        if what.startswith(stage):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProgressLine, "stage", interrupt)
+        done = gadgetops("symbolize", folder)
+    assert (done.status, done.out) == (130, "")
+    assert "Traceback" not in done.err
+    assert said[-1].startswith(stage)
+    assert not multiprocessing.active_children()
+    assert open_recording(folder).problems == ()
+    assert gadgetops("symbolize", folder).status == 0
+    assert as_recorded(open_recording(folder)) == as_gdb_sees(program)
+    assert functions(open_recording(folder), SIZES[0])
 
 
 def test_a_recording_whose_stacks_could_not_be_made_is_whole_but_for_them(

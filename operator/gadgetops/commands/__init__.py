@@ -19,8 +19,10 @@ import click
 
 from gadgetops import __version__
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.common.verb_group import VerbGroup, expanded, usage_error
 from gadgetops.errors import GadgetOpsError, StorageError
+from gadgetops.pairing.progress import listener
 
 _YOUNG_OBJECTS: Final = 50_000
 """After how many new objects garbage is looked for; Python's own number is 700."""
@@ -147,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What is imported stays: looking through it for garbage would take a tenth of a second of some verbs.
     gc.set_threshold(_YOUNG_OBJECTS)
     try:
-        status = cli.main(arguments, prog_name="gadgetops", standalone_mode=False)
+        with ProgressLine() as line:
+            listener.set(line.paired)
+            status = cli.main(arguments, prog_name="gadgetops", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:

@@ -28,6 +28,7 @@ import duckdb
 from gadgetops.duckdb_sql import create_table, parquet_rows
 from gadgetops.errors import RecordingError
 from gadgetops.pairing.mappings import USUAL_PAGE_BYTES
+from gadgetops.pairing.progress import listener
 from gadgetops.pairing.step import CARRIED, STORED, write_step
 from gadgetops.pairing.store import FOLDER, State, Store, stamp, store_of
 from gadgetops.pairing.texts import text
@@ -157,8 +158,11 @@ def _extend(store: Store, recording: Recording) -> None:
         if not _goes_on(state, recording, stamps):
             state = State()
         todo = recording.segments[len(state.made_from) :]
+        report = listener.get()
         for start in range(0, len(todo), _STEP_SEGMENTS):
+            report(start, len(todo))
             state = _step(store, state, recording, todo[start : start + _STEP_SEGMENTS])
+        report(len(todo), len(todo))
 
 
 def _step(store: Store, state: State, recording: Recording, segments: Sequence[Path]) -> State:

@@ -54,14 +54,11 @@ class Progress:
 
 
 class Listener(Protocol):
-    """
-    Who is told what happens.
+    """Who is told what happens."""
 
-    Attributes:
-        wants_progress: Whether `progress` and `stage` are of any use; they cost some time.
-    """
-
-    wants_progress: bool
+    @property
+    def wants_progress(self) -> bool:
+        """Whether `progress` and `stage` are of any use; they cost some time."""
 
     def say(self, sentence: str) -> None:
         """Take a sentence for everybody."""

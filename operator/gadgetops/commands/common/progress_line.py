@@ -23,9 +23,13 @@ class ProgressLine:
     """
 
     def __init__(self) -> None:
-        self.wants_progress = sys.stderr.isatty() and not messages.settings.quiet
         self._is_shown = False
         self._shown_s = 0.0
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether somebody watches a terminal."""
+        return sys.stderr.isatty() and not messages.settings.quiet
 
     def __enter__(self) -> "ProgressLine":
         return self
@@ -52,6 +56,14 @@ class ProgressLine:
         sys.stderr.write(_ERASE_LINE + what[:width])
         sys.stderr.flush()
         self._is_shown = True
+
+    def paired(self, done: int, of: int) -> None:
+        """Write how many segments of a recording are paired; nothing is left of it when all are."""
+        if done == of:
+            self._erase()
+        else:
+            self._shown_s = 0.0
+            self.stage(f"pairing allocations with releases, {done:,} of {plural(of, 'segment')}")
 
     def _erase(self) -> None:
         if self._is_shown:

@@ -1,0 +1,11 @@
+"""Who is told how pairing goes; nothing is imported here, so that every verb can afford to listen."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final
+
+OnProgress = Callable[[int, int], None]
+"""Told how many segments are paired, of how many; equal numbers are the end."""
+
+listener: Final[ContextVar[OnProgress]] = ContextVar("listener", default=lambda _done, _of: None)
+"""The listener of this thread; deep calls need not hand it on."""
