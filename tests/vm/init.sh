@@ -38,8 +38,11 @@ $B mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 $B mount -t securityfs securityfs /root/sys/kernel/security
 $B ip link set lo up
 
-# In the same process: the root folder of the first one is where ig looks for the host's libraries.
-exec $B chroot /root /bin/sh -c '
+# As switch_root does: paths that /proc shows of other mount namespaces begin at the root of these. In the same process:
+# the root folder of the first one is where ig looks for the host's libraries.
+cd /root || echo "init: no folder"
+$B mount --move . /
+exec $B chroot . /bin/sh -c '
 	/bin/sh /mnt/share/script
 	echo $? >/mnt/share/status
 	/bin/busybox sync
