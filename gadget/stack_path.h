@@ -79,7 +79,7 @@ __noinline __u64 stack_word(__u32 tid, __u64 address)
 	__u64 size_bytes;
 
 	if (offset >= scratch->window_bytes) {
-		size_bytes = part_bytes(scratch->end - address);
+		size_bytes = part_bytes(address, scratch->end);
 		scratch->window = address;
 		scratch->window_bytes = size_bytes & ~7ULL;
 		if (address >= scratch->end ||
@@ -165,12 +165,15 @@ __noinline __u32 want_rules(__u32 tid, __u64 address)
 {
 	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u64 index = address * HASH_FACTOR >> (64 - WANTED_BITS);
+	__u64 place = scratch->sp;
 
 	for (__u32 part = 0; part < WANTED_PARTS; part++) {
 		scratch->window_bytes = 0;
-		stack_word(tid, scratch->sp + part * SLICE_PART_BYTES);
+		scratch->has_failed = 0;
+		stack_word(tid, place);
+		place = next_part(place);
 		if (scratch->has_failed)
-			break;
+			continue;
 		for (__u32 i = 0; i < SLICE_PART_CHUNKS; i++)
 			want_chunk(tid, i);
 	}
@@ -213,7 +216,8 @@ __noinline __u64 walk_path(__u64 address, __u64 sp, __u64 bp, __u64 end,
 }
 
 /* Send the path in the scratch; false where there is no room. */
-static __always_inline bool send_path(struct slice_scratch *scratch, __u64 slice)
+static __always_inline bool send_path(struct slice_scratch *scratch,
+				      __u64 slice)
 {
 	__u32 n_frames = scratch->n_frames;
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
@@ -241,7 +245,8 @@ static __always_inline bool send_path(struct slice_scratch *scratch, __u64 slice
 }
 
 /* Send the path in the scratch unless it was seen, and return its number. */
-static __always_inline __u64 number_path(struct slice_scratch *scratch, __u64 hash)
+static __always_inline __u64 number_path(struct slice_scratch *scratch,
+					 __u64 hash)
 {
 	__u64 slice = hash | 2; /* never 0 or SLICE_MISSED */
 	__u32 *seen = &seen_slices[slice % (1 << SEEN_SLICE_BITS)];

@@ -20,8 +20,9 @@
 #include <gadget/buffer.h>
 #include <gadget/macros.h>
 
+/* A part is of one page: of a page that is not there nothing can be read. */
 #define SLICE_PART_BYTES 4096
-#define SLICE_CHUNK_WORDS 32
+#define SLICE_CHUNK_WORDS 16
 #define SLICE_CHUNK_BYTES (SLICE_CHUNK_WORDS * 8)
 #define SLICE_PART_CHUNKS (SLICE_PART_BYTES / SLICE_CHUNK_BYTES)
 
@@ -238,7 +239,8 @@ static __always_inline void copy_registers(__u64 *to, struct pt_regs *from)
 /*
  * How far it is to the stack's end. The C libraries keep a thread's control
  * block, at which the thread pointer points, on top of its stack. The main
- * thread's is elsewhere, below; where its stack began, the kernel knows.
+ * thread's is elsewhere, below; where its stack began, the kernel knows. Where
+ * a coroutine's stack ends, nobody knows: as far as slices reach.
  */
 static __always_inline __u64 stack_size_bytes(struct task_struct *task,
 					      __u64 start)
@@ -250,87 +252,112 @@ static __always_inline __u64 stack_size_bytes(struct task_struct *task,
 	size_bytes = BPF_CORE_READ(task, mm, start_stack) - start;
 	if (size_bytes < STACK_MAX_BYTES)
 		return size_bytes;
-	return SLICE_PART_BYTES;
+	return slice_bytes;
 }
 
 /*
- * At most a part, of what is left. Without a branch, as the flags in
- * send_part(): the verifier would walk all that follows twice.
+ * How many bytes there are from `address` to the end of its page, or to `end`
+ * if that comes first; never 0. Without a branch, as the flags in send_part():
+ * the verifier would walk all that follows twice.
  */
-static __always_inline __u64 part_bytes(__u64 left_bytes)
+static __always_inline __u64 part_bytes(__u64 address, __u64 end)
 {
-	__u64 is_whole = (__s64)(SLICE_PART_BYTES - left_bytes) >> 63;
+	__u64 page_bytes = SLICE_PART_BYTES - address % SLICE_PART_BYTES;
+	__u64 left_bytes = end - address;
+	__u64 is_whole = (__s64)(page_bytes - left_bytes) >> 63;
 
 	barrier_var(is_whole);
-	return (((left_bytes - 1) | is_whole) & (SLICE_PART_BYTES - 1)) + 1;
+	left_bytes = (left_bytes & ~is_whole) | (page_bytes & is_whole);
+	return ((left_bytes - 1) & (SLICE_PART_BYTES - 1)) + 1;
+}
+
+/* Where the part after the one at `address` begins. */
+static __always_inline __u64 next_part(__u64 address)
+{
+	return (address | (SLICE_PART_BYTES - 1)) + 1;
 }
 
 #include "stack_path.h"
 
 /*
  * The hash of the code addresses in one chunk of stack, on from `hash`: a
- * polynomial, without a branch for a word.
+ * polynomial, without a branch for a word. The first `n_below` words lie below
+ * the stack, and count as 0.
  */
-static __always_inline __u64 hash_words(__u64 *words, __u64 hash)
+static __always_inline __u64 hash_words(__u64 *words, __s64 n_below, __u64 hash)
 {
 #pragma unroll
 	for (int i = 0; i < SLICE_CHUNK_WORDS; i++) {
-		__u64 word = without_signature(words[i]);
+		/* All ones once none is left that lies below. */
+		__u64 is_inside = (n_below - 1) >> 63;
+		__u64 word = without_signature(words[i] & is_inside);
 
 		hash = (hash + word * is_code(word)) * HASH_FACTOR;
+		n_below--;
 		/* One after the other: else all are spilled at once. */
 		barrier_var(hash);
+		barrier_var(n_below);
 	}
 	return hash;
 }
 
+static __always_inline __u64 words_below(__u64 address)
+{
+	return address % SLICE_CHUNK_BYTES / 8;
+}
+
 /*
- * The same, of the chunk at `address`; what cannot be read counts as 0. These
- * are not static: the verifier then looks at them once, not at every call.
+ * The same, of the chunk around `address`, from there on; what cannot be read
+ * counts as 0. These are not static: the verifier then looks at them once, not
+ * at every call.
  */
 __noinline __u64 hash_chunk(__u64 address, __u64 hash)
 {
 	__u64 words[SLICE_CHUNK_WORDS];
 
-	bpf_probe_read_user(words, sizeof(words), (void *)address);
-	return hash_words(words, hash);
+	bpf_probe_read_user(words, sizeof(words),
+			    (void *)(address & ~(SLICE_CHUNK_BYTES - 1ULL)));
+	return hash_words(words, words_below(address), hash);
 }
 
-/* The same, of a chunk that lies in the scratch of thread `tid`. */
-__noinline __u64 hash_scratch(__u32 tid, __u32 chunk, __u64 hash)
+/* The same, of the chunk that lies in the scratch of thread `tid`. */
+__noinline __u64 hash_scratch(__u32 tid, __u32 chunk, __u64 address, __u64 hash)
 {
 	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
 	__u32 first = chunk % SLICE_PART_CHUNKS * SLICE_CHUNK_WORDS;
 
-	return hash_words(&scratch->words[first], hash);
+	return hash_words(&scratch->words[first], words_below(address), hash);
 }
 
 /*
- * The same for a part of the stack, in whole chunks. Who sees itself as the
- * only user of the scratch was the first, and whoever comes before it has left
- * sees two.
+ * The same for a part of the stack, in whole chunks, none of which lies in two
+ * pages. Who sees itself as the only user of the scratch was the first, and
+ * whoever comes before it has left sees two.
  */
 __noinline __u64 hash_part(__u64 address, __u64 end, __u64 hash)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct slice_scratch *scratch = &scratches[tid % SCRATCHES];
-	__u64 n_chunks = (part_bytes(end - address) + SLICE_CHUNK_BYTES - 1) /
+	__u64 start = address & ~(SLICE_CHUNK_BYTES - 1ULL);
+	__u64 n_chunks = (part_bytes(start, end) + SLICE_CHUNK_BYTES - 1) /
 			 SLICE_CHUNK_BYTES;
 	__u64 leaving = -1;
-	bool is_read;
+	bool is_alone;
 
 	barrier_var(leaving);
 	__sync_fetch_and_add(&scratch->users, 1);
-	is_read = *(volatile __u64 *)&scratch->users == 1 &&
-		  !bpf_probe_read_user(scratch->words,
-				       n_chunks * SLICE_CHUNK_BYTES,
-				       (void *)address);
+	is_alone = *(volatile __u64 *)&scratch->users == 1;
+	/* A page that is not there becomes zeros. */
+	if (is_alone)
+		bpf_probe_read_user(scratch->words,
+				    n_chunks * SLICE_CHUNK_BYTES,
+				    (void *)start);
 	for (__u32 i = 0; i < SLICE_PART_CHUNKS; i++) {
 		if (i >= n_chunks)
 			break;
-		hash = is_read ? hash_scratch(tid, i, hash)
-			       : hash_chunk(address, hash);
-		address += SLICE_CHUNK_BYTES;
+		hash = is_alone ? hash_scratch(tid, i, address, hash)
+				: hash_chunk(address, hash);
+		address = (address | (SLICE_CHUNK_BYTES - 1)) + 1;
 	}
 	/* -1, but after the hash is known: else arm64 may leave, then read. */
 	__sync_fetch_and_add(&scratch->users, leaving | hash);
@@ -341,11 +368,12 @@ static __always_inline __u64 hash_stack(__u64 address, __u64 end)
 {
 	__u64 hash = 0;
 
-	for (__u32 i = 0; i < hashed_bytes / SLICE_PART_BYTES; i++) {
+	/* One part more: the first one begins inside of a page. */
+	for (__u32 i = 0; i <= hashed_bytes / SLICE_PART_BYTES; i++) {
 		if (address >= end)
 			break;
 		hash = hash_part(address, end, hash);
-		address += SLICE_PART_BYTES;
+		address = next_part(address);
 	}
 	return hash;
 }
@@ -368,7 +396,7 @@ static __always_inline bool send_part(struct pt_regs *registers,
 	part->total_bytes = slicing->end - slicing->start;
 	part->is_settled = slicing->is_settled;
 	copy_registers(part->registers, registers);
-	size_bytes = part_bytes(slicing->end - address);
+	size_bytes = part_bytes(address, slicing->end);
 	part->size_bytes = size_bytes;
 	bpf_probe_read_user(part->memory, size_bytes, (void *)address);
 	_Static_assert(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP << 1, "flags");
@@ -384,12 +412,12 @@ static __always_inline bool send_slice(struct pt_regs *registers,
 
 	if (slices_paused)
 		return false;
-	for (__u32 i = 0; i < slice_bytes / SLICE_PART_BYTES; i++) {
+	for (__u32 i = 0; i <= slice_bytes / SLICE_PART_BYTES; i++) {
 		if (address >= slicing->end)
 			break;
 		if (!send_part(registers, slicing, address))
 			return false;
-		address += SLICE_PART_BYTES;
+		address = next_part(address);
 	}
 	return true;
 }

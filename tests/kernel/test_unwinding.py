@@ -266,6 +266,29 @@ def test_a_deep_stack_is_joined_of_slices_that_overlap(
     assert recording.counters["unwound_cut"] == 0
 
 
+@pytest.mark.parametrize(("where", "room_bytes"), [("heap", 9000), ("mapping", 30000), ("thread", 9000)])
+def test_frames_beyond_pages_that_are_not_there_are_found(
+    record: Record, tmp_path: Path, where: str, room_bytes: int
+) -> None:
+    """On stacks whose end nobody knows, as coroutines have, and on the thread's own."""
+    program = compiled(
+        tmp_path / "switched", "-O2", "-fno-ipa-icf", "-fno-optimize-sibling-calls", source="switched.c"
+    )
+    recording = record([program, where, room_bytes], "--unwind", "dwarf", "--stack-size", "64KiB")
+    query = """
+        select function, count(*)
+        from (
+            select unnest(frame_ids) as frame_id
+            from events join stacks using (stack_id)
+            where operation = 'malloc' and size_bytes = 7301
+        ) as calls
+        join frames using (frame_id)
+        where function like 'way_of_%'
+        group by function
+    """
+    assert dict(rows(recording, query)) == {"way_of_first": 30, "way_of_second": 20}
+
+
 def test_slices_are_unwound_elsewhere(record: Record, tmp_path: Path) -> None:
     """Where the recorded machine's files lie in a folder."""
     program = compiled(tmp_path / "program", "-O2")
