@@ -33,6 +33,7 @@ class Range(NamedTuple):
     """Pages that are still mapped of the mapping *seq*, which began at *address* with *size_bytes*."""
 
     seq: int
+    timestamp_ns: int
     pid: int
     life_ns: int
     address: int
@@ -119,7 +120,12 @@ class _Space:
     def apply(self, call: Call, found: MappingPairs) -> None:
         """Map or unmap, and note in *found* what that did to others."""
         start, end = self._range(call)
-        released = self._take(start, end)
+        pieces = self._overlapping(start, end)
+        if call.operation == "munmap":
+            # mremap() is reported when it returns, with the time of its entry: what others mapped since then,
+            # where it had unmapped, stays.
+            pieces = [piece for piece in pieces if piece.timestamp_ns <= call.timestamp_ns]
+        released = self._take(pieces, start, end)
         for seq, size_bytes in released.items():
             if seq in self._n_pieces:
                 found.parts.append(Part(seq, call, size_bytes))
@@ -127,8 +133,9 @@ class _Space:
                 found.ends.append(End(seq, call))
         if call.operation == "mmap":
             address = call.address % _ADDRESSES
-            self.insert(Range(call.seq, call.pid, call.life_ns, address, call.size_bytes, start, end))
-        elif not released:
+            whose = (call.seq, call.timestamp_ns, call.pid, call.life_ns)
+            self.insert(Range(*whose, address, call.size_bytes, start, end))
+        elif not released and not self._overlapping(start, end):
             found.idle.append(call)
 
     def _range(self, call: Call) -> tuple[int, int]:
@@ -146,10 +153,10 @@ class _Space:
     def _whole_pages(self, size_bytes: int) -> int:
         return -(-size_bytes // self._page_bytes) * self._page_bytes
 
-    def _take(self, start: int, end: int) -> dict[int, int]:
-        """Unmap the pages from *start* to *end* and return the bytes of each mapping that were there."""
+    def _take(self, pieces: Iterable[Range], start: int, end: int) -> dict[int, int]:
+        """Unmap *pieces* from *start* to *end* and return how many bytes of each mapping that is."""
         released: dict[int, int] = {}
-        for piece in self._overlapping(start, end):
+        for piece in pieces:
             self._remove(piece)
             low, high = max(start, piece.start_address), min(end, piece.end_address)
             released[piece.seq] = released.get(piece.seq, 0) + _size_bytes(piece, low, high)

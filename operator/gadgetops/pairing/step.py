@@ -57,6 +57,7 @@ PART_COLUMNS: Final = {
 
 RANGE_COLUMNS: Final = {
     "seq": "bigint",
+    "timestamp_ns": "bigint",
     "pid": "integer",
     "life_ns": "bigint",
     "address": "ubigint",
