@@ -15,6 +15,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from gadgetops.trace.processes import threads_of
+
 pytestmark = pytest.mark.kernel
 TIMEOUT_S = 60
 ALLOCATE = """
@@ -237,6 +239,42 @@ def test_a_mount_namespace_of_its_own_keeps_the_probes(argv: list[str], root: Pa
         assert recorder.wait(TIMEOUT_S) == 0
     assert sizes(tmp_path) == {4603: 40}
     assert leaks(tmp_path)["certainty"] == "certain"
+
+
+def state(pid: int, tid: int) -> str:
+    """Return the state of a thread; nothing if it is gone."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/task/{tid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
+def n_links(pid: int) -> int:
+    """Return how many programs process *pid* has attached, each to one place."""
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    return sum("bpf_link" in str(link.readlink()) for link in links if link.is_symlink())
+
+
+def test_a_process_whose_first_thread_has_ended_is_recorded(
+    argv: list[str], compiled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """To its end, though the thread that the probes belong to then ends before it, too."""
+    go = tmp_path / "go"
+    with subprocess.Popen([compiled("lone_thread"), go]) as program:
+        wait_until(lambda: state(program.pid, program.pid) == "Z")
+        brief, last = sorted(threads_of(program.pid) - {program.pid})
+        with started(argv, "--pid", program.pid) as recorder:
+            wait_until((tmp_path / "r.gadgetrec/recording.json").exists, recorder)
+            n_probes = n_links(recorder.pid) - 1  # and a tracepoint
+            Path(f"{go}.brief").touch()
+            wait_until(lambda: not state(program.pid, brief), recorder)
+            # Those of the thread that has ended are taken off at the end.
+            wait_until(lambda: n_links(recorder.pid) == 2 * n_probes + 1, recorder)
+            assert state(program.pid, last)
+            go.touch()
+            assert recorder.wait(TIMEOUT_S) == 0
+    assert live(tmp_path)[4323] == 5
+    assert sizes(tmp_path)[4321] > 0
+    assert header(tmp_path)["attach"]["name"].startswith("perf event")
 
 
 def test_the_machines_own_library_is_probed_for_one_process_alone(

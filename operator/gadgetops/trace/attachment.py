@@ -96,6 +96,15 @@ class Attachment:
             raise TraceError(f"{allocator.path}: none of the gadget's functions is there")
         return self._probes.n_attached > n_before
 
+    def renew(self) -> None:
+        """
+        Attach anew what a thread that has ended took along; its process lives on.
+
+        Raises:
+            TraceError: The kernel refuses.
+        """
+        self._bpf.renew()
+
     def detach(self) -> None:
         """Detach all programs."""
         self._bpf.detach()

@@ -52,6 +52,11 @@ def is_alive(pid: int) -> bool:
     return _runs(_status(pid)) or memory_holder(pid) != pid
 
 
+def is_running(tid: int) -> bool:
+    """Return whether the thread *tid*, which may be a process's first, has not ended."""
+    return _runs(_status(tid))
+
+
 def memory_holder(pid: int) -> int:
     """Return *pid*, or another thread of that process if the first one has ended before it."""
     if _runs(_status(pid)):

@@ -184,6 +184,7 @@ class _Run:
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
             has_read = self._read()
             self._target.update(self._session.attachment, self._session.tracker)
+            self._session.attachment.renew()
             news = self._target.news()
             if news is not None:
                 self._listener.say(news)

@@ -198,7 +198,7 @@ def command(
             slice_bytes,
         )
         subject = _gadget(image, store)
-        loader = Loader(subject.elf or b"", options, ring)
+        loader = Loader(subject.elf or b"", options, ring, by_events=request.needs_events)
         if not request.restricts_gadget:
             loader.begin()
         header = {**_header(subject, options), "labels": labels_of}

@@ -99,6 +99,13 @@ class TargetRequest:
         """Whether the gadget is told to let only the target pass, once it is known."""
         return self.no_children or self.container is not None
 
+    @property
+    def needs_events(self) -> bool:
+        """Whether a process is named whose first thread has ended: links do not reach its other threads."""
+        from gadgetops.trace.processes import memory_holder  # noqa: PLC0415 - as below
+
+        return bool(self.pid) and any(memory_holder(pid) != pid for pid in _pids(self.pid or ""))
+
     def filters(self) -> dict[str, str]:
         """Return the parameters of the gadget that filter as asked for."""
         given = {key: getattr(self, key) for key in _FILTERS}

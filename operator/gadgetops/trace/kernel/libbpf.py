@@ -32,11 +32,13 @@ from typing import Any, Final
 from gadgetops.errors import TraceError
 from gadgetops.system_packages import missing_library
 from gadgetops.trace.kernel import features, uprobe_multi
+from gadgetops.trace.kernel.process_probes import Probe, ProcessProbes
 
 LIBRARY: Final = "libbpf.so.1"
 _LOG_SIZE_BYTES: Final = 1 << 22
 _SHOWN_LOG_LINES: Final = 15
 _AT_ONCE: Final = 64
+_ALL_PROCESSES: Final = -1
 
 
 class _OpenOptions(Structure):
@@ -53,6 +55,18 @@ class _OpenOptions(Structure):
         ("kernel_log_buf", c_void_p),
         ("kernel_log_size", c_size_t),
         ("kernel_log_level", c_uint32),
+    )
+
+
+class _UprobeOptions(Structure):
+    """`struct bpf_uprobe_opts` of libbpf 1.x."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("ref_ctr_offset", c_size_t),
+        ("bpf_cookie", c_uint64),
+        ("retprobe", c_bool),
+        ("func_name", c_char_p),
     )
 
 
@@ -75,7 +89,10 @@ _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "bpf_program__set_expected_attach_type": (c_int, [c_void_p, c_int]),
     "bpf_program__fd": (c_int, [c_void_p]),
     "bpf_program__attach": (c_void_p, [c_void_p]),
-    "bpf_program__attach_uprobe": (c_void_p, [c_void_p, c_bool, c_int, c_char_p, c_size_t]),
+    "bpf_program__attach_uprobe_opts": (
+        c_void_p,
+        [c_void_p, c_int, c_char_p, c_size_t, POINTER(_UprobeOptions)],
+    ),
     "bpf_link__destroy": (c_int, [c_void_p]),
 }
 
@@ -120,6 +137,7 @@ class LoadedObject:
         self._data = data
         self._data_maps: dict[str, mmap.mmap] = {}
         self._links: list[int] = []
+        self._of_processes = ProcessProbes(self._attach_event)
         self._link_fds: list[int] = []
         self._wants_links = by_link
         self._object = self._lib.bpf_object__open_mem(data, len(data), byref(options))
@@ -131,7 +149,9 @@ class LoadedObject:
         """How uprobes are attached."""
         if self._wants_links is None:
             return features.attach_way()
-        return features.multi_way() if self._wants_links else features.perf_event_way("not asked for")
+        if self._wants_links:
+            return features.multi_way()
+        return features.perf_event_way("they do not reach a process whose first thread has ended")
 
     @property
     def _by_link(self) -> bool:
@@ -222,6 +242,7 @@ class LoadedObject:
         *,
         at_return: bool,
         pid: int | None = None,
+        cookies: Sequence[int] = (),
     ) -> None:
         """
         Attach *program* to instructions of a file.
@@ -233,19 +254,41 @@ class LoadedObject:
             at_return: To the returns of the functions whose first instructions these are; anywhere before the
                 stack pointer (arm64: the link register, too) changes is as good.
             pid: Only in this process; in all that map the file if None.
+            cookies: Attach cookie at each of the instructions, if `attach_way` has any; by default 0.
 
         Raises:
             TraceError: The kernel refuses; what was attached stays so.
         """
         what = f"{program} to {path}+{','.join(map(hex, offsets_bytes))}"
         if self._by_link:
-            self._create_link(program, what, path, offsets_bytes, at_return=at_return, pid=pid or 0)
+            numbers = cookies if any(cookies) else ()
+            place = (program, what, path, offsets_bytes)
+            self._create_link(*place, at_return=at_return, pid=pid or 0, cookies=numbers)
             return
-        for offset in offsets_bytes:
-            link = self._lib.bpf_program__attach_uprobe(
-                self._program(program), at_return, -1 if pid is None else pid, os.fsencode(path), offset
-            )
-            self._keep(link, what)
+        for offset, cookie in zip(offsets_bytes, cookies or [0] * len(offsets_bytes), strict=True):
+            probe = Probe(program, path, offset, at_return, cookie)
+            if pid is None:
+                self._attach_event(probe, _ALL_PROCESSES)
+            else:
+                self._of_processes.add(pid, probe)
+
+    def renew(self) -> None:
+        """
+        Attach anew what belongs to threads that have ended before their process.
+
+        Raises:
+            TraceError: The kernel refuses.
+        """
+        self._of_processes.renew()
+
+    def _attach_event(self, probe: Probe, thread: int) -> None:
+        options = _UprobeOptions(
+            sz=ctypes.sizeof(_UprobeOptions), bpf_cookie=probe.cookie, retprobe=probe.at_return
+        )
+        link = self._lib.bpf_program__attach_uprobe_opts(
+            self._program(probe.program), thread, os.fsencode(probe.path), probe.offset_bytes, byref(options)
+        )
+        self._keep(link, f"{probe.program} to {probe.path}+{probe.offset_bytes:#x}")
 
     def _create_link(self, program: str, what: str, *place: Any, **how: Any) -> None:
         fd = self._lib.bpf_program__fd(self._program(program))
@@ -265,6 +308,7 @@ class LoadedObject:
             list(pool.map(os.close, self._link_fds))
         self._links.clear()
         self._link_fds.clear()
+        self._of_processes.close()
 
     def _uprobes(self) -> Iterator[int]:
         """Yield the programs for instructions of files and for returns to them."""

@@ -70,17 +70,20 @@ class Loader:
         data: The BPF object.
         options: How to record.
         ring: A ring buffer for it, of `options.buffer_bytes`; by default it is made with it.
+        by_events: Attach by perf events, since links do not reach the target.
 
     Raises:
         TraceError: It is no gadget that can be recorded with, or libbpf is missing.
     """
 
-    def __init__(self, data: bytes, options: Options, ring: RingMap | None = None) -> None:
+    def __init__(
+        self, data: bytes, options: Options, ring: RingMap | None = None, *, by_events: bool = False
+    ) -> None:
         self.object = Object.from_bytes(data, with_code=False)
         self.layout = EventLayout.from_object(self.object)
         self.options = options
         self._ring = ring
-        self.bpf = LoadedObject(data, "gadgetops")
+        self.bpf = LoadedObject(data, "gadgetops", by_link=False if by_events else None)
         self._mount_namespaces: tuple[int, ...] = ()
         self._loading: threading.Thread | None = None
         self._error: Exception | None = None
