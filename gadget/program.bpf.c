@@ -28,6 +28,8 @@
 
 #define EEXIST 17
 #define MAP_FAILED ((__u64)-1)
+/* In place of an address: the call is not reported. */
+#define NO_EVENT ((__u64)-1)
 #define PAGE_MASK 0xfff
 /* A filter by user or group that is not set. */
 #define NO_ID ((__u32)-1)
@@ -64,11 +66,19 @@ struct event {
 	struct gadget_process proc;
 	struct gadget_user_stack ustack;
 	enum memop operation_raw;
-	__u64 addr; /* 0: the call failed */
-	__u64 size; /* as asked for; munmap: the length; other releases: 0 */
-	__u64 lost; /* events that are missing up to here */
+	__u64 addr;   /* 0: the call failed */
+	__u64 size;   /* as asked for; munmap: the length; other releases: 0 */
+	__u64 lost;   /* events that are missing up to here */
 	__u64 caller; /* return address of the call; 0: unreadable */
-	__u64 slice; /* number of the stack's slice; 0: none was wanted */
+	__u64 slice;  /* number of the stack's slice; 0: none was wanted */
+};
+
+/* What a call gives back as it returns, if it succeeds; address 0: nothing. */
+struct given_back {
+	__u64 addr;
+	__u64 size;
+	__u64 timestamp; /* from then on another call may be given it; 0: never
+			  */
 };
 
 /* A call that has not returned yet. */
@@ -76,7 +86,9 @@ struct call {
 	__u64 size;
 	__u64 sp; /* at entry */
 	enum memop operation;
-	__u32 nested; /* returns of deeper calls seen inside it */
+	__u16 nested; /* returns of deeper calls seen inside it */
+	__u16 result; /* what it returns: RESULT_ADDRESS or another one */
+	struct given_back old; /* RESULT_STATUS: where the address will be */
 };
 
 /* Where posix_memalign() puts the address of its block. */
@@ -106,6 +118,7 @@ GADGET_TRACER(malloc, events, event);
 #include "stack_slice.h"
 
 #include "call_owner.h"
+#include "call_variants.h"
 #include "own_calls.h"
 
 /* Events that could not be delivered, and stacks that could not be kept. */
@@ -201,10 +214,14 @@ static __always_inline bool needs_caller(__u64 slice)
 	       (collect_ustack && slice <= SLICE_MISSED);
 }
 
-/* `is_inside`: at an instruction of the function, and not where it returns to. */
+/*
+ * `is_inside`: at an instruction of the function, and not where it returns to.
+ * `timestamp`: 0 is now.
+ */
 static __always_inline void send_event(struct pt_regs *ctx,
 				       enum memop operation, __u64 addr,
-				       __u64 size, bool is_inside)
+				       __u64 size, bool is_inside,
+				       __u64 timestamp)
 {
 	__u64 slice = collect_slices ? take_slice(ctx) : 0;
 	struct event *event = gadget_reserve_buf(&events, sizeof(*event));
@@ -226,7 +243,7 @@ static __always_inline void send_event(struct pt_regs *ctx,
 	event->lost = lost_events;
 	event->caller = needs_caller(slice) ? caller_of(ctx, is_inside) : 0;
 	event->slice = slice;
-	event->timestamp_raw = bpf_ktime_get_boot_ns();
+	event->timestamp_raw = timestamp ? timestamp : bpf_ktime_get_boot_ns();
 	error = gadget_submit_buf(ctx, &events, event, sizeof(*event));
 	/* Both ways of sending meet here, and so stand before what follows. */
 	barrier_var(error);
@@ -238,25 +255,34 @@ static __always_inline void send_event(struct pt_regs *ctx,
  * Entry of an allocating call: the outermost one of the thread gets the slot.
  * Returns whether this one did.
  */
-static __always_inline bool enter(struct pt_regs *ctx, enum memop operation,
-				  __u64 size)
+static __always_inline bool enter(struct pt_regs *ctx, struct call *call)
 {
-	struct call call = {
-		.size = size,
-		.sp = PT_REGS_SP(ctx),
-		.operation = operation,
-	};
 	__u32 tid = current_tid();
 	int error; /* not long: before Linux 6.4 the upper half is undefined */
 
 	if (is_filtered_at_entry())
 		return false;
-	error = bpf_map_update_elem(&sizes, &tid, &call, owner_flags(ctx, tid));
+	call->sp = PT_REGS_SP(ctx);
+	error = bpf_map_update_elem(&sizes, &tid, call, owner_flags(ctx, tid));
 	if (!error)
 		note_owner(ctx, tid);
 	else if (error != -EEXIST)
 		count_lost(1);
 	return !error;
+}
+
+/* Entry of a function that returns a new block of `size` bytes. */
+static __always_inline bool enter_allocator(struct pt_regs *ctx,
+					    enum memop operation, __u64 size)
+{
+	__u64 variant = call_variant(ctx);
+	struct call call = {.size = size, .operation = operation};
+
+	if (variant) {
+		call.size = variant_size(ctx, variant);
+		call.result = variant_result(variant);
+	}
+	return enter(ctx, &call);
 }
 
 /*
@@ -268,7 +294,7 @@ static __always_inline bool enter(struct pt_regs *ctx, enum memop operation,
 static __always_inline void leave_nested(struct pt_regs *ctx, struct call *call,
 					 __u32 *tid)
 {
-	__u32 nested = call->nested + 1;
+	__u16 nested = call->nested + 1;
 
 	if (is_return_of(ctx, call->sp))
 		return;
@@ -282,8 +308,74 @@ static __always_inline void leave_nested(struct pt_regs *ctx, struct call *call,
 }
 
 /*
- * Return of an allocating call, with the address it gave (0: it failed).
- * Leaves nothing in `sizes`, whether the event is wanted or not.
+ * The address that a variant's call gave, by what it returned; 0: it failed,
+ * NO_EVENT: it changed nothing, or all that it did was said at its entry.
+ */
+static __always_inline __u64 variant_address(struct call *call, __u64 returned)
+{
+	switch (call->result) {
+	case RESULT_STRING:
+		call->size = returned ? string_bytes(returned) : 0;
+		return returned;
+	case RESULT_SAME_BLOCK:
+		return returned ? call->old.addr : NO_EVENT;
+	case RESULT_BLOCK_SIZE:
+		return returned >= call->size ? call->old.addr : NO_EVENT;
+	case RESULT_ADDRESS_OR_RELEASE:
+		return returned ? returned : NO_EVENT;
+	case RESULT_STATUS:
+		return (int)returned ? 0 : user_pointer(call->old.addr);
+	default:
+		return returned;
+	}
+}
+
+/* Whether a call that returns with `addr` is to be reported. */
+static __always_inline bool is_wanted(enum memop operation, __u64 addr,
+				      __u64 size)
+{
+	if (size < min_size)
+		return false;
+	/* realloc(p, 0) gave the block back: that is no failure. */
+	if (operation == realloc && size == 0 && addr == 0)
+		return false;
+	/* Mappings may be released in parts, whose addresses hash otherwise. */
+	return operation == mmap || addr == 0 || is_sampled(addr);
+}
+
+/* Whether calls that `operation` reports may give something back at return. */
+static __always_inline bool may_give_back(enum memop operation)
+{
+	return operation == realloc || operation == mmap;
+}
+
+/*
+ * Report what a call gave, and before it what it gave back. In one loop: the
+ * event that is sent stands once in the diagrams.
+ */
+static __always_inline void send_change(struct pt_regs *ctx,
+					enum memop operation, __u64 addr,
+					__u64 size, bool is_inside,
+					struct given_back *old)
+{
+	enum memop released = operation == mmap ? munmap : realloc_free;
+	bool is_allocation = !may_give_back(operation) || old->addr == 0;
+
+#pragma clang loop unroll(disable)
+	for (int i = is_allocation; i < 2; i++) {
+		__u64 timestamp = i ? 0 : old->timestamp;
+
+		if (i && !is_wanted(operation, addr, size))
+			break;
+		send_event(ctx, i ? operation : released, i ? addr : old->addr,
+			   i ? size : old->size, is_inside, timestamp);
+	}
+}
+
+/*
+ * Return of an allocating call, with what it returned; for the common kind the
+ * address, 0 if it failed. Leaves nothing in `sizes`, whether the event is
+ * wanted or not.
  */
 static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 				 __u64 addr)
@@ -291,6 +383,7 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 	bool is_filtered = gadget_should_discard_data_current();
 	__u32 tid = current_tid();
 	struct call *call = bpf_map_lookup_elem(&sizes, &tid);
+	struct given_back old = {};
 	bool is_inside;
 	__u64 size;
 
@@ -300,19 +393,19 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 		leave_nested(ctx, call, &tid);
 		return 0;
 	}
+	if (unlikely(call->result)) {
+		addr = variant_address(call, addr);
+		if (may_give_back(operation) && addr &&
+		    call->result != RESULT_STATUS)
+			old = call->old;
+	}
 	size = call->size;
 	is_inside = is_at_instruction(ctx, call->sp);
 	bpf_map_delete_elem(&sizes, &tid);
 	forget_owner(tid);
-	if (is_filtered || size < min_size)
+	if (is_filtered || addr == NO_EVENT)
 		return 0;
-	/* realloc(p, 0) gave the block back: that is no failure. */
-	if (operation == realloc && size == 0 && addr == 0)
-		return 0;
-	/* Mappings may be released in parts, whose addresses hash otherwise. */
-	if (operation != mmap && addr != 0 && !is_sampled(addr))
-		return 0;
-	send_event(ctx, operation, addr, size, is_inside);
+	send_change(ctx, operation, addr, size, is_inside, &old);
 	return 0;
 }
 
@@ -322,32 +415,23 @@ static __always_inline void release(struct pt_regs *ctx, enum memop operation,
 {
 	if (unlikely(gadget_should_discard_data_current()))
 		return;
-	send_event(ctx, operation, addr, size, true);
+	send_event(ctx, operation, addr, size, true, 0);
 }
 
 /* The pair of probes of a function that returns what it allocated. */
-#define ALLOCATOR(name, entry_size, ...)                               \
-	SEC("uprobe/libc:" #name)                                      \
-	int BPF_UPROBE(trace_uprobe_##name, __VA_ARGS__)               \
-	{                                                              \
-		enter(ctx, name, entry_size);                          \
-		return 0;                                              \
-	}                                                              \
-                                                                       \
-	SEC("uretprobe/libc:" #name)                                   \
-	int trace_uretprobe_##name(struct pt_regs *ctx)                \
-	{                                                              \
-		return leave(ctx, name, PT_REGS_RC(ctx));              \
+#define ALLOCATOR(name, entry_size, ...)                  \
+	SEC("uprobe/libc:" #name)                         \
+	int BPF_UPROBE(trace_uprobe_##name, __VA_ARGS__)  \
+	{                                                 \
+		enter_allocator(ctx, name, entry_size);   \
+		return 0;                                 \
+	}                                                 \
+                                                          \
+	SEC("uretprobe/libc:" #name)                      \
+	int trace_uretprobe_##name(struct pt_regs *ctx)   \
+	{                                                 \
+		return leave(ctx, name, PT_REGS_RC(ctx)); \
 	}
-
-static __always_inline __u64 saturating_product(__u64 count, __u64 size)
-{
-	__u64 limit = size == 0 ? (__u64)-1 : (__u64)-1 / size;
-
-	/* Else clang makes it a 128-bit product, which BPF has not. */
-	barrier_var(limit);
-	return count > limit ? (__u64)-1 : count * size;
-}
 
 ALLOCATOR(malloc, size, size_t size)
 ALLOCATOR(calloc, saturating_product(count, size), size_t count, size_t size)
@@ -359,7 +443,8 @@ ALLOCATOR(pvalloc, size, size_t size)
 SEC("uprobe/libc:free")
 int BPF_UPROBE(trace_uprobe_free, void *block)
 {
-	__u64 addr = (__u64)block;
+	__u64 variant = call_variant(ctx);
+	__u64 addr = variant ? variant_block(ctx, variant) : (__u64)block;
 	__u32 tid = current_tid();
 	__u8 hints = probe_hint(ctx);
 
@@ -377,17 +462,54 @@ int BPF_UPROBE(trace_uprobe_free, void *block)
 	return 0;
 }
 
+/*
+ * Fill in the call of a variant of realloc(). Returns the block that it gives
+ * back at its entry; 0 if there is none.
+ */
+static __always_inline __u64 note_reallocation(struct pt_regs *ctx,
+					       __u64 variant, struct call *call)
+{
+	__u64 addr = variant_block(ctx, variant);
+
+	call->size = variant_size(ctx, variant);
+	call->result = variant_result(variant);
+	switch (call->result) {
+	case RESULT_SAME_BLOCK:
+	case RESULT_BLOCK_SIZE:
+		call->old.addr = addr;
+		return 0;
+	case RESULT_ADDRESS_OR_RELEASE:
+		/* Without a block there is none to release. */
+		if (addr == 0)
+			call->result = RESULT_ADDRESS;
+		return addr;
+	case RESULT_STATUS:
+		call->old.addr = addr;
+		return user_pointer(addr);
+	default:
+		return addr;
+	}
+}
+
 SEC("uprobe/libc:realloc")
 int BPF_UPROBE(trace_uprobe_realloc, void *block, size_t size)
 {
+	struct call call = {.size = size, .operation = realloc};
+	__u64 variant = call_variant(ctx);
 	__u64 addr = (__u64)block;
 	__u32 tid = current_tid();
+	bool is_release;
 
-	/* free() inside of it is no event: the realloc_free says so. */
-	note_block(ctx, block_of(reallocations, tid), tid, addr, false);
-	if (likely(addr != 0 && is_sampled(addr)))
+	if (variant)
+		addr = note_reallocation(ctx, variant, &call);
+	/* In one reallocation there may be another one, and a free(). */
+	is_release =
+		likely(addr != 0) && likely(!is_silent_release(ctx, tid, addr));
+	if (is_release)
+		note_block(ctx, block_of(reallocations, tid), tid, addr, false);
+	if (likely(is_release && is_sampled(addr)))
 		release(ctx, realloc_free, addr, 0);
-	enter(ctx, realloc, size);
+	enter(ctx, &call);
 	return 0;
 }
 
@@ -405,13 +527,24 @@ int trace_uretprobe_realloc(struct pt_regs *ctx)
 SEC("uprobe/libc:mmap")
 int BPF_UPROBE(trace_uprobe_mmap, void *hint, size_t length)
 {
+	struct call call = {.size = length, .operation = mmap};
 	struct block *block = block_of(releases, current_tid());
+	__u64 variant = call_variant(ctx);
 
 	if (is_own_code(ctx))
 		return 0;
 	/* It may be put where the block was that was released last. */
 	block->addr = 0;
-	enter(ctx, mmap, length);
+	if (variant) {
+		call.size = variant_size(ctx, variant);
+		call.result = variant_result(variant);
+		if (gives_mapping_back(ctx)) {
+			call.old.addr = variant_block(ctx, variant);
+			call.old.size = PT_REGS_PARM2(ctx);
+			call.old.timestamp = bpf_ktime_get_boot_ns();
+		}
+	}
+	enter(ctx, &call);
 	return 0;
 }
 
@@ -441,7 +574,7 @@ SEC("uprobe/libc:posix_memalign")
 int BPF_UPROBE(trace_uprobe_posix_memalign, void **memptr, size_t alignment,
 	       size_t size)
 {
-	struct memptr value = { (__u64)memptr, PT_REGS_SP(ctx) };
+	struct memptr value = {(__u64)memptr, PT_REGS_SP(ctx)};
 	__u32 tid = current_tid();
 	int error;
 
@@ -454,7 +587,7 @@ int BPF_UPROBE(trace_uprobe_posix_memalign, void **memptr, size_t alignment,
 		return 0;
 	}
 	/* What was there is of a call that never returned. */
-	if (enter(ctx, posix_memalign, size) && error)
+	if (enter_allocator(ctx, posix_memalign, size) && error)
 		bpf_map_update_elem(&memptrs, &tid, &value, BPF_ANY);
 	return 0;
 }

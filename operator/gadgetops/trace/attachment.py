@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from gadgetops.bpf.btf import Enum
 from gadgetops.bpf.object import Program
 from gadgetops.errors import TraceError
 from gadgetops.stacks.unwinding.frame_pointers import need_no_slices
@@ -22,6 +23,8 @@ from gadgetops.trace.probes.attach import Attached, Probes
 from gadgetops.trace.probes.hints import Hints
 
 _PROBE_KINDS: Final = {"uprobe": False, "uretprobe": True}
+_COOKIES: Final = "bpf_func_id___cookie"
+"""Type in the BTF of a gadget whose programs ask for attach cookies."""
 
 
 class Attachment:
@@ -43,7 +46,8 @@ class Attachment:
         self.loader = loader
         self.attached = Attached()
         self._bpf = loader.bpf
-        self._probes = Probes(self._bpf, self.attached, loader.options.probe_at)
+        takes_cookies = loader.object.btf is not None and any(loader.object.btf.named(_COOKIES, Enum))
+        self._probes = Probes(self._bpf, self.attached, loader.options.probe_at, takes_cookies=takes_cookies)
         self._code_watcher: CodeWatcher | None = None
         self._stack_bytes = next((m.value_size_bytes for m in loader.object.maps if m.name == STACK_MAP), 0)
 

@@ -120,6 +120,7 @@ def record(
                 raise Interrupted(signals[0])
             target.description["attached"] = attachment.attached.programs
             target.description["missing"] = attachment.attached.missing
+            target.description["left_out"] = attachment.attached.left_out
             full = {
                 **header,
                 "attach": attachment.loader.attach_way,

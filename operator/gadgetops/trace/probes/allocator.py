@@ -8,7 +8,7 @@ remains. So one program may have several such files. Functions of an allocator u
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from gadgetops.trace.probes.link_map import Mapped, mapped_objects
 from gadgetops.trace.probes.program import Executed, executed_by, objects_of, why_unseen
 from gadgetops.trace.probes.prologue import is_forwarder
 from gadgetops.trace.probes.returns import NO_WITNESSES, Witnesses, is_return_seen
+from gadgetops.trace.probes.variants import BY_REALLOC, FAMILIES, LIBRARY, Variant
 
 FUNCTIONS: Final = (
     "malloc",
@@ -60,8 +61,11 @@ _EQUIVALENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """
 Functions of an allocator that do the same with the same first arguments: jemalloc's own, and `operator new`
-and `delete` where the allocator itself defines them. Those of libstdc++ call malloc and free.
+and `delete` where the allocator itself defines them. Those of libstdc++ call malloc and free. Others are in
+`variants`.
 """
+_C_LIBRARY: Final = ("__libc_start_main",)
+"""Functions that every C library has, and no allocator."""
 _SETTINGS: Final = ("malloc_conf", "je_malloc_conf", "_rjem_malloc_conf")
 """Variables by which a program sets jemalloc up."""
 _GO_REASON: Final = "a Go program has no malloc: Go's runtime allocates by itself"
@@ -83,6 +87,7 @@ class Allocator:
         executable: What is in the file.
         pid: The process to which probes are limited; None for all that map the file.
         witnesses: Who else looks at the stacks of its program.
+        imported: Names of its variants (`variants`) that a file of the program takes from another one.
     """
 
     path: Path
@@ -91,6 +96,7 @@ class Allocator:
     executable: Executable = field(compare=False)
     pid: int | None = None
     witnesses: Witnesses = NO_WITNESSES
+    imported: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 class CommandAllocators(NamedTuple):
@@ -177,7 +183,15 @@ def _allocators(
     witnesses = Witnesses(_has_profiler(pid, executables), _has_debugger(pid, executables))
     resolved = _resolved(executables, witnesses)
     found = [
-        Allocator(each.path, each.probed, functions, each.executable, pid, witnesses)
+        Allocator(
+            each.path,
+            each.probed,
+            functions,
+            each.executable,
+            pid,
+            witnesses,
+            frozenset(_imported_variants(functions, executables)),
+        )
         for each, functions in zip(objects, resolved, strict=True)
         if functions
     ]
@@ -191,6 +205,15 @@ def _allocators(
             whose, f"no malloc in {looked_at or 'what it maps'}{', …' if len(objects) > 3 else ''}"
         )
     return found
+
+
+def _imported_variants(
+    functions: Mapping[str, Sequence[Function]], executables: Sequence[Executable]
+) -> Iterator[str]:
+    for places in functions.values():
+        for place in places:
+            if place.cookie and any(each.imports([place.name]) for each in executables):
+                yield place.name
 
 
 def _has_profiler(pid: int | None, executables: Iterable[Executable]) -> bool:
@@ -245,19 +268,26 @@ def _resolved(
     for name, others in _EQUIVALENTS.items():
         for other in others:
             _add_first(searches, name, other, only_beside=name)
+    for variant in LIBRARY:
+        _add_first(
+            searches, variant.operation, variant.name, only_beside=variant.operation, cookie=variant.cookie
+        )
+    for search in searches:
+        search.add_own_variants()
     return [{name: _each_place_once(places) for name, places in each.items()} for each in found]
 
 
 def _add_first(
-    searches: Iterable["_Search"], name: str, spelled: str, only_beside: str | None = None
+    searches: Iterable["_Search"], name: str, spelled: str, only_beside: str | None = None, cookie: int = 0
 ) -> None:
     """Add *spelled* of the object that a program finds it in, if *only_beside* was found there as well."""
     for search in searches:
-        places = search.exported(name, spelled)
+        places = [replace(place, cookie=cookie) for place in search.exported(name, spelled)]
         if not places:
             # What hands on to the next object that has it is seen there.
             continue
-        if only_beside is None or only_beside in search.found:
+        is_seen_anyway = spelled in BY_REALLOC and search.executable.defines(_C_LIBRARY)
+        if (only_beside is None or only_beside in search.found) and not is_seen_anyway:
             search.add(name, places)
         return
 
@@ -282,16 +312,26 @@ class _Search:
         return self._seen(name, self.executable.functions(spelled, exported_only=self.executable.is_dynamic))
 
     def add_prefixed(self) -> None:
-        """Add functions under an allocator's own names where the plain ones are not probed anyway."""
-        plain = {*self.found}
+        """Add functions under an allocator's own names; most are the plain ones once more."""
         for prefix in PREFIXES:
             if not self.executable.functions(f"{prefix}malloc", exported_only=False):
                 continue
             for name in FUNCTIONS:
                 for spelled in (name, *_EQUIVALENTS.get(name, ())):
-                    if name not in plain:
-                        places = self.executable.functions(prefix + spelled, exported_only=False)
-                        self.add(name, self._seen(name, places))
+                    places = self.executable.functions(prefix + spelled, exported_only=False)
+                    self.add(name, self._seen(name, places))
+
+    def add_own_variants(self) -> None:
+        """Add what allocators have under names of their own with arguments in other places."""
+        for family in FAMILIES:
+            if self.executable.defines(family.markers):
+                for variant in family.variants():
+                    self._add_variant(variant)
+
+    def _add_variant(self, variant: Variant) -> None:
+        places = self.executable.functions(variant.name, exported_only=False)
+        found = [replace(place, cookie=variant.cookie) for place in places]
+        self.add(variant.operation, self._seen(variant.operation, found))
 
     def add(self, name: str, places: list[Function]) -> None:
         """Add *places* to those of *name*."""

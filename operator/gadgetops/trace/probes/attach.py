@@ -1,5 +1,6 @@
 """Which program of a gadget is attached to which instruction, each pair once."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +26,13 @@ class Attached:
         programs: By program `path`, `function`, `offset` (bytes from the function's first instruction),
             `instruction` and `reason`; `also` has the same of further places, if there are any.
         missing: Programs whose function was found nowhere.
+        left_out: Functions that the program may call and that have no probe, for want of attach cookies, by
+            the path of their file.
     """
 
     programs: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, program: str, entry: Mapping[str, Any]) -> None:
         """Add a place of *program*."""
@@ -55,6 +59,12 @@ class Attached:
         if program not in self.programs and program not in self.missing:
             self.missing.append(program)
 
+    def add_left_out(self, path: str, function: str) -> None:
+        """Note that *function* of the file *path* can have no probe here."""
+        names = self.left_out.setdefault(path, [])
+        if function not in names:
+            names.append(function)
+
 
 class Probes:
     """
@@ -64,13 +74,18 @@ class Probes:
         bpf: The loaded object.
         attached: Learns what was attached.
         probe_at: One of `loader.PROBE_AT`.
+        takes_cookies: Whether the gadget's programs find arguments by an attach cookie; then they are
+            attached to functions that have them elsewhere, too, if the kernel has such cookies.
 
     Attributes:
         hints: Tells the loaded gadget about the code it is attached to; None: it is told nothing.
     """
 
-    def __init__(self, bpf: LoadedObject, attached: Attached, probe_at: str) -> None:
+    def __init__(
+        self, bpf: LoadedObject, attached: Attached, probe_at: str, *, takes_cookies: bool = False
+    ) -> None:
         self._bpf = bpf
+        self._takes_cookies = takes_cookies
         self._attached = attached
         self._at_symbol = probe_at == AT_SYMBOL
         self._known: set[tuple[object, ...]] = set()
@@ -78,6 +93,10 @@ class Probes:
         """By kind and place of a probe, under which name it stands there."""
         self._probed: dict[Path, set[int]] = defaultdict(set)
         self.hints: Hints | None = None
+
+    @functools.cached_property
+    def _finds_arguments(self) -> bool:
+        return self._takes_cookies and self._bpf.attach_way.has_cookies
 
     @property
     def n_attached(self) -> int:
@@ -109,7 +128,8 @@ class Probes:
         ]
         probed = [each for each in places if each not in at_instructions]
         offsets = [where.offset_bytes + place.offset_bytes for where, place in probed]
-        self._attach(program, allocator, offsets, at_return=at_return)
+        cookies = [0 if at_return else where.cookie for where, _ in probed]
+        self._attach(program, allocator, offsets, at_return=at_return, cookies=cookies)
         if at_return:
             self._hint(probed, by_instruction=False)
             self._hint(at_instructions, by_instruction=True)
@@ -172,17 +192,24 @@ class Probes:
                 self._attached.add(program, _entry_of_call(allocator, function, call))
             self._attach(program, allocator, calls, at_return=False)
 
-    def _attach(self, program: str, allocator: Allocator, offsets: Sequence[int], *, at_return: bool) -> None:
+    def _attach(
+        self,
+        program: str,
+        allocator: Allocator,
+        offsets: Sequence[int],
+        *,
+        at_return: bool,
+        cookies: Sequence[int] = (),
+    ) -> None:
         if offsets:
-            self._bpf.attach_uprobe(
-                program, allocator.probed, offsets, at_return=at_return, pid=allocator.pid
-            )
+            place = (program, allocator.probed, offsets)
+            self._bpf.attach_uprobe(*place, at_return=at_return, pid=allocator.pid, cookies=cookies)
             self._probed[allocator.probed].update(offsets)
 
     def _new_places(
         self, program: str, function: str, allocator: Allocator
     ) -> Sequence[tuple[Function, Place]]:
-        functions = allocator.functions.get(function, ())
+        functions = self._seen_here(allocator, allocator.functions.get(function, ()))
         if not functions:
             return []
         keys = {each: (program, *_key(allocator, each)) for each in functions}
@@ -191,8 +218,22 @@ class Probes:
         places = self._places(allocator)
         return [(each, places[each]) for each in new]
 
+    def _seen_here(self, allocator: Allocator, functions: Sequence[Function]) -> Sequence[Function]:
+        """Return those of *functions* whose arguments can be found here; note the others."""
+        if self._finds_arguments:
+            return functions
+        for function in functions:
+            if function.name in allocator.imported:
+                self._attached.add_left_out(str(allocator.path), function.name)
+        return [function for function in functions if not function.cookie]
+
     def _places(self, allocator: Allocator) -> Mapping[Function, Place]:
-        wanted = ((each, name) for name, functions in allocator.functions.items() for each in functions)
+        # What has its arguments elsewhere has them all, as far as is known.
+        wanted = (
+            (each, each.name if each.cookie else name)
+            for name, functions in allocator.functions.items()
+            for each in functions
+        )
         return places_in(allocator.executable, (*wanted,), at_symbol=self._at_symbol)
 
 

@@ -46,12 +46,14 @@ class Function:
         address: As the file numbers its memory.
         offset_bytes: In the file.
         size_bytes: Of its code; 0 if the file does not say.
+        cookie: Attach cookie of its probes, by which a gadget finds the arguments (`variants`); 0: none.
     """
 
     name: str
     address: int
     offset_bytes: int
     size_bytes: int
+    cookie: int = 0
 
 
 _OF_GO: Final = (".note.go.buildid", ".go.buildinfo", ".gopclntab")
