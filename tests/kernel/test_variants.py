@@ -1,6 +1,8 @@
 """Functions that have their arguments in other places than the C library's: one event each, exactly."""
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,38 @@ def test_mremap(record, compiler):
     """It gives a mapping and gives one back, or a part; where it is refused, nothing is given back."""
     recording = record("remappings", compiler=compiler)
     assert recording.known_calls == _by_program(recording)
+
+
+WITHOUT_COOKIES = """
+import dataclasses, sys
+from gadgetops.trace.kernel import features
+way = dataclasses.replace(features.attach_way(), has_cookies=False)
+features.attach_way = lambda: way
+from gadgetops.commands import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_without_cookies_it_is_said_what_is_not_seen(gadget_object, compiled, tmp_path):
+    """Of a program that imports mremap(), and of no other; all else is recorded."""
+    folders = {}
+    for workload in ("remappings", "mappings"):
+        folders[workload] = folder = tmp_path / f"{workload}.gadgetrec"
+        argv = [
+            "record",
+            "-o",
+            folder,
+            "--image",
+            gadget_object,
+            "--",
+            compiled(workload),
+            tmp_path / "truth",
+        ]
+        command = [sys.executable, "-c", WITHOUT_COOKIES, *map(str, argv)]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        is_said = "calls of mremap are not seen: the kernel has no attach cookies" in result.stderr
+        assert is_said == (workload == "remappings")
+    headers = {name: json.loads((path / "recording.json").read_text()) for name, path in folders.items()}
+    assert [*headers["remappings"]["target"]["left_out"].values()] == [["mremap"]]
+    assert headers["mappings"]["target"]["left_out"] == {}
+    assert headers["mappings"]["counters"]["events"] == 6

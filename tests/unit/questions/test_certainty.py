@@ -56,6 +56,15 @@ def test_parameters_that_leave_nothing_out_are_no_doubt(tmp_path: Path) -> None:
     assert ask(tmp_path, header, {}).certainty.word == "certain"
 
 
+def test_functions_that_could_not_be_probed_are_a_doubt(tmp_path: Path) -> None:
+    """They may have given and taken whatever they like."""
+    found = ask(tmp_path, {"target": {"left_out": {"/lib/libc.so.6": ["mremap"]}}}, {})
+    assert (found.certainty.word, found.bounds) == ("possible", Bounds(11, 2, None, None))
+    assert found.certainty.reasons == (
+        "calls of mremap in /lib/libc.so.6 are not seen: the kernel has no attach cookies (Linux 5.15 has)",
+    )
+
+
 def test_where_nobody_counted_nobody_knows(tmp_path: Path) -> None:
     """As with the output of a gadget that does not count what it loses."""
     found = ask(tmp_path, {}, {"lost": None, "lost_at_least": 3})

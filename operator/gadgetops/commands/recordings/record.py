@@ -255,6 +255,9 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
         messages.warn(f"reached a process or library after it began {what}, by at most {late:g} ms")
     if target.get("unseen"):
         messages.warn(f"nothing of what this program allocates can be seen: {target['unseen']}")
+    if target.get("left_out"):
+        names = ", ".join(name for each in target["left_out"].values() for name in each)
+        messages.warn(f"calls of {names} are not seen: the kernel has no attach cookies (Linux 5.15 has)")
     if target.get("n_not_covered"):
         missed = plural(target["n_not_covered"], "process", "processes")
         messages.warn(f"not recorded: {missed}, in recording.json's `not_covered`")

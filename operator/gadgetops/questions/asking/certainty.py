@@ -6,13 +6,14 @@ question. For what is live, `Bounds` says it.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from gadgetops.units import plural
 
 if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
+_NO_COOKIES: Final = "the kernel has no attach cookies (Linux 5.15 has)"
 Word = Literal["certain", "possible", "inconclusive"]
 
 
@@ -160,7 +161,7 @@ def _left_out(recording: "Recording") -> Iterator[str]:
 
 
 def _out_of_reach(recording: "Recording") -> Iterator[str]:
-    """Say which processes of the target were not recorded, or not from their beginning."""
+    """Say which processes were not recorded, or not from their beginning, and which functions were not."""
     target = recording.header.get("target")
     target = target if isinstance(target, dict) else {}
     n_missed, n_late = (target.get(key) for key in ("n_not_covered", "n_attached_late"))
@@ -169,6 +170,10 @@ def _out_of_reach(recording: "Recording") -> Iterator[str]:
         yield f"{plural(n_missed, 'process', 'processes')} not recorded{reason}"
     if isinstance(n_late, int) and n_late:
         yield f"{plural(n_late, 'time')} a process or library was reached after it began"
+    left_out = target.get("left_out")
+    for path, names in left_out.items() if isinstance(left_out, dict) else ():
+        if isinstance(names, list):
+            yield f"calls of {', '.join(map(str, names))} in {path} are not seen: {_NO_COOKIES}"
 
 
 def _first_reason(missed: object) -> str:
