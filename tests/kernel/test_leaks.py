@@ -57,6 +57,24 @@ def test_leaks_are_what_no_process_released(family: Path) -> None:
     assert (answer["live_bytes"], answer["live_count"]) == (3000 + 3 * 4096, 3)
 
 
+@pytest.mark.parametrize("n_streams", [0, 3])
+def test_what_the_c_library_keeps_is_no_leak(
+    gadget_object: Path, compiled: Callable[[str], Path], tmp_path: Path, n_streams: int
+) -> None:
+    """It is named for what it is. Streams that were not closed are the program's, each with its buffer."""
+    recording = tmp_path / "r.gadgetrec"
+    argv = [*GADGETOPS, "record", "-o", str(recording), "--image", str(gadget_object), "--unwind", "dwarf"]
+    command = [*argv, "--", str(compiled("library_memory")), str(n_streams)]
+    subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+    answer = leaks(recording)
+    assert answer["live_count"] == 2 * n_streams
+    kept = {each["what"]: each["count"] for each in answer["kept"]}
+    assert kept.keys() >= {"buffers of standard streams", "tables and variables of threads"}
+    assert kept["buffers of standard streams"] == 2
+    counts = [answer[f"{name}_count"] for name in ("allocated", "released", "live")]
+    assert counts[0] == counts[1] + counts[2] + sum(kept.values())
+
+
 def test_a_release_of_what_was_inherited_is_no_fault(family: Path) -> None:
     """Each child releases the block that its parent goes on using."""
     with paired(open_recording(family)) as connection:

@@ -29,6 +29,9 @@ def _lines(leaks: Leaks, limit: int) -> Iterator[str]:
     for reason in leaks.certainty.reasons:
         yield f"  {_printable(reason)}"
     yield from _bounds_lines(leaks)
+    for kept in leaks.kept:
+        amount = _amount(Amount(kept.live_bytes, kept.live_count))
+        yield f"  the C library keeps {amount} more: {kept.what}"
     for each in leaks.suppressed:
         matched = f"{_amount(each.amount)} suppressed" if each.n_stacks else "matches nothing"
         yield f"  {each.suppression.place}: leak:{_printable(each.suppression.pattern)}: {matched}"

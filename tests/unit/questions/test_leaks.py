@@ -223,6 +223,7 @@ def test_json_is_as_documented(gadgetops: Callable[..., Any], write_recording: W
     assert {key: value for key, value in document.items() if key != "leaks"} == {
         "certainty": "certain",
         "reasons": [],
+        "kept": [],
         "lost": 0,
         "failed_stacks": 0,
         "duration_ns": 0,

@@ -79,6 +79,12 @@ class Bounds(NamedTuple):
     at_most_bytes: int | None
     at_most_count: int | None
 
+    def less(self, size_bytes: int, count: int) -> "Bounds":
+        """Return the bounds of what is left without so much of it."""
+        taken = (size_bytes, count, size_bytes, count)
+        found = (None if bound is None else max(0, bound - by) for bound, by in zip(self, taken, strict=True))
+        return Bounds(*found)
+
     def to_json(self) -> dict[str, Any]:
         """Return them as the documented JSON."""
         return self._asdict()

@@ -18,6 +18,7 @@ from gadgetops.errors import RecordingError
 from gadgetops.questions.asking.certainty import Bounds, Certainty, Seen, bounds, certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.stacks_of import Frame, Stacks, stacks_of
+from gadgetops.questions.leaks.kept import Kept, kept_for
 from gadgetops.questions.leaks.suppressions import Suppression
 from gadgetops.questions.leaks.trend import Course, Trend, trend
 from gadgetops.questions.texts import rows, text
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 2
+_ANSWER_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,10 @@ class Leaks(NamedTuple):
         bounds: Between what the truth lies.
         duration_ns: From the first to the last event.
         allocated: All allocations that succeeded.
-        live: Those never released, suppressed ones included.
+        live: Those never released, suppressed ones included, and what the C library keeps left out.
         leaks: Largest first, then most, then by stack.
         suppressed: What each suppression took out of `leaks`, in their order.
+        kept: What the C library keeps for itself, largest first.
     """
 
     certainty: Certainty
@@ -115,12 +117,39 @@ class Leaks(NamedTuple):
     live: Amount
     leaks: tuple[Leak, ...]
     suppressed: tuple[Suppressed, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
     @property
     def released(self) -> Amount:
-        """What was allocated and is not live; a mapping released in part counts as live."""
+        """What was allocated and is neither live nor kept; a mapping released in part counts as live."""
+        kept = self.kept_amount
         return Amount(
-            self.allocated.size_bytes - self.live.size_bytes, self.allocated.count - self.live.count
+            self.allocated.size_bytes - self.live.size_bytes - kept.size_bytes,
+            self.allocated.count - self.live.count - kept.count,
+        )
+
+    @property
+    def kept_amount(self) -> Amount:
+        """All that the C library keeps."""
+        return Amount(sum(each.live_bytes for each in self.kept), sum(each.live_count for each in self.kept))
+
+    def without_kept(self) -> "Leaks":
+        """Return the same with what the C library keeps told from what is the program's."""
+        left: list[Leak] = []
+        amounts: dict[str, Amount] = {}
+        for leak, what in zip(self.leaks, kept_for(self.leaks), strict=True):
+            if what is None:
+                left.append(leak)
+                continue
+            before = amounts.get(what, Amount(0, 0))
+            amounts[what] = Amount(before.size_bytes + leak.live_bytes, before.count + leak.live_count)
+        kept = [Kept(what, amount.size_bytes, amount.count) for what, amount in amounts.items()]
+        found = self._replace(kept=tuple(sorted(kept, key=lambda each: (-each.live_bytes, each.what))))
+        taken = found.kept_amount
+        return found._replace(
+            bounds=self.bounds.less(taken.size_bytes, taken.count),
+            live=Amount(self.live.size_bytes - taken.size_bytes, self.live.count - taken.count),
+            leaks=tuple(left),
         )
 
     def without(self, suppressions: Sequence[Suppression]) -> "Leaks":
@@ -147,6 +176,9 @@ class Leaks(NamedTuple):
             "live_bytes": self.live.size_bytes,
             "live_count": self.live.count,
             **self.bounds.to_json(),
+            "kept": [
+                {"what": each.what, "bytes": each.live_bytes, "count": each.live_count} for each in self.kept
+            ],
             "suppressions": [each.to_json() for each in self.suppressed],
             "leaks": [leak.to_json() for leak in self.leaks],
         }
@@ -221,7 +253,7 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
         allocated=Amount(int(allocated[0]), int(allocated[1])),
         live=live,
         leaks=tuple(sorted(found, key=_rank)),
-    )
+    ).without_kept()
 
 
 def _choose(
@@ -332,6 +364,7 @@ def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
         "allocated": vars(found.allocated),
         "live": vars(found.live),
         "duration_ns": found.duration_ns,
+        "kept": [each._asdict() for each in found.kept],
         "frames": [*frames],
         "leaks": [
             {
@@ -356,6 +389,7 @@ def _from_document(document: Mapping[str, Any]) -> Leaks:
         certainty=Certainty(**{**sure, "reasons": tuple(sure["reasons"])}),
         bounds=Bounds(**document["bounds"]),
         duration_ns=document["duration_ns"],
+        kept=tuple(Kept(**each) for each in document["kept"]),
         allocated=Amount(**document["allocated"]),
         live=Amount(**document["live"]),
         leaks=tuple(
