@@ -25,7 +25,10 @@ Every error that gadgetops raises on purpose.
     ├── MarkdownError              the marks of generated regions make no sense: file, line
     ├── TraceError                 this machine or target cannot be traced: what is missing
     │   ├── NoAllocator            a program has no allocator that can be found
-    │   └── MissingLibrary         a shared library is not installed
+    │   ├── MissingLibrary         a shared library is not installed
+    │   ├── MissingRequirement     rights, or something of this machine, are missing: requirement
+    │   ├── KernelRefused          the kernel, or libbpf, did not do what was asked: action, reason
+    │   └── TargetGone             what is to be recorded has ended: target
     ├── Interrupted                a signal came before the recording began; exit 130
     ├── RecordingError             a recording cannot be read or written: file
     ├── ExportRefused              an endpoint did not take an export: endpoint, reason
@@ -367,6 +370,51 @@ class NoAllocator(TraceError):
         super().__init__(f"{whose}: {reason}", hint=hint or otherwise)
         self.whose = whose
         self.reason = reason
+
+
+class MissingRequirement(TraceError):
+    """
+    Something that tracing needs is not there: rights, a feature of the kernel, a file system.
+
+    Args:
+        requirement: What is missing, as a noun.
+        problem: The sentence.
+        hint: How to get it.
+    """
+
+    def __init__(self, requirement: str, problem: str, *, hint: str | None = None) -> None:
+        self.requirement = requirement
+        super().__init__(problem, hint=hint)
+
+
+class KernelRefused(TraceError):
+    """
+    The kernel, or libbpf for it, did not do what was asked.
+
+    Args:
+        action: What was asked, as a sentence that says it failed.
+        reason: The system's words.
+        hint: What to do.
+    """
+
+    def __init__(self, action: str, reason: str | None, *, hint: str | None = None) -> None:
+        self.action = action
+        self.reason = reason or "unknown"
+        super().__init__(f"{action}: {self.reason}", hint=hint)
+
+
+class TargetGone(TraceError):
+    """
+    What is to be recorded has ended.
+
+    Args:
+        target: A process or a container, by name.
+        hint: What is known besides.
+    """
+
+    def __init__(self, target: str, *, hint: str | None = None) -> None:
+        self.target = target
+        super().__init__(f"{target} has ended", hint=hint)
 
 
 class MissingLibrary(TraceError):

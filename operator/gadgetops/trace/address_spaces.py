@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import KernelRefused
 from gadgetops.recording.schema import JIT_MODULE, ModuleRow, ProcessRow
 from gadgetops.stacks.naming.files import File, Files, Root, build_id_of
 from gadgetops.trace.jit_files import JitFiles
@@ -514,8 +514,9 @@ class ModuleTracker:
         try:
             fd = _open_reports(cpu)
         except OSError as error:
-            raise TraceError(
-                f"the kernel does not report mappings: {error.strerror}",
+            raise KernelRefused(
+                "the kernel does not report mappings",
+                error.strerror,
                 hint="run as root; see /proc/sys/kernel/perf_event_paranoid",
             ) from error
         self._fds.append(fd)

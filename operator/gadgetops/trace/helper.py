@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import KernelRefused
 from gadgetops.trace.events.priority import FIRST_OF_ALL, go_first
 from gadgetops.trace.machine import end_with_parent
 from gadgetops.trace.signals import STOP_SIGNALS
@@ -42,8 +42,9 @@ class HelperProcess:
             self.answers, answers_write = os.pipe()
             self._pid: int | None = os.fork()
         except OSError as error:
-            raise TraceError(
-                f"the recorder cannot start a helper process: {error.strerror}",
+            raise KernelRefused(
+                "the recorder cannot start a helper process",
+                error.strerror,
                 hint="`ulimit -a` shows the limits",
             ) from error
         if self._pid == 0:

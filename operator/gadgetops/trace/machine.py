@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import MissingRequirement
 from gadgetops.trace.c_library import libc
 from gadgetops.trace.kernel import features
 from gadgetops.trace.processes import has_capability
@@ -56,14 +56,16 @@ def check_machine() -> None:
 def check_rights() -> None:
     """Raise `TraceError` unless this process may trace."""
     if not has_capability(_CAP_SYS_ADMIN):
-        raise TraceError("tracing needs root (CAP_SYS_ADMIN)", hint=_way_to_rights())
+        raise MissingRequirement("root", "tracing needs root (CAP_SYS_ADMIN)", hint=_way_to_rights())
 
 
 def check_feature(feature: Callable[[], features.Feature]) -> features.Feature:
     """Return what the kernel has of *feature*; `TraceError` with the way out if that is nothing."""
     found = feature()
     if not found.is_there:
-        raise TraceError(f"the kernel has no {found.name}: {found.how}", hint=NEEDED_FEATURES[feature])
+        raise MissingRequirement(
+            found.name, f"the kernel has no {found.name}: {found.how}", hint=NEEDED_FEATURES[feature]
+        )
     return found
 
 
@@ -81,7 +83,8 @@ def check_pid_namespace() -> None:
         TraceError: This process lives in a pid namespace of its own.
     """
     if Path("/proc/self/ns/pid").stat().st_ino != _INITIAL_PID_NAMESPACE:
-        raise TraceError(
+        raise MissingRequirement(
+            "the machine's pid namespace",
             "this is a pid namespace of its own: its process numbers are not the kernel's",
             hint="in a container, run with --pid=host",
         )
@@ -105,7 +108,9 @@ def missing_file_systems() -> dict[str, Path]:
 def _mount(kind: str, place: Path) -> str:
     if libc.mount(kind.encode(), os.fsencode(place), kind.encode(), 0, None) != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise TraceError(f"{place}: {kind} is not mounted: {reason}", hint=f"mount -t {kind} {kind} {place}")
+        raise MissingRequirement(
+            kind, f"{place}: {kind} is not mounted: {reason}", hint=f"mount -t {kind} {kind} {place}"
+        )
     return f"mounted {kind} on {place}"
 
 

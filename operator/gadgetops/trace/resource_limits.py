@@ -8,7 +8,7 @@ descriptor for each probe and each file that is mapped, and DuckDB crashes where
 import resource
 from typing import Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import MissingRequirement
 
 _N_DESCRIPTORS: Final = 1 << 16
 _LIFTED: Final = {
@@ -42,7 +42,9 @@ def lift_limits() -> None:
             _before.setdefault(kind, before)
         least, what, hint = _NEEDED.get(kind, (0, "", ""))
         if _is_less(lifted[0], least):
-            raise TraceError(f"the limit of {lifted[0]:,} {what} is too low for a recording", hint=hint)
+            raise MissingRequirement(
+                what, f"the limit of {lifted[0]:,} {what} is too low for a recording", hint=hint
+            )
 
 
 def restore_limits() -> None:

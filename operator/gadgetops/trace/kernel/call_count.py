@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import KernelRefused, MissingRequirement
 from gadgetops.trace.kernel import features, perf_event, uprobe_multi
 from gadgetops.trace.kernel.trial import Counter, Trial
 
@@ -51,7 +51,9 @@ def count_calls(pid: int, places: Mapping[Path, Sequence[int]], seconds: float) 
     """
     way = features.attach_way().name
     if way == features.EVENTS:
-        raise TraceError("calls cannot be counted: the kernel has no links to probes")
+        raise MissingRequirement(
+            "links to probes", "calls cannot be counted: the kernel has no links to probes"
+        )
     is_multi = way == features.MULTI_LINKS
     try:
         with contextlib.ExitStack() as stack:
@@ -63,7 +65,7 @@ def count_calls(pid: int, places: Mapping[Path, Sequence[int]], seconds: float) 
             time.sleep(seconds)
             return CallCount(counter.value()[0] - before, time.monotonic() - began)
     except OSError as error:
-        raise TraceError(f"calls cannot be counted: {error.strerror}") from error
+        raise KernelRefused("calls cannot be counted", error.strerror) from error
 
 
 def _links(program_fd: int, path: Path, offsets: Sequence[int], pid: int, *, is_multi: bool) -> list[int]:

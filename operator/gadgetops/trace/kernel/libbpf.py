@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import KernelRefused, TraceError
 from gadgetops.system_packages import missing_library
 from gadgetops.trace.kernel import features, uprobe_multi
 from gadgetops.trace.kernel.process_probes import Probe, ProcessProbes
@@ -142,7 +142,7 @@ class LoadedObject:
         self._wants_links = by_link
         self._object = self._lib.bpf_object__open_mem(data, len(data), byref(options))
         if not self._object:
-            raise TraceError(f"libbpf cannot open the object: {_last_error()}")
+            raise KernelRefused("libbpf cannot open the object", _last_error())
 
     @functools.cached_property
     def attach_way(self) -> features.AttachWay:
@@ -181,18 +181,18 @@ class LoadedObject:
             try:
                 self._data_maps[section] = mmap.mmap(self.map_fd(section), size)
             except OSError as error:
-                raise TraceError(f"section {section} cannot be mapped: {error.strerror}") from error
+                raise KernelRefused(f"section {section} cannot be mapped", error.strerror) from error
         return memoryview(self._data_maps[section])
 
     def resize(self, name: str, max_entries: int) -> None:
         """Give map *name* room for *max_entries* before the object is loaded."""
         if self._lib.bpf_map__set_max_entries(self._map(name), max_entries) != 0:
-            raise TraceError(f"map {name} cannot have {max_entries} entries: {_last_error()}")
+            raise KernelRefused(f"map {name} cannot have {max_entries} entries", _last_error())
 
     def reuse(self, name: str, fd: int) -> None:
         """Take the map *fd*, which is like it, for map *name* before the object is loaded."""
         if self._lib.bpf_map__reuse_fd(self._map(name), fd) != 0:
-            raise TraceError(f"map {name} cannot be one that exists: {_last_error()}")
+            raise KernelRefused(f"map {name} cannot be one that exists", _last_error())
 
     def load(self) -> None:
         """
@@ -205,9 +205,8 @@ class LoadedObject:
             self._lib.bpf_program__set_expected_attach_type(program, uprobe_multi.ATTACH_TYPE)
         if self._lib.bpf_object__load(self._object) == 0:
             return
-        problem = f"the kernel refuses the object: {_last_error()}"
         lines = self._log.value.decode(errors="replace").strip().splitlines()[-_SHOWN_LOG_LINES:]
-        raise TraceError("\n  ".join([problem, *lines]))
+        raise KernelRefused("the kernel refuses the object", "\n  ".join([_last_error(), *lines]))
 
     def map_fd(self, name: str) -> int:
         """Return the descriptor of map *name*; it lives as long as the object."""
@@ -228,7 +227,7 @@ class LoadedObject:
     def update(self, name: str, key: bytes, value: bytes) -> None:
         """Set *key* of map *name* to *value*."""
         if self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0) != 0:
-            raise TraceError(f"map {name} cannot be filled: {_last_error()}")
+            raise KernelRefused(f"map {name} cannot be filled", _last_error())
 
     def attach(self, program: str) -> None:
         """Attach *program* where its section says."""
@@ -295,7 +294,7 @@ class LoadedObject:
         try:
             self._link_fds.append(uprobe_multi.create_link(fd, *place, **how))
         except OSError as error:
-            raise TraceError(f"cannot attach {what}: {error.strerror}", hint=_attach_hint()) from error
+            raise KernelRefused(f"cannot attach {what}", error.strerror, hint=_attach_hint()) from error
 
     def detach(self) -> None:
         """Detach all programs."""
@@ -320,7 +319,7 @@ class LoadedObject:
 
     def _keep(self, link: int | None, what: str) -> None:
         if not link:
-            raise TraceError(f"cannot attach {what}: {_last_error()}", hint=_attach_hint())
+            raise KernelRefused(f"cannot attach {what}", _last_error(), hint=_attach_hint())
         self._links.append(link)
 
     def _initial(self, section: str) -> memoryview:

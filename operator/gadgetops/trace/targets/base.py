@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import TargetGone
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
@@ -229,7 +229,7 @@ class ProcessTarget(Target):
             try:
                 self._newcomers.add(attachment, allocator)
             except (FileNotFoundError, ProcessLookupError) as error:
-                raise TraceError(f"process {allocator.pid} has ended") from error
+                raise TargetGone(f"process {allocator.pid}") from error
         for pid in self._pids:
             tracker.follow(pid)
         if self._with_children:
@@ -283,7 +283,7 @@ class HostTarget(Target):
 def _name(pid: int) -> str:
     name = name_of(pid)
     if name is None:
-        raise TraceError(f"process {pid} has ended")
+        raise TargetGone(f"process {pid}")
     return name
 
 

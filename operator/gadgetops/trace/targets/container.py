@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import TargetGone, TraceError
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
@@ -53,7 +53,7 @@ class ContainerTarget(Target):
         _check_is_here(container, self._pid)
         namespace = mount_namespace(self._pid)
         if namespace is None:
-            raise TraceError(f"container {name!r} has ended")
+            raise TargetGone(f"container {name!r}")
         self._namespace = namespace
         self._library = library
         self._newcomers = Newcomers(by_process=False, library=library)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from gadgetops.errors import NoSuchProgram, StorageError, TraceError, UsageError
+from gadgetops.errors import KernelRefused, NoSuchProgram, StorageError, UsageError
 from gadgetops.trace.c_library import libc
 from gadgetops.trace.probes.program import SHELL, locate
 from gadgetops.trace.processes import start_time
@@ -127,7 +127,7 @@ class Command:
             problem = ready.read()
         if problem:
             self.poll(wait=True)
-            raise TraceError(f"no mount namespace for the command: {problem}", hint="run as root")
+            raise KernelRefused("no mount namespace for the command", problem, hint="run as root")
 
     def start(self) -> None:
         """Let the command run."""

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from gadgetops.errors import TraceError
+from gadgetops.errors import TargetGone, TraceError
 from gadgetops.trace.probes.link_map import not_allowed
 from gadgetops.trace.probes.program import why_unseen
 from gadgetops.trace.processes import is_alive, is_kernel_thread, name_of, parent_of
@@ -27,7 +27,7 @@ def check_process(pid: int) -> None:
         raise TraceError(f"{who} is a thread of the kernel: it calls no allocator", hint=_LOOK)
     if not is_alive(pid):
         hint = f"its parent, process {parent_of(pid)}, has not asked for its status: nothing of it runs"
-        raise TraceError(f"{who} has ended", hint=hint)
+        raise TargetGone(who, hint=hint)
     if pid == os.getpid():
         raise TraceError(f"{who} is this recorder: each event would make further ones", hint=_LOOK)
     try:
@@ -37,7 +37,7 @@ def check_process(pid: int) -> None:
         # Its mappings may be listed all the same, but no file of them can be opened.
         raise not_allowed(pid, error) from error
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise TraceError(f"{who} has ended") from error
+        raise TargetGone(who) from error
     if unseen := why_unseen(program):
         raise TraceError(
             f"{who} is {unseen}: only 64-bit ones can be recorded", hint="record a build for 64 bits"
