@@ -18,6 +18,8 @@
 #include <gadget/types.h>
 #include <gadget/user_stack_map.h>
 
+#include "memop.h"
+
 #define MAX_CALLS 10240
 
 /*
@@ -44,22 +46,6 @@ GADGET_PARAM(min_size);
 
 /* For a reader with no other use for callers: to read one takes 0.2 us. */
 const volatile bool callers_for_walks_only = false;
-
-/* The names and numbers are part of the interface: append only. */
-enum memop {
-	malloc = 0,
-	free = 1,
-	calloc = 2,
-	realloc = 3,
-	realloc_free = 4,
-	mmap = 5,
-	munmap = 6,
-	posix_memalign = 7,
-	aligned_alloc = 8,
-	valloc = 9,
-	memalign = 10,
-	pvalloc = 11,
-};
 
 struct event {
 	gadget_timestamp timestamp_raw;
