@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from gadgetops.errors import KernelRefused
 from gadgetops.recording.schema import JIT_MODULE, ModuleRow, ProcessRow
@@ -50,8 +50,8 @@ _REMEMBERED_REPLACED: Final = 256
 """How many replaced mappings of a process are remembered, for events from just before."""
 _GONE_NS: Final = 5_000_000_000
 """How long after its end a process is forgotten, on the clock of the events that were taken."""
-_ANONYMOUS: Final = "//anon"
-_WITHOUT_FILE: Final = (_ANONYMOUS, "/anon_hugepage", "/dev/zero", "/SYSV", "[heap]", "[stack", "[anon")
+ANONYMOUS: Final = "//anon"
+_WITHOUT_FILE: Final = (ANONYMOUS, "/anon_hugepage", "/dev/zero", "/SYSV", "[heap]", "[stack", "[anon")
 """How paths begin of memory that has no file, or one that nobody wrote code to."""
 _EVERYWHERE: Final = (1 << 63) - 1
 _TWIN_NS: Final = 20_000_000
@@ -248,24 +248,21 @@ class _Record(NamedTuple):
     body: bytes
 
 
-class ModuleTracker:
+class AddressSpaces:
     """
-    Follows the mappings of the processes given to `follow` and of those that they start.
+    What processes have mapped: those given to `follow`, and those that they start, as somebody reports it.
 
-    Use as a context manager, and call `read` now and then: the kernel keeps 1 MiB a CPU meanwhile.
+    Use as a context manager, and call `read` now and then.
 
     Args:
         container_of: Says which container a process is in; asked once for each process that is followed, its
             descendants are taken to be in the same.
-
-    Raises:
-        TraceError: The kernel refuses to report mappings.
     """
 
     def __init__(self, container_of: Callable[[int], str | None] = lambda _pid: None) -> None:
         self.spaces: dict[int, AddressSpace] = {}
         self.lost = 0
-        """Records that the kernel had no room for."""
+        """Reports for which there was no room."""
         self.files: dict[int, File] = {}
         """The file of each module, by its number, as far as it could be had."""
         self.on_exit: Callable[[int, AddressSpace], None] = lambda _pid, _space: None
@@ -280,33 +277,28 @@ class ModuleTracker:
         """Told of each mapping of a followed process whose inode is known."""
         self.shared = SharedMemory()
         """Who runs in the memory of another process."""
-        self._new_task: NewTask | None = None
-        with contextlib.suppress(OSError, ValueError):
-            self._new_task = NewTask()
         self._container_of = container_of
         self._kept = Files()
         self._processes: list[ProcessRow] = []
         self._gone: dict[int, tuple[int, AddressSpace]] = {}
         self._begun_ns: dict[int, int] = {}
         """Until when reports of a followed process's fork are of the past, or repeat one."""
-        self._held_back: list[_Record] = []
-        self._fds: list[int] = []
-        self._buffers: list[mmap.mmap] = []
-        self._inode_buffers: list[mmap.mmap] = []
-        self._task_buffers: list[mmap.mmap] = []
-        self._sharers: dict[int, tuple[int, float]] = {}
-        for cpu in sorted(os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))):
-            self._open(cpu)
 
-    def __enter__(self) -> "ModuleTracker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for buffer in [*self._buffers, *self._inode_buffers, *self._task_buffers]:
-            buffer.close()
-        for fd in self._fds:
-            os.close(fd)
         self.jit.close()
+
+    def read(self) -> None:
+        """Take in what happened up to this call."""
+        self.jit.poll()
+
+    def take_records(self, records: Iterable[bytes]) -> None:
+        """Take in what came beside the events; the kernel's gadget sends nothing that is of use here."""
+
+    def finish(self) -> None:
+        """Take what is known by now as all: nothing is sent any more."""
 
     def follow(self, pid: int) -> AddressSpace:
         """Begin with what process *pid* maps now; it may be gone."""
@@ -318,7 +310,7 @@ class ModuleTracker:
         space.root = self._kept.root_of(holder)
         for mapping in _mapped_now(pid):
             self._map(space, mapping, holder)
-        self._begun_ns[pid] = _now_ns()
+        self._begun_ns[pid] = now_ns()
         self._note(self._begun_ns[pid], pid, "start", space)
         return space
 
@@ -328,24 +320,8 @@ class ModuleTracker:
             return self.spaces[pid]
         if pid not in self._gone:
             self.follow(pid).is_stranger = True
-            self._forget_if_gone(_now_ns(), pid)
+            self._forget_if_gone(now_ns(), pid)
         return self.spaces[pid] if pid in self.spaces else self._gone[pid][1]
-
-    def read(self) -> None:
-        """Take in what happened up to this call."""
-        until_ns = _now_ns()
-        self._read_new_tasks()
-        records = [*self._held_back, *(record for buffer in self._buffers for record in _records(buffer))]
-        records += self._inodes()
-        records.sort(key=lambda record: record.timestamp_ns)
-        # A CPU that is read first may lack what happened before a record of one that is read last.
-        end = bisect.bisect_right(records, until_ns, key=lambda record: record.timestamp_ns)
-        self._held_back = records[end:]
-        for record in records[:end]:
-            self._take(record)
-        if any(record.kind == _LOST for record in records[:end]):
-            self.forget_ended()
-        self.jit.poll()
 
     def forget_gone(self, taken_ns: int) -> None:
         """
@@ -365,7 +341,7 @@ class ModuleTracker:
         self.read()
         for pid in ended:
             if pid in self.spaces:
-                self._forget(_now_ns(), pid, self.spaces[pid])
+                self._forget(now_ns(), pid, self.spaces[pid])
 
     def module(self, mapping: Mapping) -> ModuleRow:
         """Return the row of a mapping that has its number, and keep its file at hand."""
@@ -388,6 +364,119 @@ class ModuleTracker:
         """Return what befell the followed processes since the last call, in order of time."""
         rows, self._processes = self._processes, []
         return rows
+
+    def _fork(self, timestamp_ns: int, pid: int, parent: int, tid: int) -> None:
+        origin = self.spaces.get(parent)
+        if origin is None:
+            return
+        if pid != parent and timestamp_ns > self._begun_ns.get(pid, 0):
+            self._begun_ns[pid] = timestamp_ns + _TWIN_NS
+            self.spaces[pid] = origin.forked()
+            self._share(pid)
+            self._note(timestamp_ns, pid, "fork", self.spaces[pid], parent)
+        if pid in self.spaces:
+            self.spaces[pid].threads.add(tid)
+
+    def _exit(self, timestamp_ns: int, pid: int, tid: int, space: AddressSpace) -> None:
+        """Note that a thread has ended, and with the last one the process, whose memory is forgotten."""
+        space.threads.discard(tid)
+        if space.threads:
+            self.on_thread_exit(pid, tid)
+        else:
+            self._forget(timestamp_ns, pid, space)
+
+    def _forget_if_gone(self, timestamp_ns: int, pid: int) -> None:
+        """Note that a process has ended whose end was not reported."""
+        if not Path(f"/proc/{pid}").exists():
+            self._forget(timestamp_ns, pid, self.spaces[pid])
+
+    def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
+        self.jit.forget(pid)
+        self.shared.end(pid, timestamp_ns)
+        self.on_exit(pid, space)
+        self._note(timestamp_ns, pid, "exit", space)
+        self._gone[pid] = (timestamp_ns, self.spaces.pop(pid))
+        self._begun_ns.pop(pid, None)
+
+    def _map(self, space: AddressSpace, mapping: Mapping, holder: int) -> None:
+        twin = space.twin(mapping)
+        if twin is None:
+            if mapping.is_module:
+                where = (mapping.start_address, mapping.end_address)
+                mapping.file = self._kept.mapped(holder, mapping.path, *where, root=space.root)
+                self.jit.watch_dump(mapping.pid, mapping.path, mapping.file, space.root)
+            else:
+                self.jit.watch(mapping.pid, space.root)
+            space.add(mapping)
+            twin = mapping
+        twin.build_id, twin.inode = twin.build_id or mapping.build_id, twin.inode or mapping.inode
+        if twin.inode is not None:
+            self.on_map(twin.pid, twin)
+
+    def _take_replaced(self, pid: int, timestamp_ns: int) -> None:
+        if pid in self.spaces:
+            self.spaces[pid].add_generated(pid, timestamp_ns)
+            self.regenerated.add(pid)
+
+    def _note(
+        self, timestamp_ns: int, pid: int, event: str, space: AddressSpace, parent: int | None = None
+    ) -> None:
+        self._processes.append(ProcessRow(timestamp_ns, pid, event, parent, space.comm, space.container))
+
+    def _share(self, child: int) -> None:
+        """Note that *child* runs in its parent's memory, if that is known."""
+
+
+class ModuleTracker(AddressSpaces):
+    """
+    Follows the mappings of the processes given to `follow` and of those that they start.
+
+    Use as a context manager, and call `read` now and then: the kernel keeps 1 MiB a CPU meanwhile.
+
+    Args:
+        container_of: Says which container a process is in; asked once for each process that is followed, its
+            descendants are taken to be in the same.
+
+    Raises:
+        TraceError: The kernel refuses to report mappings.
+    """
+
+    def __init__(self, container_of: Callable[[int], str | None] = lambda _pid: None) -> None:
+        super().__init__(container_of)
+        self._new_task: NewTask | None = None
+        with contextlib.suppress(OSError, ValueError):
+            self._new_task = NewTask()
+        self._held_back: list[_Record] = []
+        self._fds: list[int] = []
+        self._buffers: list[mmap.mmap] = []
+        self._inode_buffers: list[mmap.mmap] = []
+        self._task_buffers: list[mmap.mmap] = []
+        self._sharers: dict[int, tuple[int, float]] = {}
+        for cpu in sorted(os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))):
+            self._open(cpu)
+
+    def __exit__(self, *_: object) -> None:
+        for buffer in [*self._buffers, *self._inode_buffers, *self._task_buffers]:
+            buffer.close()
+        for fd in self._fds:
+            os.close(fd)
+        super().__exit__()
+
+    def read(self) -> None:
+        """Take in what happened up to this call."""
+        until_ns = now_ns()
+        self._read_new_tasks()
+        records = [*self._held_back, *(record for buffer in self._buffers for record in _records(buffer))]
+        records += self._inodes()
+        records.sort(key=lambda record: record.timestamp_ns)
+        # A CPU that is read first may lack what happened before a record of one that is read last.
+        end = bisect.bisect_right(records, until_ns, key=lambda record: record.timestamp_ns)
+        self._held_back = records[end:]
+        for record in records[:end]:
+            self._take(record)
+        if any(record.kind == _LOST for record in records[:end]):
+            self.forget_ended()
+        super().read()
 
     def _take(self, record: _Record) -> None:
         if record.kind == _LOST:
@@ -441,39 +530,6 @@ class ModuleTracker:
             parent, _ = self._sharers.pop(child)
             self.shared.begin(child, parent, self._begun_ns[child] - _TWIN_NS)
 
-    def _fork(self, timestamp_ns: int, pid: int, parent: int, tid: int) -> None:
-        origin = self.spaces.get(parent)
-        if origin is None:
-            return
-        if pid != parent and timestamp_ns > self._begun_ns.get(pid, 0):
-            self._begun_ns[pid] = timestamp_ns + _TWIN_NS
-            self.spaces[pid] = origin.forked()
-            self._share(pid)
-            self._note(timestamp_ns, pid, "fork", self.spaces[pid], parent)
-        if pid in self.spaces:
-            self.spaces[pid].threads.add(tid)
-
-    def _exit(self, timestamp_ns: int, pid: int, tid: int, space: AddressSpace) -> None:
-        """Note that a thread has ended, and with the last one the process, whose memory is forgotten."""
-        space.threads.discard(tid)
-        if space.threads:
-            self.on_thread_exit(pid, tid)
-        else:
-            self._forget(timestamp_ns, pid, space)
-
-    def _forget_if_gone(self, timestamp_ns: int, pid: int) -> None:
-        """Note that a process has ended whose end was not reported."""
-        if not Path(f"/proc/{pid}").exists():
-            self._forget(timestamp_ns, pid, self.spaces[pid])
-
-    def _forget(self, timestamp_ns: int, pid: int, space: AddressSpace) -> None:
-        self.jit.forget(pid)
-        self.shared.end(pid, timestamp_ns)
-        self.on_exit(pid, space)
-        self._note(timestamp_ns, pid, "exit", space)
-        self._gone[pid] = (timestamp_ns, self.spaces.pop(pid))
-        self._begun_ns.pop(pid, None)
-
     def _named(self, record: _Record, pid: int, tid: int, space: AddressSpace) -> None:
         name = record.body[8:].split(b"\0", 1)[0].decode(errors="replace")
         if record.misc & _MISC_EXEC:
@@ -484,31 +540,6 @@ class ModuleTracker:
             self._note(record.timestamp_ns, pid, "exec", space)
         elif pid == tid:
             space.comm = name
-
-    def _map(self, space: AddressSpace, mapping: Mapping, holder: int) -> None:
-        twin = space.twin(mapping)
-        if twin is None:
-            if mapping.is_module:
-                where = (mapping.start_address, mapping.end_address)
-                mapping.file = self._kept.mapped(holder, mapping.path, *where, root=space.root)
-                self.jit.watch_dump(mapping.pid, mapping.path, mapping.file, space.root)
-            else:
-                self.jit.watch(mapping.pid, space.root)
-            space.add(mapping)
-            twin = mapping
-        twin.build_id, twin.inode = twin.build_id or mapping.build_id, twin.inode or mapping.inode
-        if twin.inode is not None:
-            self.on_map(twin.pid, twin)
-
-    def _take_replaced(self, pid: int, timestamp_ns: int) -> None:
-        if pid in self.spaces:
-            self.spaces[pid].add_generated(pid, timestamp_ns)
-            self.regenerated.add(pid)
-
-    def _note(
-        self, timestamp_ns: int, pid: int, event: str, space: AddressSpace, parent: int | None = None
-    ) -> None:
-        self._processes.append(ProcessRow(timestamp_ns, pid, event, parent, space.comm, space.container))
 
     def _open(self, cpu: int) -> None:
         try:
@@ -618,7 +649,7 @@ def _mapped_now(pid: int) -> Iterator[Mapping]:
     with contextlib.suppress(OSError):
         for each in ranges_of(memory_holder(pid)):
             if each.is_code:
-                path = each.path or _ANONYMOUS
+                path = each.path or ANONYMOUS
                 path = f"{path} (deleted)" if each.is_deleted else path
                 yield Mapping(pid, 0, each.start_address, each.end_address, each.file_offset, path, None)
 
@@ -629,6 +660,6 @@ def _threads_now(pid: int) -> set[int]:
     return threads if memory_holder(pid) == pid else threads - {pid}
 
 
-def _now_ns() -> int:
+def now_ns() -> int:
     """Return the time on the clock of events and records."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -16,8 +16,10 @@ from gadgetops.stacks.unwinding.frame_pointers import need_no_slices
 from gadgetops.trace.code_watcher import CodeWatcher
 from gadgetops.trace.events.code_pages import CodePages
 from gadgetops.trace.events.drain import Drain
+from gadgetops.trace.events.layout import EventLayout
+from gadgetops.trace.events.slices import SliceLayout, path_bytes_of
 from gadgetops.trace.events.spool import Spool
-from gadgetops.trace.kernel.loader import STACK_MAP, Loader
+from gadgetops.trace.kernel.loader import STACK_MAP, Loader, Options
 from gadgetops.trace.probes.allocator import Allocator
 from gadgetops.trace.probes.attach import Attached, Probes
 from gadgetops.trace.probes.hints import Hints
@@ -116,6 +118,30 @@ class Attachment:
     def stack(self, kernel_id: int) -> bytes | None:
         """Return the value of the kernel's stack map for an id."""
         return self._bpf.look_up(STACK_MAP, kernel_id, self._stack_bytes)
+
+    @property
+    def layout(self) -> EventLayout:
+        """How an event lies in what the gadget sends."""
+        return self.loader.layout
+
+    @property
+    def slice_layout(self) -> SliceLayout | None:
+        """How slices come; None if none do."""
+        return self.loader.slice_layout
+
+    @property
+    def path_bytes(self) -> int | None:
+        """Length of a record that is part of a stack which the gadget walked; None if it walks none."""
+        return None if self.slice_layout is None else path_bytes_of(self.loader.object)
+
+    @property
+    def wanted(self) -> Options:
+        """How to record."""
+        return self.loader.options
+
+    def counter(self, name: str) -> int:
+        """Return what the gadget's variable *name* counts now; 0 if it has none of that name."""
+        return self.loader.variable(name)
 
     def end_settling(self) -> dict[int, str]:
         """Stop deciding, and return by which way processes have their stacks: `fp` or `dwarf`, by pid."""

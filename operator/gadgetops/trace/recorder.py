@@ -13,12 +13,12 @@ from typing import Any, Final, Protocol
 
 from gadgetops.errors import GadgetOpsError, Interrupted, StorageError
 from gadgetops.recording.writer import RecordingWriter
-from gadgetops.trace.address_spaces import ModuleTracker
+from gadgetops.trace.address_spaces import AddressSpaces, ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.live_estimate import LiveEstimate
 from gadgetops.trace.events.priority import going_first
 from gadgetops.trace.machine import mount_file_systems
-from gadgetops.trace.session import Session
+from gadgetops.trace.session import Session, Source
 from gadgetops.trace.signals import GroupWitness, StopRequest, stop_signals
 from gadgetops.trace.targets.base import Target
 
@@ -26,9 +26,10 @@ _IDLE_SLEEP_S: Final = 0.005
 """How long it sleeps when nothing was read."""
 _PROGRESS_S: Final = 0.5
 _MEASURE_S: Final = 0.2
-_EXCUSED: Final = (
+EXCUSED: Final = (
     "the command got this Ctrl-C, too: recording until it has ended; Ctrl-C again ends the recording"
 )
+"""Said when a first Ctrl-C is left to the command."""
 _BYTES_PER_EVENT: Final = 12
 """What an event that is not on disk yet will take there at most (bench/bytes_per_event.py)."""
 
@@ -110,7 +111,7 @@ def record(
     """
     for sentence in mount_file_systems():
         listener.say(sentence)
-    with stop_signals() as signals, _witness(target) as witness, target.opened():
+    with stop_signals() as signals, witness(target) as group, target.opened():
         target.restrict(attachment.loader)
         attachment.loader.begin()
         attachment.find_places(target.allocators)
@@ -121,33 +122,86 @@ def record(
             target.description["attached"] = attachment.attached.programs
             target.description["missing"] = attachment.attached.missing
             target.description["left_out"] = attachment.attached.left_out
-            full = {
-                **header,
-                "attach": attachment.loader.attach_way,
-                "target": target.description,
-                "started_at_ns": time.time_ns(),
-            }
-            writer = RecordingWriter.create(output, full)
-            stop = StopRequest(signals, witness, target.gets_interrupts, lambda: listener.say(_EXCUSED))
-            session = Session(attachment, tracker, writer)
-            run = _Run(session, target, _Ends(limits, stop, output), listener)
-            run.to_its_end(on_begun)
-            return session.counters()
+
+            def update() -> None:
+                target.update(attachment, tracker)
+                attachment.renew()
+
+            full = {**header, "attach": attachment.loader.attach_way}
+            stop = StopRequest(signals, group, target.gets_interrupts, lambda: listener.say(EXCUSED))
+            return follow(
+                attachment,
+                tracker,
+                target,
+                output,
+                full,
+                limits=limits,
+                listener=listener,
+                stop=stop,
+                update=update,
+                on_begun=on_begun,
+            )
 
 
-def _witness(target: Target) -> contextlib.AbstractContextManager[GroupWitness | None]:
+def follow(
+    source: Source,
+    tracker: AddressSpaces,
+    target: Target,
+    output: Path,
+    header: Mapping[str, Any],
+    *,
+    limits: Limits,
+    listener: Listener,
+    stop: StopRequest,
+    update: Callable[[], None],
+    on_begun: Callable[[], None],
+) -> dict[str, int]:
+    """
+    Record what *source* sends of *target*, from its start until it ends or is to; return its counters.
+
+    Args:
+        source: Is there, and sends nothing yet.
+        tracker: Says what addresses mean.
+        target: Is ready to start.
+        output: The new recording.
+        header: Of the recording, without its target.
+        limits: When it ends besides.
+        listener: Is told what happens.
+        stop: Ends it, too.
+        update: Called now and then while the target runs.
+        on_begun: Begins what is done beside it.
+
+    Raises:
+        StorageError: As `record`.
+    """
+    full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
+    session = Session(source, tracker, RecordingWriter.create(output, full))
+    _Run(session, target, _Ends(limits, stop, output), listener, update).to_its_end(on_begun)
+    return session.counters()
+
+
+def witness(target: Target) -> contextlib.AbstractContextManager[GroupWitness | None]:
+    """Return what notices that a command of ours got the terminal's Ctrl-C, too."""
     return GroupWitness() if target.is_ours else contextlib.nullcontext()
 
 
 class _Run:
     """The part of a recording in which events come."""
 
-    def __init__(self, session: Session, target: Target, ends: "_Ends", listener: Listener) -> None:
+    def __init__(
+        self,
+        session: Session,
+        target: Target,
+        ends: "_Ends",
+        listener: Listener,
+        update: Callable[[], None],
+    ) -> None:
         self._session = session
         self._writer = session.writer
         self._target = target
         self._ends = ends
         self._listener = listener
+        self._update = update
         self._meter = _Meter(session, target)
         if listener.wants_progress:
             session.on_events = self._meter.estimate.add
@@ -184,8 +238,7 @@ class _Run:
         while True:
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
             has_read = self._read()
-            self._target.update(self._session.attachment, self._session.tracker)
-            self._session.attachment.renew()
+            self._update()
             news = self._target.news()
             if news is not None:
                 self._listener.say(news)

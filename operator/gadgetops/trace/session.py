@@ -9,29 +9,82 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gadgetops.recording.writer import RecordingWriter
-from gadgetops.trace.address_spaces import ModuleTracker
-from gadgetops.trace.attachment import Attachment
+from gadgetops.trace.address_spaces import AddressSpaces
+from gadgetops.trace.events.drain import Drain
+from gadgetops.trace.events.layout import EventLayout
 from gadgetops.trace.events.records import Batch, decode
 from gadgetops.trace.events.slice_ids import SliceStacks
-from gadgetops.trace.events.slices import SLICE_MISSED, PathAssembler, SliceAssembler
+from gadgetops.trace.events.slices import SLICE_MISSED, PathAssembler, SliceAssembler, SliceLayout
 from gadgetops.trace.events.stack_ids import CALLER_ONLY, StackCollector, no_stacks
 
 OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
 """Shown each batch of events: columns as the gadget wrote them, and the names of operations."""
 
 
+class Source(Protocol):
+    """Sends events: a gadget in the kernel, or a library in the programs themselves."""
+
+    @property
+    def drain(self) -> Drain:
+        """What it sends."""
+
+    @property
+    def layout(self) -> EventLayout:
+        """How an event lies in what it sends."""
+
+    @property
+    def slice_layout(self) -> SliceLayout | None:
+        """How slices come; None if none do."""
+
+    @property
+    def path_bytes(self) -> int | None:
+        """Length of a record that is part of a stack which it walked itself; None if there are none."""
+
+    @property
+    def wanted(self) -> "Wanted":
+        """What is to become of what it sends."""
+
+    def stack(self, kernel_id: int) -> bytes | None:
+        """Return the addresses, leaf first, of the stack that the kernel keeps by this id."""
+
+    def counter(self, name: str) -> int:
+        """Return how often something happened, by the name of the gadget's variable; 0 if it has none."""
+
+    def detach(self) -> None:
+        """Have no events sent any more."""
+
+    def end_settling(self) -> dict[int, str]:
+        """Stop deciding, and return by which way processes have their stacks: `fp` or `dwarf`, by pid."""
+
+
+class Wanted(Protocol):
+    """How to record, as far as a session decides it; see `kernel.loader.Options`."""
+
+    @property
+    def collect_stacks(self) -> bool:
+        """Whether events have stacks."""
+
+    @property
+    def symbolise(self) -> bool:
+        """Whether to find functions and lines when the recording ends."""
+
+    @property
+    def keep_slices(self) -> bool:
+        """Whether slices stay when stacks have been made of them."""
+
+
 class Session:
     """
-    Takes what a gadget sends, as long as it is loaded.
+    Takes what a source sends, as long as it does.
 
     Args:
-        attachment: The gadget.
+        attachment: The source.
         tracker: Says what addresses mean.
         writer: Takes the events, and what they refer to.
 
@@ -43,15 +96,15 @@ class Session:
         on_events: Is shown what comes.
     """
 
-    def __init__(self, attachment: Attachment, tracker: ModuleTracker, writer: RecordingWriter) -> None:
+    def __init__(self, attachment: Source, tracker: AddressSpaces, writer: RecordingWriter) -> None:
         self.attachment = attachment
-        self._loader = attachment.loader
         self.tracker = tracker
         self.writer = writer
         self._stacks = StackCollector(tracker, writer, attachment.stack)
-        slices = self._loader.slice_layout
+        slices = attachment.slice_layout
         self._assembler = None if slices is None else SliceAssembler(slices)
-        self._paths = PathAssembler(self._loader.object)
+        self._paths = PathAssembler(attachment.path_bytes)
+        self._has_own_stacks = slices is not None or attachment.path_bytes is not None
         self._slice_stacks = SliceStacks(tracker, self._stacks, writer)
         self._unwound: dict[str, int] = {}
         self._n_missed = 0
@@ -71,23 +124,24 @@ class Session:
         return batch is not None
 
     def _next_batch(self) -> Batch | None:
-        records, layout = self.attachment.drain.take(), self._loader.layout
+        records, layout = self.attachment.drain.take(), self.attachment.layout
         return None if records is None else decode(records, layout.dtype, layout.event_bytes)
 
     def _take(self, batch: Batch, at_most: int | None) -> None:
         columns = {name: column[:at_most] for name, column in batch.columns.items()}
         count = len(columns["pid"])
+        self.tracker.take_records(batch.others)
         if self._assembler is not None:
             self._slice_stacks.take(self._assembler.take(batch.others))
-            self._slice_stacks.take(self._paths.take(batch.others))
+        self._slice_stacks.take(self._paths.take(batch.others))
         if count == 0:
             return
         # Whose memory it was: what a child of vfork() releases is its parent's.
         columns["pid"] = self.tracker.shared.owners(columns["pid"], columns["timestamp_ns"])
-        self.on_events(columns, self._loader.layout.operations)
+        self.on_events(columns, self.attachment.layout.operations)
         columns["stack_id"] = self._stack_numbers(columns, count)
         columns.setdefault("lost", np.zeros(count, np.uint64))
-        self.writer.write_events(columns, self._loader.layout.operations)
+        self.writer.write_events(columns, self.attachment.layout.operations)
         self.n_events += count
 
     def detach(self) -> None:
@@ -104,11 +158,11 @@ class Session:
         """
         return {
             "events": self.n_events,
-            "lost": self._loader.variable("lost_events"),
-            "given_up": self._loader.variable("given_up_events"),
-            "failed_stacks": self._loader.variable("failed_stacks"),
+            "lost": self.attachment.counter("lost_events"),
+            "given_up": self.attachment.counter("given_up_events"),
+            "failed_stacks": self.attachment.counter("failed_stacks"),
             **self._stacks.counters,
-            **(self._slice_stacks.counters if self._assembler is not None else {}),
+            **(self._slice_stacks.counters if self._has_own_stacks else {}),
             **self._unwound,
             "caller_only": self._n_missed,
             "lost_mappings": self.tracker.lost,
@@ -130,6 +184,7 @@ class Session:
         # First: a helper that has ended takes no memory, and what follows takes most.
         ways = self.attachment.end_settling()
         self.tracker.read()
+        self.tracker.finish()
         self.writer.write_processes(self.tracker.take_processes())
         for rows in self.tracker.jit.rows():
             self.writer.write_jit_code(rows)
@@ -137,7 +192,7 @@ class Session:
         self.writer.close_segment()
         self._walk([pid for pid, way in ways.items() if way == "fp"])
         try:
-            if self._loader.options.symbolise:
+            if self.attachment.wanted.symbolise:
                 self._unwind(is_hurried, on_stage)
                 self._find_symbols(is_hurried, on_stage)
         finally:
@@ -182,7 +237,7 @@ class Session:
         try:
             unwinding.write(
                 self.writer,
-                keep_slices=self._loader.options.keep_slices,
+                keep_slices=self.attachment.wanted.keep_slices,
                 is_stopped=is_hurried,
                 on_progress=lambda done, of: on_stage(f"unwinding stacks, {done:,} of {of:,}"),
             )
@@ -190,9 +245,10 @@ class Session:
             self._unwound = {f"unwound_{end}": count for end, count in unwinding.ends.items()}
 
     def _stack_numbers(self, columns: dict[str, NDArray[Any]], count: int) -> NDArray[np.int32]:
-        if not self._loader.options.collect_stacks or "stack_id" not in columns:
+        if not self.attachment.wanted.collect_stacks or not {"stack_id", "slice"} & columns.keys():
             return no_stacks(count)
         columns.setdefault("caller", np.zeros(count, np.uint64))
+        columns.setdefault("stack_id", np.zeros(count, np.uint32))
         slices = columns.get("slice", np.zeros(count, np.uint64))
         is_missed, is_sliced = slices == SLICE_MISSED, slices > SLICE_MISSED
         is_walked = ~is_sliced

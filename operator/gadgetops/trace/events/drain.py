@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from gadgetops.errors import TraceError
@@ -45,6 +46,7 @@ class Drain:
         spool: Takes what is read until it is taken.
         pause: Set here while the ring buffer fills: the gadget then sends events alone. A 4-byte word, if
             the gadget has it.
+        reader: Makes what reads the ring buffer, of the first three arguments.
     """
 
     def __init__(
@@ -54,7 +56,10 @@ class Drain:
         event_bytes: int,
         spool: Spool,
         pause: memoryview | None = None,
+        *,
+        reader: Callable[[int, int, int], RingBuffer] = RingBuffer,
     ) -> None:
+        self._reader = reader
         self._ring = ring_fd, ring_bytes, event_bytes
         self._spool = spool
         self._pause = memoryview(bytearray(4)) if pause is None else pause
@@ -120,7 +125,7 @@ class Drain:
 
     def _run(self, orders: int, answers: int) -> None:
         try:
-            ring = RingBuffer(*self._ring)
+            ring = self._reader(*self._ring)
             _Emptying(ring, self._spool, self._pause.cast("I"), orders, answers).to_its_end()
         except Exception as error:
             os.write(answers, _FAILURE + str(error).encode())

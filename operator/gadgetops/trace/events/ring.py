@@ -22,7 +22,8 @@ DISCARDED: Final = 1 << 30
 """In a record's length: it is not to be read."""
 FLAGS: Final = BUSY | DISCARDED
 
-_WINDOW_BYTES: Final = 4 << 20
+WINDOW_BYTES: Final = 4 << 20
+"""How much a reader maps at once, and as much behind it."""
 _SHORT_RUN: Final = 4
 """Up to so many events one after the other are looked at singly: slices make many short runs."""
 _FURTHER_LOOKS: Final = 16
@@ -43,10 +44,15 @@ class RingBuffer:
         size_bytes: Of its data; a power of two.
         event_bytes: Length of the records that are the most, without header.
         window_bytes: How much is mapped at once, half of it to be read; a power of two.
+
+    Attributes:
+        protection: Of the mapped data; see mmap(2).
     """
 
+    protection = mmap.PROT_READ
+
     def __init__(
-        self, fd: int, size_bytes: int, event_bytes: int, *, window_bytes: int = _WINDOW_BYTES
+        self, fd: int, size_bytes: int, event_bytes: int, *, window_bytes: int = WINDOW_BYTES
     ) -> None:
         page = mmap.PAGESIZE
         self.room_bytes = size_bytes
@@ -95,7 +101,7 @@ class RingBuffer:
             self._fd,
             2 * self._window_bytes,
             mmap.MAP_SHARED,
-            mmap.PROT_READ,
+            self.protection,
             offset=2 * mmap.PAGESIZE + offset,
         )
         self._window_offset = offset

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gadgetops.recording.schema import SliceRow
 from gadgetops.recording.writer import RecordingWriter
-from gadgetops.trace.address_spaces import ModuleTracker
+from gadgetops.trace.address_spaces import AddressSpaces
 from gadgetops.trace.events.slices import Path, Slice
 from gadgetops.trace.events.stack_ids import StackCollector
 
@@ -37,7 +37,7 @@ class SliceStacks:
         writer: Takes the slices.
     """
 
-    def __init__(self, tracker: ModuleTracker, stacks: StackCollector, writer: RecordingWriter) -> None:
+    def __init__(self, tracker: AddressSpaces, stacks: StackCollector, writer: RecordingWriter) -> None:
         self._tracker = tracker
         self._stacks = stacks
         self._writer = writer

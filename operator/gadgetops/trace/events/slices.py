@@ -179,17 +179,22 @@ class Path(NamedTuple):
     addresses: tuple[int, ...]
 
 
+def path_bytes_of(obj: Object) -> int | None:
+    """Return the length of the records in which the gadget *obj* sends paths; None if it sends none."""
+    found = next(obj.btf.named(_PATH_TYPE, Composite), None) if obj.btf else None
+    return None if found is None else found.size_bytes
+
+
 class PathAssembler:
     """
     Puts parts of paths together.
 
     Args:
-        obj: The gadget; one without paths sends none.
+        size_bytes: Length of a part's record; None if none come.
     """
 
-    def __init__(self, obj: Object) -> None:
-        found = next(obj.btf.named(_PATH_TYPE, Composite), None) if obj.btf else None
-        self._size_bytes = -1 if found is None else found.size_bytes
+    def __init__(self, size_bytes: int | None) -> None:
+        self._size_bytes = size_bytes
         self._unfinished: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def take(self, records: Iterable[bytes]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gadgetops.recording.schema import FAILED_STACK, MAX_WALKED_FRAMES, NO_STACK, FrameRow, StackRow
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.stacks.unwinding.callers import with_caller
-from gadgetops.trace.address_spaces import AddressSpace, Mapping, ModuleTracker
+from gadgetops.trace.address_spaces import AddressSpace, AddressSpaces, Mapping
 
 _FIRST_BAD_ID: Final = 1 << 31
 CALLER_ONLY: Final = _FIRST_BAD_ID - 1
@@ -39,7 +39,7 @@ class StackCollector:
     """
 
     def __init__(
-        self, tracker: ModuleTracker, writer: RecordingWriter, look_up: Callable[[int], bytes | None]
+        self, tracker: AddressSpaces, writer: RecordingWriter, look_up: Callable[[int], bytes | None]
     ) -> None:
         self._tracker = tracker
         self._writer = writer

@@ -120,7 +120,7 @@ def objects_of(executed: Executed) -> list[Path]:
     if linker is None or _is_32_bit(path):
         return [path]
     environment = dict(executed.environment)
-    if _gains_rights(path):
+    if gains_rights(path):
         environment = {key: environment[key] for key in environment if key not in _SECURE_VARIABLES}
     try:
         # By its real path, from which the kernel and the linker have $ORIGIN, too.
@@ -312,7 +312,7 @@ def _linker_of_32_bit(path: Path) -> str | None:
     return None
 
 
-def _gains_rights(path: Path) -> bool:
+def gains_rights(path: Path) -> bool:
     """Return whether *path* runs as another user or group than ours."""
     status = path.stat()
     as_user = status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from gadgetops.errors import TargetGone
-from gadgetops.trace.address_spaces import ModuleTracker
+from gadgetops.trace.address_spaces import AddressSpaces, ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
 from gadgetops.trace.probes.allocator import Allocator, allocators_of_command, allocators_of_process
@@ -81,76 +81,44 @@ class Target:
         return False
 
 
-class CommandTarget(Target):
+class StartedCommand(Target):
     """
-    A command from its first allocation on, and all its descendants unless they are not wanted.
+    A command that we start, and what it starts unless that is not wanted, whatever way it is traced.
 
     Args:
         argv: The command.
         with_children: Record what it starts, too.
-        library: Look for the allocator here first.
     """
 
     is_ours = True
 
-    def __init__(
-        self, argv: Sequence[str], *, with_children: bool = True, library: Path | None = None
-    ) -> None:
+    def __init__(self, argv: Sequence[str], *, with_children: bool) -> None:
         self.description: dict[str, Any] = {"command": list(argv), "children": with_children}
         self._argv = argv
         self._with_children = with_children
-        self.allocators, unseen = allocators_of_command(argv, library)
-        if unseen is not None:
-            self.description["unseen"] = unseen
-        originals = [allocator.path for allocator in self.allocators]
-        self._newcomers = Newcomers(by_process=False, library=library, shared=originals)
-        self._tracker: ModuleTracker | None = None
-        self._checked_s = time.monotonic()
+        self._tracker: AddressSpaces | None = None
         self._ended_s: float | None = None
         self._has_said = False
-        self._copies: Mapping[Path, Path]
         self._child: Command
         self.has_begun = False
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Have the command ready to run, under private copies of the files that hold its allocator."""
-        with private_copies([allocator.path for allocator in self.allocators]) as self._copies:
-            self._child = Command(self._argv, copies=self._copies)
-            self.description["pid"] = self._child.pid
-            try:
-                yield
-            finally:
-                if not self.has_begun:
-                    self._child.cancel()
-
-    def restrict(self, loader: Loader) -> None:
-        """Filter by process if what the command starts is not wanted."""
-        if not self._with_children:
-            loader.restrict({"pid": str(self._child.pid)})
-
-    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
-        """Put the probes into the private copies."""
-        self._tracker = tracker
-        self._newcomers.watch(tracker)
-        tracker.follow(self._child.pid)
-        for allocator in self.allocators:
-            self._newcomers.add(attachment, replace(allocator, probed=self._copies[allocator.path]))
-            self._newcomers.expect(self._child.pid, allocator.path)
+    def _ready(
+        self, *, copies: Mapping[Path, Path], environment: Mapping[str, str] | None = None
+    ) -> Iterator[None]:
+        """Have the command ready to run, and end it afterwards if it has not begun."""
+        self._child = Command(self._argv, copies=copies, environment=environment)
+        self.description["pid"] = self._child.pid
+        try:
+            yield
+        finally:
+            if not self.has_begun:
+                self._child.cancel()
 
     def start(self) -> None:
         """Let the command run."""
         self.has_begun = True
         self._child.start()
-
-    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
-        """Reach descendants that have another allocator than the command."""
-        if time.monotonic() - self._checked_s > _CHECKED_EVERY_S:
-            # The kernel may have had no room to report their end.
-            tracker.forget_ended()
-            self._checked_s = time.monotonic()
-        self._newcomers.update(attachment, tracker)
-        self.description |= self._newcomers.description()
 
     def is_alive(self) -> bool:
         """Return whether the command runs, or something that it started, as far as that is recorded."""
@@ -194,6 +162,59 @@ class CommandTarget(Target):
     def exit_status(self) -> int | None:
         """Of the command; None while it runs."""
         return self._child.poll()
+
+
+class CommandTarget(StartedCommand):
+    """
+    A command from its first allocation on, and all its descendants unless they are not wanted.
+
+    Args:
+        argv: The command.
+        with_children: Record what it starts, too.
+        library: Look for the allocator here first.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, with_children: bool = True, library: Path | None = None
+    ) -> None:
+        super().__init__(argv, with_children=with_children)
+        self.allocators, unseen = allocators_of_command(argv, library)
+        if unseen is not None:
+            self.description["unseen"] = unseen
+        originals = [allocator.path for allocator in self.allocators]
+        self._newcomers = Newcomers(by_process=False, library=library, shared=originals)
+        self._checked_s = time.monotonic()
+        self._copies: Mapping[Path, Path]
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Have the command ready to run, under private copies of the files that hold its allocator."""
+        originals = [allocator.path for allocator in self.allocators]
+        with private_copies(originals) as self._copies, self._ready(copies=self._copies):
+            yield
+
+    def restrict(self, loader: Loader) -> None:
+        """Filter by process if what the command starts is not wanted."""
+        if not self._with_children:
+            loader.restrict({"pid": str(self._child.pid)})
+
+    def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Put the probes into the private copies."""
+        self._tracker = tracker
+        self._newcomers.watch(tracker)
+        tracker.follow(self._child.pid)
+        for allocator in self.allocators:
+            self._newcomers.add(attachment, replace(allocator, probed=self._copies[allocator.path]))
+            self._newcomers.expect(self._child.pid, allocator.path)
+
+    def update(self, attachment: Attachment, tracker: ModuleTracker) -> None:
+        """Reach descendants that have another allocator than the command."""
+        if time.monotonic() - self._checked_s > _CHECKED_EVERY_S:
+            # The kernel may have had no room to report their end.
+            tracker.forget_ended()
+            self._checked_s = time.monotonic()
+        self._newcomers.update(attachment, tracker)
+        self.description |= self._newcomers.description()
 
 
 class ProcessTarget(Target):

@@ -106,13 +106,21 @@ class Command:
     Args:
         argv: The command; as for execvp(3), what is neither a program nor names its interpreter is a shell's.
         copies: What `private_copies` made.
+        environment: Variables that it has besides ours.
 
     Raises:
         TraceError: It may not have a mount namespace of its own.
     """
 
-    def __init__(self, argv: Sequence[str], *, copies: Mapping[Path, Path]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        copies: Mapping[Path, Path],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._argv = list(argv)
+        self._environment = environment or {}
         ready_read, ready_write = os.pipe()
         self._go_read, self._go_write = os.pipe()
         self.exit_status: int | None = None
@@ -152,13 +160,15 @@ class Command:
     def _become(self, copies: Mapping[Path, Path], ready: int) -> None:
         """Turn the forked child into the command. Never returns."""
         try:
-            _lay_over(copies)
+            if copies:
+                _lay_over(copies)
         except OSError as error:
             os.write(ready, str(error.strerror).encode())
             os._exit(_NOT_FOUND)
         os.close(ready)
         if os.read(self._go_read, 1):
             restore_limits()
+            os.environ.update(self._environment)
             try:
                 _execute(self._argv)
             except (OSError, UsageError) as error:
