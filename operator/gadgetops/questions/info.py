@@ -19,6 +19,8 @@ _ROOTS: Final = (
     "__libc_start_main",
     "__libc_start_call_main",
     "__libc_start_main_impl",
+    "__libc_start_main_alias_1",
+    "__libc_start_main_alias_2",
     "generic_start_main",
     "start_thread",
     "start",
@@ -55,7 +57,7 @@ _CUT_STACKS: Final = """
             stack_id,
             coalesce(max_by(path, depth) filter (where path is not null), 'unknown code') as path,
             max_by(path, depth) as last_path,
-            max_by(functions, depth) as last_functions
+            flatten(max_by(coalesce(functions, []), depth, 2)) as last_functions
         from (
             select stack_id, depth, path, functions
             from (
@@ -76,7 +78,10 @@ _CUT_STACKS: Final = """
     group by path
     order by n_stacks desc, path
 """
-"""A walk that goes astray often finds one more address, in no file: the last file is the one to blame."""
+"""
+A walk that goes astray often finds one more address, in no file: the last file is the one to blame. In a
+stripped program `_start` has no name, but the function before it has.
+"""
 
 
 @dataclass(frozen=True)

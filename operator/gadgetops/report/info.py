@@ -33,7 +33,10 @@ def _facts(info: Info) -> Iterator[tuple[str, str]]:
     yield "target", _target(_mapping(header, "target"))
     yield "processes", f"{info.n_processes:,}"
     yield "host", _joined(_mapping(header, "host"), "name", "kernel", "machine")
-    yield "gadget", _gadget(header)
+    if header.get("engine") == "preload":
+        yield "engine", f"preload, {header.get('library', 'unknown')}"
+    else:
+        yield "gadget", _gadget(header)
     if way := _mapping(header, "attach"):
         yield "attached by", _attach_way(way)
     yield "tool", str(header.get("tool", "unknown"))
