@@ -25,8 +25,16 @@ def make_images(project: Path, folder: Path) -> None:
     build_images(project, folder)
 
 
+def make_libraries(project: Path, folder: Path) -> None:
+    """Compile the library that commands preload, for all architectures."""
+    from gadgetops.trace.preload.library import make_libraries as make
+
+    make(project, folder)
+
+
 PRODUCTS: dict[str, Callable[[Path, Path], None]] = {
     "images": make_images,
+    "preload": make_libraries,
 }
 """Name of each product -> what makes it: called with the project's folder and a new folder to fill."""
 

@@ -28,7 +28,8 @@ Every error that gadgetops raises on purpose.
     │   ├── MissingLibrary         a shared library is not installed
     │   ├── MissingRequirement     rights, or something of this machine, are missing: requirement
     │   ├── KernelRefused          the kernel, or libbpf, did not do what was asked: action, reason
-    │   └── TargetGone             what is to be recorded has ended: target
+    │   ├── TargetGone             what is to be recorded has ended: target
+    │   └── NoPreloadLibrary       there is no library to preload for this machine: machine, known ones
     ├── Interrupted                a signal came before the recording began; exit 130
     ├── RecordingError             a recording cannot be read or written: file
     ├── ExportRefused              an endpoint did not take an export: endpoint, reason
@@ -423,6 +424,18 @@ class MissingLibrary(TraceError):
     def __init__(self, library: str, *, hint: str) -> None:
         super().__init__(f"{library} is not installed", hint=hint)
         self.library = library
+
+
+class NoPreloadLibrary(TraceError):
+    """This package has no library to preload for this machine."""
+
+    def __init__(self, machine: str, *, known: Sequence[str]) -> None:
+        super().__init__(
+            f"no library to preload for {machine}",
+            hint=f"it is there for {', '.join(known) or 'no machine'}; --engine libbpf needs none",
+        )
+        self.machine = machine
+        self.known = known
 
 
 class Interrupted(GadgetOpsError):

@@ -1,6 +1,7 @@
 """Tests that limit what a program takes, run by a pytest of their own, on the real kernel."""
 
 import os
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -47,13 +48,14 @@ def test_a_test_fails_by_its_budget(pytester: pytest.Pytester, gadget_object: Pa
     result.stdout.fnmatch_lines(["gadget_run needs @pytest.mark.gadget_budget(…), with any of leak_bytes=…*"])
 
 
-def test_without_root_a_test_is_skipped_by_name(pytester: pytest.Pytester) -> None:
-    """The summary says what it would have needed."""
-    pytester.makeconftest("import os\nos.geteuid = lambda: 1000\n")
+def test_without_root_a_test_fails_by_its_budget_too(pytester: pytest.Pytester) -> None:
+    """No gadget is named: the programs preload a library."""
     pytester.makepyfile(LEAKING)
-    result = pytester.runpytest_subprocess(*plugin(), "-k", "within or beyond or status")
-    assert result.parseoutcomes()["skipped"] == 3
-    result.stdout.fnmatch_lines(["SKIPPED*gadget_budget: recording needs root"])
+    around = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    options = [*plugin(), "-k", "within or beyond or status"]
+    result = pytester.run(*around, sys.executable, "-m", "pytest", *options)
+    outcomes = result.parseoutcomes()
+    assert (outcomes["passed"], outcomes["failed"]) == (2, 1), result.outlines
 
 
 def test_the_marker_is_registered(pytester: pytest.Pytester) -> None:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pytest
@@ -32,6 +32,7 @@ class Program:
     build: str = ""
     is_in_ci: bool = False
     allocates: bool = True
+    preload: bool = True
     count_children: bool = True
     is_certainly_right: bool = True
     patterns: tuple[str, ...] = ()
@@ -133,6 +134,36 @@ def environment_of(folder: Path) -> dict[str, str]:
     }
 
 
+class Comparison(NamedTuple):
+    """A program that ran bare and recorded, and did the same."""
+
+    bare_pid: int
+    header: dict[str, Any]
+    recording: Path
+    n_allocations: int
+
+
+def record_beside_bare(program: Program, folder: Path, way: list[object]) -> Comparison:
+    """Run *program* bare and recorded in one *way*, and fail unless it does the same."""
+    environment = environment_of(folder)
+    if program.build:
+        subprocess.run(["sh", "-c", program.build], check=True, env=environment, timeout=TIMEOUT_S)
+    run = Runner(folder / "cwd", environment)
+    recording = folder / "r.gadgetrec"
+    command = program.command(environment)
+    options = ["record", "--quiet", "--no-pairs", "-o", recording, *way]
+    pid, bare = run(*command)
+    _, recorded = run(sys.executable, "-m", "gadgetops", *options, "--", *command)
+    assert recording.exists(), recorded.errors
+    header = json.loads((recording / "recording.json").read_text())
+    assert header["end"] == "complete"
+    assert recorded.status == bare.status, recorded.errors
+    assert program.without_patterns(recorded.output) == program.without_patterns(bare.output)
+    own, errors = split_errors(recorded.errors)
+    assert program.without_patterns(errors) == program.without_patterns(bare.errors), own
+    return Comparison(pid, header, recording, n_allocations(recording))
+
+
 @pytest.mark.clang
 @pytest.mark.parametrize(
     "program",
@@ -146,28 +177,29 @@ def environment_of(folder: Path) -> dict[str, str]:
 def test_a_program_runs_as_if_it_were_not_recorded(
     gadget_object: Path, public_folder: Path, program: Program
 ) -> None:
-    environment = environment_of(public_folder)
-    if program.build:
-        subprocess.run(["sh", "-c", program.build], check=True, env=environment, timeout=TIMEOUT_S)
-    run = Runner(public_folder / "cwd", environment)
-    recording = public_folder / "r.gadgetrec"
-    command = program.command(environment)
-    options = ["record", "--quiet", "--no-pairs", "-o", recording, "--image", gadget_object]
     with births() as seen:
-        pid, bare = run(*command)
-        _, recorded = run(sys.executable, "-m", "gadgetops", *options, "--", *command)
+        ran = record_beside_bare(program, public_folder, ["--image", gadget_object])
         seen.read()
-    assert recording.exists(), recorded.errors
-    header = json.loads((recording / "recording.json").read_text())
-    assert header["end"] == "complete"
-    assert recorded.status == bare.status, recorded.errors
-    assert program.without_patterns(recorded.output) == program.without_patterns(bare.output)
-    own, errors = split_errors(recorded.errors)
-    assert program.without_patterns(errors) == program.without_patterns(bare.errors), own
     if program.count_children:
-        assert seen.n_descendants(header["target"]["pid"]) == seen.n_descendants(pid)
-    assert (n_allocations(recording) > 0) == program.allocates
-    assert not program.is_certainly_right or mistakes(recording) == {}
+        assert seen.n_descendants(ran.header["target"]["pid"]) == seen.n_descendants(ran.bare_pid)
+    assert (ran.n_allocations > 0) == program.allocates
+    assert not program.is_certainly_right or mistakes(ran.recording) == {}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(each, id=each.name, marks=[] if each.is_in_ci else [pytest.mark.programs])
+        for each in PROGRAMS
+    ],
+)
+def test_a_program_runs_as_if_nothing_were_preloaded(public_folder: Path, program: Program) -> None:
+    """And what cannot be recorded, because nothing can be preloaded into it, is named."""
+    ran = record_beside_bare(program, public_folder, ["--engine", "preload"])
+    assert (ran.n_allocations > 0) == program.preload
+    assert not program.is_certainly_right or mistakes(ran.recording) == {}
+    target = ran.header["target"]
+    assert program.preload or target.get("unseen") or target.get("n_not_covered")
 
 
 def split_errors(errors: str) -> tuple[list[str], str]:

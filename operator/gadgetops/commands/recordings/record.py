@@ -17,7 +17,9 @@ from gadgetops.commands.common.output_file import make_room
 from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.common.value_types import count, seconds, size
+from gadgetops.commands.recordings.record_engine import choose_engine, is_given
 from gadgetops.commands.recordings.record_ig import default_image, record_ig
+from gadgetops.commands.recordings.record_preload import record_preload
 from gadgetops.commands.recordings.record_target import (
     TargetRequest,
     exit_status,
@@ -79,10 +81,10 @@ MAX_SLICE_BYTES = 1 << 20
 )
 @click.option(
     "--engine",
-    type=click.Choice(["libbpf", "ig"]),
-    default="libbpf",
+    type=click.Choice(["auto", "preload", "libbpf", "ig"]),
+    default="auto",
     show_default=True,
-    help="What loads the gadget; `ig` runs `ig run`, whose flags --param then sets.",
+    help="preload: a library in the command; libbpf: eBPF; ig: `ig run`, whose flags --param then sets.",
 )
 @click.option(
     "--probe-at",
@@ -172,6 +174,25 @@ def command(
         )
     limits = duration, max_events, max_bytes
     buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), stack_size // SLICE_PART_BYTES * SLICE_PART_BYTES
+    if engine == "auto":
+        choice = choose_engine(request, [*all_parameters])
+        engine = choice.engine
+        say = messages.detail if choice.is_asked_for else messages.say
+        say(f"engine {choice.engine}: {choice.why}")
+    if engine == "preload":
+        counters, description, status = record_preload(
+            request,
+            output,
+            parameters=all_parameters,
+            buffer_bytes=buffer_bytes if is_given("buffer_size") else None,
+            collect_stacks=not no_stacks,
+            symbolise=symbols == "end",
+            limits=limits,
+            labels=labels_of,
+            with_pairs=not no_pairs,
+        )
+        _say_result(counters, description, output)
+        return status
     # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
     # time.
     from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
@@ -236,7 +257,7 @@ def _record(
 
 def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: Path) -> None:
     messages.say(f"recorded {plural(counters['events'], 'event')} in {output}")
-    if not counters["events"]:
+    if not counters["events"] and not target.get("unseen"):
         messages.warn("nothing was allocated where the probes are: `gadgetops info` says where that is")
     given_up = counters["given_up"]
     if counters["lost"] > given_up:
@@ -293,6 +314,7 @@ def _header(subject: "Subject", options: Any) -> dict[str, Any]:
     uname = os.uname()
     return {
         "tool": f"gadgetops {__version__}",
+        "engine": "libbpf",
         "image": {
             "reference": subject.name,
             "digest": subject.digest,

@@ -166,12 +166,12 @@ def record_host() -> int:
 def said_what_goes_on(target: "Target") -> Iterator[None]:
     """Say afterwards, also when the recording failed, what of a command goes on without being recorded."""
     from gadgetops.trace.processes import is_alive, name_of  # noqa: PLC0415 - as above
-    from gadgetops.trace.targets.base import CommandTarget  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.base import StartedCommand  # noqa: PLC0415 - as above
 
     try:
         yield
     finally:
-        if isinstance(target, CommandTarget) and target.has_begun and target.exit_status is None:
+        if isinstance(target, StartedCommand) and target.has_begun and target.exit_status is None:
             messages.say(f"the command goes on, unrecorded, as process {target.pid}")
         for pid in filter(is_alive, target.survivors()):
             messages.say(f"process {pid} ({name_of(pid)}), which the command started, goes on, unrecorded")
@@ -179,6 +179,6 @@ def said_what_goes_on(target: "Target") -> Iterator[None]:
 
 def exit_status(target: "Target") -> int:
     """Return the exit status of a command that has ended; 0 for all others."""
-    from gadgetops.trace.targets.base import CommandTarget  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.base import StartedCommand  # noqa: PLC0415 - as above
 
-    return (target.exit_status or 0) if isinstance(target, CommandTarget) else 0
+    return (target.exit_status or 0) if isinstance(target, StartedCommand) else 0
