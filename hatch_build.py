@@ -32,9 +32,17 @@ def make_libraries(project: Path, folder: Path) -> None:
     make(project, folder)
 
 
+def make_headers(project: Path, folder: Path) -> None:
+    """Copy the headers that a new gadget starts with."""
+    from gadgetops.gadget.new_gadget import copy_headers
+
+    copy_headers(project, folder)
+
+
 PRODUCTS: dict[str, Callable[[Path, Path], None]] = {
     "images": make_images,
     "preload": make_libraries,
+    "headers": make_headers,
 }
 """Name of each product -> what makes it: called with the project's folder and a new folder to fill."""
 

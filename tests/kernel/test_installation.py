@@ -151,5 +151,7 @@ def test_it_works_alone(environment: Environment) -> None:
     environment.run("gadgetops", "check", "x.gadgetrec", "--max-leak-bytes", "1G")
     environment.run("gadgetops", "build", "--bundled", "trace_malloc", "-t", "mine:v1", "-o", "objects")
     assert [row["digest"] for row in environment.answer("list")] == [digest]
+    environment.run("gadgetops", "init", "fresh")
+    assert (environment.folder / "fresh/gadget/include/gadget/types.h").exists()
     (environment.folder / "test_budget.py").write_text(PLUGIN_TEST)
     assert "1 passed" in environment.run("pytest", "-q", "test_budget.py")

@@ -31,6 +31,7 @@ _VERBS_BY_ROOM: Final = {
     "images": {
         "build": "Compile a gadget and pack it into an image.",
         "inspect": "Show what is in an image or object.",
+        "init": "Write a new gadget to start from.",
         "docs": "Write or check the generated parts of Markdown files.",
         "artifacthub": "Write or check a gadget's page on Artifact Hub.",
         "diff-images": "Show what differs between two images, and what breaks.",
