@@ -76,6 +76,9 @@ _VERBS_BY_ROOM: Final = {
         "sql": "Ask a recording anything, in SQL.",
         "check": "Say whether a recording keeps to its budget.",
     },
+    "program": {
+        "completion": "Print a script for the shell's completion.",
+    },
 }
 """Package of this one -> its verbs, each with its one-line help; `--help` needs no verb's module."""
 

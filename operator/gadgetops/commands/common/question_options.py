@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import Function, format_option
 from gadgetops.commands.common.output import print_json, print_rows
 from gadgetops.commands.common.value_types import count, nanoseconds, size
@@ -20,7 +21,9 @@ INCONCLUSIVE: Final = 4
 
 _GROUPINGS: Final = ("stack", "function", "module", "thread", "process", "container")
 
-recording_argument = click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+recording_argument = click.argument(
+    "recording", metavar="RECORDING", type=click.Path(path_type=Path), shell_complete=recordings
+)
 """The folder of a recording, as the argument `recording`."""
 
 _ENGINE: Final = "gadgetops.engine"

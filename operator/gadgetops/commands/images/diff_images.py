@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json, print_table
 from gadgetops.commands.common.store_option import store_option
@@ -28,8 +29,8 @@ gadgetops diff-images old.bpf.o new.bpf.o --format json
 gadgetops diff-images trace_malloc:v1 trace_malloc:v2 --check
 """,
 )
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@click.argument("before", metavar="A", shell_complete=images_of_store)
+@click.argument("after", metavar="B", shell_complete=images_of_store)
 @click.option("--check", is_flag=True, help="Fail with 3 if a consumer of A may fail with B.")
 @click.option(
     "--format",

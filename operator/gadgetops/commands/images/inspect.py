@@ -9,6 +9,7 @@ import click
 
 from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json, print_table
 from gadgetops.commands.common.store_option import store_option
@@ -34,7 +35,7 @@ gadgetops inspect trace_malloc --extra-info ebpf.maps --jsonpath '[*].Name'
 gadgetops inspect trace_malloc.tar --format json
 """,
 )
-@click.argument("subject_text", metavar="REF|OBJECT|DIR|TAR")
+@click.argument("subject_text", metavar="REF|OBJECT|DIR|TAR", shell_complete=images_of_store)
 @click.option("--extra-info", "name", metavar="NAME", help="Print this alone, as `ig image inspect` does.")
 @click.option(
     "-o",

@@ -3,6 +3,7 @@
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
@@ -10,7 +11,7 @@ from gadgetops.oci.layout.store import open_store
 
 
 @verb("remove", example="gadgetops remove trace_malloc localhost:5000/trace_malloc:v1")
-@click.argument("images", metavar="REF…", nargs=-1, required=True)
+@click.argument("images", metavar="REF…", nargs=-1, required=True, shell_complete=images_of_store)
 @store_option
 def command(images: tuple[str, ...], store: str) -> None:
     """Remove the names REF from the store.

@@ -3,6 +3,7 @@
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
@@ -12,7 +13,7 @@ from gadgetops.oci.reference import Reference
 
 
 @verb("tag", example="gadgetops tag trace_malloc localhost:5000/trace_malloc:v1")
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC", shell_complete=images_of_store)
 @click.argument("name", metavar="DST")
 @store_option
 def command(source: str, name: str, store: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.question_options import answer_options, print_answer, status_of
 
@@ -21,8 +22,8 @@ _COLUMNS = ("change", "change_amount", "before_bytes", "before_count", "after_by
     example="gadgetops diff before.gadgetrec after.gadgetrec\n"
     "gadgetops diff before.gadgetrec after.gadgetrec --by calls --per second",
 )
-@click.argument("before", metavar="BEFORE", type=click.Path(path_type=Path))
-@click.argument("after", metavar="AFTER", type=click.Path(path_type=Path))
+@click.argument("before", metavar="BEFORE", type=click.Path(path_type=Path), shell_complete=recordings)
+@click.argument("after", metavar="AFTER", type=click.Path(path_type=Path), shell_complete=recordings)
 @click.option(
     "--by",
     type=click.Choice(["bytes", "calls", "live", "temporary", "peak"]),

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
 
 
 @verb("info", example="gadgetops info program.gadgetrec\ngadgetops info program.gadgetrec --format json")
-@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path), shell_complete=recordings)
 @click.option(
     "--format",
     "output_format",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import containers, processes
 from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ _HOST_RECORDER: Final = "GADGETOPS_HOST_RECORDER"
 _FILTERS: Final = ("comm", "uid", "gid", "tid")
 
 _OPTIONS: Final = (
-    click.option("-p", "--pid", metavar="N[,N…]", help="Record these running processes."),
-    click.option("--container", metavar="NAME", help="Record this container, by name or id."),
+    click.option(
+        "-p", "--pid", metavar="N[,N…]", shell_complete=processes, help="Record these running processes."
+    ),
+    click.option(
+        "--container", metavar="NAME", shell_complete=containers, help="Record this container, by name or id."
+    ),
     click.option("--host", is_flag=True, help="Record all that use the machine's C library; all pay for it."),
     click.option("--no-children", is_flag=True, help="Leave out what the command or process starts."),
     click.option("--wait", is_flag=True, help="Wait for the container to be started."),

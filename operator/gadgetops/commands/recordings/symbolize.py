@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.units import plural
@@ -23,7 +24,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
         "gadgetops symbolize server.gadgetrec --sysroot /srv/rootfs --debug-dir ~/symbols"
     ),
 )
-@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path))
+@click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path), shell_complete=recordings)
 @click.option(
     "--sysroot",
     metavar="DIR",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.registry_options import registry_options
 from gadgetops.commands.common.store_option import store_option
@@ -24,7 +25,7 @@ gadgetops push localhost:5000/trace_malloc:v1 --plain-http localhost:5000
 gadgetops push ghcr.io/me/trace_malloc:v1 --attest . --key release.key
 """,
 )
-@click.argument("image", metavar="REF")
+@click.argument("image", metavar="REF", shell_complete=images_of_store)
 @attest_option
 @click.option(
     "-k",

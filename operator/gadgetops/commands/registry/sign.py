@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.store_option import store_option
@@ -23,7 +24,7 @@ gadgetops sign trace_malloc:v1 --key release.key --format bundle
 gadgetops sign trace_malloc:v1 --key release.key --attest .
 """,
 )
-@click.argument("image", metavar="REF")
+@click.argument("image", metavar="REF", shell_complete=images_of_store)
 @click.option(
     "-k",
     "--key",

@@ -132,9 +132,7 @@ def engine_version(engine: str | None) -> str:
     Raises:
         TraceError: None answers.
     """
-    address = engine or os.environ.get("DOCKER_HOST") or _local_engine()
-    if address.startswith(_SOCKET) and not Path(address.removeprefix(_SOCKET)).exists():
-        raise TraceError(f"no {address.removeprefix(_SOCKET)}", hint=_NO_ENGINE_HINT)
+    address = _address(engine)
     from docker.errors import DockerException  # noqa: PLC0415 - as above
 
     try:
@@ -142,6 +140,25 @@ def engine_version(engine: str | None) -> str:
     except DockerException as error:
         raise TraceError(_problem(error, address), hint=_NO_ENGINE_HINT) from error
     return f"version {found.get('Version', 'unknown')} at {address}"
+
+
+def running_containers(engine: str | None) -> list[str]:
+    """Return the names of the containers that run; arguments and errors as of `engine_version`."""
+    address = _address(engine)
+    from docker.errors import DockerException  # noqa: PLC0415 - as above
+
+    try:
+        return [str(container.name) for container in _client(address).containers.list()]
+    except DockerException as error:
+        raise TraceError(_problem(error, address), hint=_NO_ENGINE_HINT) from error
+
+
+def _address(engine: str | None) -> str:
+    """Return the engine's address; `TraceError` if its socket is not there."""
+    address = engine or os.environ.get("DOCKER_HOST") or _local_engine()
+    if address.startswith(_SOCKET) and not Path(address.removeprefix(_SOCKET)).exists():
+        raise TraceError(f"no {address.removeprefix(_SOCKET)}", hint=_NO_ENGINE_HINT)
+    return address
 
 
 def _client(address: str) -> "DockerClient":
