@@ -56,6 +56,7 @@ _VERBS_BY_ROOM: Final = {
     "recordings": {
         "doctor": "Say what works here, what does not, and what to do about it.",
         "record": "Record the allocations of a process.",
+        "live": "Watch a recording while it grows.",
         "import": "Make a recording of what `ig run -o json` printed.",
         "info": "Show what a recording holds, and what is missing.",
         "symbolize": "Find functions and lines for a recording's addresses.",
@@ -155,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ProgressLine() as line:
             listener.set(line.paired)
-            status = cli.main(arguments, prog_name="gadgetops", standalone_mode=False)
+            status = cli.main(arguments, prog_name="gadgetops", standalone_mode=False, obj=arguments)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:

@@ -71,6 +71,7 @@ class RecordingWriter:
         self._events: list[Columns] = []
         self._n_buffered = 0
         self._first_event_s = 0.0
+        self._segment_s: float | None = None
         self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _SMALL_TABLES}
         self._n_rows = dict.fromkeys(_SMALL_TABLES, 0)
         self._slice_bytes = 0
@@ -80,13 +81,16 @@ class RecordingWriter:
         self._parquet: ParquetWriter | None = None
 
     @classmethod
-    def create(cls, path: Path, header: Mapping[str, Any]) -> "RecordingWriter":
+    def create(
+        cls, path: Path, header: Mapping[str, Any], *, segment_s: float | None = None
+    ) -> "RecordingWriter":
         """
         Create the folder *path* with a recording.json that says it is not complete.
 
         Args:
             path: What must not exist yet; its parent must.
             header: `image`, `host`, `target`, `parameters`, `started_at_ns` and whatever else JSON can hold.
+            segment_s: In place of `SEGMENT_SECONDS`.
 
         Raises:
             AlreadyExists: Something is at *path*.
@@ -117,7 +121,9 @@ class RecordingWriter:
             with contextlib.suppress(OSError):
                 path.rmdir()
             raise
-        return cls(path, full)
+        writer = cls(path, full)
+        writer._segment_s = segment_s
+        return writer
 
     @property
     def has_frames(self) -> bool:
@@ -180,12 +186,13 @@ class RecordingWriter:
 
     def tick(self) -> None:
         """
-        Close the segment if its first event is `SEGMENT_SECONDS` old; to be called now and then.
+        Close the segment if its first event is old enough; to be called now and then.
 
         Raises:
             StorageError: The segment cannot be written.
         """
-        is_due = bool(self._n_buffered) and time.monotonic() - self._first_event_s >= SEGMENT_SECONDS
+        segment_s = SEGMENT_SECONDS if self._segment_s is None else self._segment_s
+        is_due = bool(self._n_buffered) and time.monotonic() - self._first_event_s >= segment_s
         is_large = self._slice_bytes >= SEGMENT_SLICE_BYTES
         if is_due or is_large or sum(map(len, self._rows.values())) >= SEGMENT_ROWS:
             self.close_segment()

@@ -74,17 +74,19 @@ class Listener(Protocol):
 @dataclass(frozen=True)
 class Limits:
     """
-    When a recording ends though its target goes on; None for never.
+    When a recording ends though its target goes on, None for never; and when its segments do.
 
     Attributes:
         duration_s: After so many seconds.
         max_events: With exactly so many events.
         max_bytes: As soon as the recording would take more on disk, within a few percent.
+        segment_s: A segment ends so many seconds after its first event; None for `SEGMENT_SECONDS`.
     """
 
     duration_s: float | None = None
     max_events: int | None = None
     max_bytes: int | None = None
+    segment_s: float | None = None
 
 
 def record(
@@ -175,7 +177,7 @@ def follow(
         StorageError: As `record`.
     """
     full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
-    session = Session(source, tracker, RecordingWriter.create(output, full))
+    session = Session(source, tracker, RecordingWriter.create(output, full, segment_s=limits.segment_s))
     _Run(session, target, _Ends(limits, stop, output), listener, update).to_its_end(on_begun)
     return session.counters()
 

@@ -12,6 +12,7 @@ import click
 
 from gadgetops import __version__
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.drawing_option import ascii_option
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import make_room
 from gadgetops.commands.common.progress_line import ProgressLine
@@ -51,7 +52,7 @@ MAX_SLICE_BYTES = 1 << 20
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
     everyday=(
         *("output", "pid", "container", "host", "wait"),
-        *("duration", "max_events", "max_bytes", "no_stacks"),
+        *("duration", "max_events", "max_bytes", "no_stacks", "is_live"),
     ),
 )
 @click.argument("command_line", metavar="[-- CMD…]", nargs=-1, type=click.UNPROCESSED)
@@ -116,6 +117,13 @@ MAX_SLICE_BYTES = 1 << 20
     show_default=True,
     help="When to find functions and lines; late: by `gadgetops symbolize`.",
 )
+@click.option(
+    "--segment-seconds",
+    type=seconds(),
+    help="Close a segment, which `live` can show then, after so long.  [default: 10]",
+)
+@click.option("--live", "is_live", is_flag=True, help="Watch the recording as `gadgetops live` does.")
+@ascii_option
 @click.option("--no-pairs", is_flag=True, help="Leave all pairing to the first question, and its disk space.")
 @store_option
 def command(
@@ -136,6 +144,9 @@ def command(
     keep_slices: bool,
     no_stacks: bool,
     symbols: str,
+    segment_seconds: float | None,
+    is_live: bool,
+    is_ascii: bool,
     no_pairs: bool,
     store: str,
     **which: Any,
@@ -156,6 +167,8 @@ def command(
     request = TargetRequest(command_line, **which)
     output = output or Path(f"{request.name}.gadgetrec")
     make_room(output)
+    if is_live:
+        return _watched(output, is_ascii=is_ascii)
     labels_of = _pairs("--label", labels)
     if keep_slices and (no_stacks or unwind == "fp"):
         raise UsageError("--keep-slices: with --no-stacks or --unwind fp nothing is copied")
@@ -172,7 +185,7 @@ def command(
             duration_s=duration,
             labels=labels_of,
         )
-    limits = duration, max_events, max_bytes
+    limits = duration, max_events, max_bytes, segment_seconds
     buffer_bytes, slice_bytes = _buffer_bytes(buffer_size), stack_size // SLICE_PART_BYTES * SLICE_PART_BYTES
     if engine == "auto":
         choice = choose_engine(request, [*all_parameters])
@@ -226,12 +239,22 @@ def command(
         return _record(loader, request, output, header, limits, with_pairs=not no_pairs)
 
 
+def _watched(output: Path, *, is_ascii: bool) -> int:
+    """Record in the background, with the options that this verb was given, and watch."""
+    from gadgetops.commands.recordings.live import record_and_watch  # noqa: PLC0415 - `textual` is large
+
+    arguments = [*click.get_current_context().find_root().obj]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    own = [each for each in arguments[:end] if each not in ("--live", "--ascii")]
+    return record_and_watch([*own, *arguments[end:]], output, is_ascii=is_ascii)
+
+
 def _record(
     loader: "Loader",
     request: TargetRequest,
     output: Path,
     header: Mapping[str, Any],
-    limits: tuple[float | None, int | None, int | None],
+    limits: tuple[float | None, int | None, int | None, float | None],
     *,
     with_pairs: bool,
 ) -> int:

@@ -24,7 +24,7 @@ def record_preload(
     buffer_bytes: int | None,
     collect_stacks: bool,
     symbolise: bool,
-    limits: tuple[float | None, int | None, int | None],
+    limits: tuple[float | None, int | None, int | None, float | None],
     labels: Mapping[str, str],
     with_pairs: bool,
 ) -> tuple[Mapping[str, int], Mapping[str, Any], int]:
