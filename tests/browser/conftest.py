@@ -54,6 +54,8 @@ def open_page(browser: Browser) -> Iterator[Open]:
             locale="en-US",
             **options,
         )
+        # Only a limit: other tests may have the machine.
+        context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: troubles.append(f"console: {message.text}"))

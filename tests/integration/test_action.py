@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from services.planted import write_planted
 from services.registry import PASSWORD, USERNAME, RunningRegistry
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,13 @@ class Runner:
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
             cwd=self.repository,
-            env={**self.environment, **github, **own, "GITHUB_OUTPUT": str(output)},
+            env={
+                **self.environment,
+                **github,
+                **own,
+                "GITHUB_OUTPUT": str(output),
+                "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -269,3 +276,17 @@ def test_the_installation_pins_every_version_of_the_lock(tmp_path: Path) -> None
     locked = (ROOT / "requirements/dev.txt").read_text()
     assert len(pinned) == len(re.findall(r"^[A-Za-z0-9]\S*==", locked, re.MULTILINE)) > 0
     assert not any("--hash" in line or line.endswith("\\") for line in pinned)
+
+
+def test_the_summary_shows_the_verdict_on_recordings(
+    action: Runner, repository: Path, tmp_path: Path
+) -> None:
+    (repository / "build").mkdir()
+    write_planted(repository / "build" / "a server.gadgetrec")
+    run = action("branch", "main", recordings="build/*.gadgetrec", push="false")
+    assert run.failed is None, run.printed
+    summary = (tmp_path / "summary.md").read_text()
+    assert "**Likely a leak: 3 places grow" in summary
+    assert "```mermaid\nxychart-beta" in summary
+    names = {path.name for path in Path(run.outputs["report"]).iterdir()}
+    assert names == {"report.html", "heap.svg", "flamegraph.svg", "summary.md"}

@@ -1,11 +1,14 @@
 """What `docs` writes parses in Mermaid's own parser, whatever maps and programs are called."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from services.planted import write_planted
 
 from gadgetops.bpf.diagrams.graph import Edge, Graph
 from gadgetops.bpf.diagrams.mermaid import flowchart, sequence
@@ -73,3 +76,14 @@ def test_our_own_diagrams_parse(parser: Path) -> None:
     blocks = (ROOT / "DEVELOPER.md").read_text().split("```mermaid\n")[1:]
     texts = {str(number): block.partition("```")[0] for number, block in enumerate(blocks)}
     assert len(texts) >= 2 and refused(parser, texts) == []
+
+
+def test_the_chart_of_a_summary_parses(parser: Path, tmp_path: Path, gadgetops: Any) -> None:
+    recording = write_planted(tmp_path / "r.gadgetrec", names={"audit": "`|</code>](x) **@you** <!--"})
+    summary = tmp_path / "summary.md"
+    assert gadgetops("report", recording, "--format", "markdown", "-o", summary).status == 0
+    text = summary.read_text()
+    assert refused(parser, {"chart": text.partition("```mermaid\n")[2].partition("```")[0]}) == []
+    assert not re.search(r"@you|<!--|\*\*@|\]\(", text)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {row.count("|") for row in rows} == {5}

@@ -37,10 +37,11 @@ _MEASURES: "tuple[Measure, ...]" = ("live", "bytes", "calls", "peak", "temporary
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["html", "svg"]),
+    type=click.Choice(["html", "svg", "markdown"]),
     default="html",
     show_default=True,
-    help="html: a page to open, which loads nothing. svg: one picture.",
+    help="html: a page to open, which loads nothing. svg: one picture. markdown: verdict and chart for a CI "
+    "summary.",
 )
 @click.option(
     "--picture",
@@ -91,7 +92,9 @@ def command(
         output_format, output, picture=picture, by=by, compare=compare, per=per, sources=sources, force=force
     )
     opened = [open_recording(path) for path in recordings]
-    if output_format == "svg":
+    if output_format == "markdown":
+        word, text = _summary(opened, filters)
+    elif output_format == "svg":
         word, text = _picture(_together(opened), picture or "flamegraph", by or "live", filters)
     else:
         earlier = None if compare is None else open_recording(compare)
@@ -105,13 +108,12 @@ def command(
 
 def _check(output_format: str, output: Path, *, force: bool, **options: object) -> None:
     """Raise if options do not go together, before anything long begins."""
-    other = ("compare", "per", "sources") if output_format == "svg" else ("picture", "by")
-    for name in other:
-        if options[name]:
-            wanted = "html" if output_format == "svg" else "svg"
-            raise UsageError(
-                f"--{name} does not go with --format {output_format}", hint=f"pass --format {wanted}"
-            )
+    for wanted, names in (("html", ("compare", "per", "sources")), ("svg", ("picture", "by"))):
+        for name in names:
+            if options[name] and output_format != wanted:
+                raise UsageError(
+                    f"--{name} does not go with --format {output_format}", hint=f"pass --format {wanted}"
+                )
     if options["per"] and not options["compare"]:
         raise UsageError("--per needs --compare", hint="name the earlier recording with --compare")
     if output.exists() and not force:
@@ -158,6 +160,17 @@ def _compared(earlier: "Recording", later: "Recording", per: "Per", filters: "Fi
     from gadgetops.questions.diff import diff  # noqa: PLC0415
 
     return tuple(diff(earlier, later, by, per, filters) for by in _MEASURES)
+
+
+def _summary(opened: "Sequence[Recording]", filters: "Filters") -> tuple[str, str]:
+    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
+    from gadgetops.questions.timeline import timeline  # noqa: PLC0415
+    from gadgetops.report.page.contents import title_of  # noqa: PLC0415
+    from gadgetops.report.page.markdown import N_POINTS, markdown_summary  # noqa: PLC0415
+
+    answers = [leaks_in(recording.path, filters) for recording in opened]
+    course = timeline(_together(opened), N_POINTS, filters)
+    return course.certainty.word, markdown_summary(title_of(opened), answers, course)
 
 
 def _picture(together: "Recording", picture: str, by: "Measure", filters: "Filters") -> tuple[str, str]:

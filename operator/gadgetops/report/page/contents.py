@@ -44,9 +44,7 @@ class Contents:
     @property
     def title(self) -> str:
         """What was recorded: the command, or the recordings' names."""
-        commands = [_command(recording) for recording in self.recordings]
-        name = commands[0] if len(commands) == 1 else None
-        return name or ", ".join(recording.path.name for recording in self.recordings[:3])
+        return title_of(self.recordings)
 
     def packed(self) -> bytes:
         """Return all of it as `packing` writes it."""
@@ -97,6 +95,13 @@ class Contents:
         sure = {"before": first.certainty_before.word, "after": first.certainty_after.word}
         scale = {"per": first.per, "scale": first.scale}
         return {"name": self.compared_with, "measures": measures, "certainty": sure, **scale}
+
+
+def title_of(recordings: Sequence[Recording]) -> str:
+    """Return what *recordings* are called: the command, or their names."""
+    name = _command(recordings[0]) if len(recordings) == 1 else None
+    more = f" and {len(recordings) - 3} more" if len(recordings) > 3 else ""
+    return name or ", ".join(recording.path.name for recording in recordings[:3]) + more
 
 
 class _Stacks:
