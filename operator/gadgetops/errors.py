@@ -35,6 +35,7 @@ Every error that gadgetops raises on purpose.
     ├── ExportRefused              an endpoint did not take an export: endpoint, reason
     ├── IgOutputError              what ig printed cannot be read: source, line
     ├── BudgetError                a budget or baseline makes no sense: file, reason; exit 2
+    ├── ConfigError                settings cannot be read: file, reason; exit 2
     ├── QueryError                 SQL that asks for more than reading, or that DuckDB refuses; exit 2
     └── DriftError                 generated text differs: file, region, diff; exit 3
 
@@ -476,6 +477,23 @@ class ExportRefused(GadgetOpsError):
 class BudgetError(GadgetOpsError):
     """
     A file that was meant as a budget or baseline and is none.
+
+    Args:
+        path: The file.
+        reason: What is wrong there.
+    """
+
+    exit_status = 2
+
+    def __init__(self, path: Path, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
+
+
+class ConfigError(GadgetOpsError):
+    """
+    A file with settings cannot be read, or sets what is none.
 
     Args:
         path: The file.

@@ -19,6 +19,7 @@ import click
 
 from gadgetops import __version__
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.config import defaults_of
 from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.common.verb_group import VerbGroup, expanded, usage_error
 from gadgetops.errors import GadgetOpsError, StorageError
@@ -78,6 +79,7 @@ _VERBS_BY_ROOM: Final = {
         "check": "Say whether a recording keeps to its budget.",
     },
     "program": {
+        "config": "Show which settings are in force, and from where.",
         "completion": "Print a script for the shell's completion.",
     },
 }
@@ -135,11 +137,15 @@ def module_name(verb: str) -> str:
     subcommand_metavar="VERB …",
 )
 @click.version_option(__version__, prog_name="gadgetops")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Record allocations and say what leaks; build, inspect and ship Inspektor Gadget images.
 
     `gadgetops help VERB` shows what a verb does, with an example.
     """
+    verb = context.invoked_subcommand
+    if verb is not None and verb != "config":
+        context.default_map = {verb: defaults_of(load(verb), verb)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import click
 
 from gadgetops import __version__
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.config import budget_file
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.output_file import write_bytes
@@ -39,7 +40,7 @@ _FILE = click.Path(path_type=Path)
     "--budget",
     metavar="FILE",
     type=_FILE,
-    help="TOML with these limits.  [default: pyproject.toml here, if it has [tool.gadgetops.budget]]",
+    help="TOML with these limits.  [default: [budget] of gadgetops.toml here, or [tool.gadgetops.budget]]",
 )
 @click.option(
     "--baseline",
@@ -145,8 +146,8 @@ def _limits_of_file(path: Path | None) -> "dict[Name, int]":
 
     if path is not None:
         return read_budget(path)
-    project = Path("pyproject.toml")
-    return read_budget(project) if project.is_file() else {}
+    found = budget_file()
+    return {} if found is None else read_budget(found)
 
 
 def _given(name: "Name", value: int | None) -> "dict[Name, int]":

@@ -152,7 +152,8 @@ def fingerprint(leak: Leak) -> str:
 
 def read_budget(path: Path) -> dict[Name, int]:
     """
-    Return the limits in a TOML file: in its table `tool.gadgetops.budget`, or all of it if it has no `tool`.
+    Return the limits in a TOML file: its table `tool.gadgetops.budget` if it has a `tool`, else its table
+    `budget`, else all of it.
 
     Raises:
         BudgetError: It is no TOML, or says something that is no limit.
@@ -168,7 +169,9 @@ def read_budget(path: Path) -> dict[Name, int]:
         document = document.get(key, {})
         if not isinstance(document, dict):
             raise BudgetError(path, f"{key}: expected a table, got {type(document).__name__}")
-    return {_name(path, key): _limit(path, key, value) for key, value in document.items()}
+    own = document.get("budget")
+    limits = own if isinstance(own, dict) else document
+    return {_name(path, key): _limit(path, key, value) for key, value in limits.items()}
 
 
 def _name(path: Path, key: str) -> Name:
