@@ -89,6 +89,10 @@ lock: ## pin the dependencies of pyproject.toml, with hashes
 	  --no-header --no-emit-index-url --no-emit-find-links \
 	  --group dev pyproject.toml --output-file requirements/dev.txt
 
+.PHONY: wheel
+wheel: setup ## make dist/gadgetops-*.whl, with the gadget in it
+	python -m hatchling build --target wheel
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
