@@ -12,10 +12,12 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +25,7 @@
 typedef void *(*function)(size_t);
 
 static char file[64];
-static int descriptor, is_dump;
+static int descriptor, is_dump, reads;
 
 struct header {
 	uint32_t magic, version, size, machine, padding, pid;
@@ -58,6 +60,23 @@ static void put(const void *bytes, size_t size)
 		exit(3);
 }
 
+/*
+ * A map has no times: when it is written stands for them, if whoever follows
+ * the program has read it between two writes. Waits until it has, and for as
+ * long as the times of files may be off.
+ */
+static void wait_until_read(void)
+{
+	char events[4096];
+	struct pollfd waiting = {.fd = reads, .events = POLLIN};
+
+	if (is_dump)
+		return;
+	if (poll(&waiting, 1, 60000) != 1 || read(reads, events, sizeof events) < 0)
+		exit(4);
+	usleep(50000);
+}
+
 static void begin(void)
 {
 	struct header header = {0x4A695444, 1,	      sizeof header, 62,
@@ -66,8 +85,11 @@ static void begin(void)
 	snprintf(file, sizeof file,
 		 is_dump ? "jit-%d.dump" : "/tmp/perf-%d.map", getpid());
 	descriptor = open(file, O_CREAT | O_TRUNC | O_RDWR, 0644);
-	if (!is_dump)
+	if (!is_dump) {
+		reads = inotify_init();
+		inotify_add_watch(reads, file, IN_ACCESS);
 		return;
+	}
 	put(&header, sizeof header);
 	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor,
 		 0) == MAP_FAILED)
@@ -155,8 +177,7 @@ int main(int argc, char **argv)
 	for (int n = 0; n < 2; n++) {
 		call(compiled(code, names[n], has_pointer, 11 * (n + 1)),
 		     7001 + n);
-		/* A map has no times: when it is written stands for them. */
-		usleep(is_dump || n ? 0 : 200000);
+		wait_until_read();
 	}
 	third = compiled(code + 64, "jit_third", has_pointer, 33);
 	call(third, 7003);
@@ -164,7 +185,7 @@ int main(int argc, char **argv)
 		call(third, 7004);
 		_exit(0);
 	}
-	usleep(is_dump ? 0 : 200000);
+	wait_until_read();
 	if (!is_dump)
 		unlink(file);
 	return 0;

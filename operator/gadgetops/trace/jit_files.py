@@ -46,6 +46,7 @@ _READ_RECORDS: Final = 4096
 _MOST_REPLACEMENTS: Final = 1000
 """Of a process: each begins new stacks."""
 _ROWS_AT_ONCE: Final = 10_000
+_COMPARISONS: Final = 5
 
 OnReplaced = Callable[[int, int], None]
 """Told of a process, and when code of it took the place of other code."""
@@ -98,7 +99,7 @@ class JitFiles:
         self._limit = min(_MOST_PROCESSES, soft // _SHARE_OF_DESCRIPTORS)
         self._on_replaced = on_replaced
         # Once: the same time is to be the same number wherever it is needed.
-        self._ahead_ns = _ahead_ns()
+        self._ahead_ns = _ahead_ns(time.CLOCK_MONOTONIC)
         self._began_s = time.time()
         self._watched: dict[int, list[_Watched]] = {}
         self._n_watched = 0
@@ -250,16 +251,26 @@ def _portions(rows: Iterator[JitCodeRow]) -> Iterator[list[JitCodeRow]]:
         yield portion
 
 
-def _ahead_ns() -> int:
-    """Return by how much the clock of events, which goes on in suspend, is ahead of a jitdump's."""
-    monotonic, boot = time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME
-    return time.clock_gettime_ns(boot) - time.clock_gettime_ns(monotonic)
+def _ahead_ns(clock: int) -> int:
+    """
+    Return by how much the clock of events, which goes on in suspend, is ahead of another one.
+
+    Of several comparisons the one that took least: between two clocks a busy machine may be elsewhere for as
+    long as code takes to be replaced.
+    """
+    comparisons = []
+    for _ in range(_COMPARISONS):
+        before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        other_ns = time.clock_gettime_ns(clock)
+        took_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - before_ns
+        comparisons.append((took_ns, before_ns - other_ns))
+    return min(comparisons)[1]
 
 
 def _written_ns(descriptor: int) -> int:
-    """Return when the file was written last, on the clock of events."""
-    ago_ns = time.time_ns() - os.fstat(descriptor).st_mtime_ns
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - max(ago_ns, 0)
+    """Return when the file was written last, on the clock of events; no later than now."""
+    written_ns = os.fstat(descriptor).st_mtime_ns + _ahead_ns(time.CLOCK_REALTIME)
+    return min(written_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
 
 def _own_number(pid: int) -> int:
