@@ -72,7 +72,8 @@ static void wait_until_read(void)
 
 	if (is_dump)
 		return;
-	if (poll(&waiting, 1, 60000) != 1 || read(reads, events, sizeof events) < 0)
+	if (poll(&waiting, 1, 60000) != 1 ||
+	    read(reads, events, sizeof events) < 0)
 		exit(4);
 	usleep(50000);
 }
