@@ -5,6 +5,7 @@ Written here: plotext takes 0.3 s to import, as long as two answers, and rich ha
 blocks and braille, or plain ASCII.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,6 +54,24 @@ class Drawing:
         full, rest = divmod(_level(value, highest, 8 * width), 8)
         return "█" * full + _LEFT_EIGHTHS[rest]
 
+    def span(self, marks: Sequence[int], bounds: tuple[int, int], width: int) -> str:
+        """
+        Return where *marks* lie between two bounds, each twice as large as one a fixed way before it.
+
+        Args:
+            marks: Not negative, ascending; the first stands out, a line leads to the last.
+            bounds: The smallest and the largest value of all that are drawn alike.
+            width: Columns.
+        """
+        places = [_place(mark, bounds, width) for mark in marks]
+        dot, line, end = ("#", "-", "|") if self.is_ascii else ("█", "─", "┤")
+        cells = [" "] * width
+        cells[places[0] : places[-1] + 1] = line * (places[-1] + 1 - places[0])
+        for place in places[1:]:
+            cells[place] = end
+        cells[places[0]] = dot
+        return "".join(cells).rstrip()
+
     def area(self, values: Sequence[int], width: int, height: int) -> list[str]:
         """
         Return the area under *values* as *height* lines of *width* characters, the top one first.
@@ -90,6 +109,13 @@ def stretched(values: Sequence[int], width: int) -> list[int]:
         return [values[column * len(values) // width] for column in range(width)]
     bounds = [column * len(values) // width for column in range(width + 1)]
     return [max(values[start:end]) for start, end in pairwise(bounds)]
+
+
+def _place(value: int, bounds: tuple[int, int], width: int) -> int:
+    """Return the column of *value* where a column is a factor, from 0."""
+    lowest, value = max(bounds[0], 1), max(value, 1)
+    whole = math.log(max(bounds[1], lowest) / lowest)
+    return min(width - 1, max(0, round((width - 1) * math.log(value / lowest) / whole))) if whole else 0
 
 
 def _level(value: int, highest: int, levels: int) -> int:

@@ -1,6 +1,6 @@
 """Sizes and lifetimes as text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gadgetops.questions.asking.filters import GroupBy
@@ -16,31 +16,35 @@ from gadgetops.report.answers import (
     stack_lines,
     table,
 )
+from gadgetops.report.drawing import Drawing
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 
-_BAR_WIDTH: Final = 40
+_TABLE_WIDTH: Final = 46
+"""What the columns beside a bar take, about."""
+_LEAST_BAR, _MOST_BAR = 10, 80
+_SPAN_WIDTH: Final = 32
 _SIZE_HEADINGS: Final = ["size", "calls", "bytes", "live", ""]
 _LIFETIME_HEADINGS: Final = ["released", "other", "half", "90 %", "99 %", "longest"]
 
 
-def sizes_as_text(sizes: Sizes, group_by: GroupBy | None, *, limit: int) -> str:
+def sizes_as_text(sizes: Sizes, group_by: GroupBy | None, *, limit: int, drawing: Drawing) -> str:
     """Return *sizes* as a histogram for each of the first *limit* groups."""
-    return "\n".join(_sizes(sizes, group_by, limit))
+    return "\n".join(_sizes(sizes, group_by, limit, drawing))
 
 
-def lifetimes_as_text(lifetimes: LifetimesAnswer, group_by: GroupBy, *, limit: int) -> str:
+def lifetimes_as_text(lifetimes: LifetimesAnswer, group_by: GroupBy, *, limit: int, drawing: Drawing) -> str:
     """Return *lifetimes* as lines: of all, and of the first *limit* groups."""
-    return "\n".join(_lifetimes(lifetimes, group_by, limit))
+    return "\n".join(_lifetimes(lifetimes, group_by, limit, drawing))
 
 
-def _sizes(sizes: Sizes, group_by: GroupBy | None, limit: int) -> Iterator[str]:
+def _sizes(sizes: Sizes, group_by: GroupBy | None, limit: int, drawing: Drawing) -> Iterator[str]:
     yield from head(sizes.certainty, f"{amount_as_text(sizes.allocated)}, by size")
     for group in sizes.groups[:limit]:
         yield ""
         if group_by is not None:
             yield amount_as_text(group.allocated)
             yield from _name_lines(group)
-        yield from _histogram(group)
+        yield from _histogram(group, drawing)
     if group_by is not None:
         yield from left_out(len(sizes.groups) - limit, group_by)
 
@@ -52,15 +56,16 @@ def _name_lines(group: GroupSizes) -> Iterator[str]:
         yield from stack_lines(group.group)
 
 
-def _histogram(group: GroupSizes) -> Iterator[str]:
+def _histogram(group: GroupSizes, drawing: Drawing) -> Iterator[str]:
     most = max(bucket.allocated.count for bucket in group.buckets)
+    width = min(_MOST_BAR, max(_LEAST_BAR, drawing.width - _TABLE_WIDTH))
     rows = [
         (
             _range(bucket),
             format_count(bucket.allocated.count),
             format_bytes(bucket.allocated.size_bytes),
             format_bytes(bucket.live.size_bytes),
-            "#" * max(1, round(_BAR_WIDTH * bucket.allocated.count / most)),
+            drawing.bar(bucket.allocated.count, most, width),
         )
         for bucket in group.buckets
     ]
@@ -75,10 +80,33 @@ def _range(bucket: SizeBucket) -> str:
     return f"from {format_bytes(bucket.min_bytes)}"
 
 
-def _lifetimes(lifetimes: LifetimesAnswer, group_by: GroupBy, limit: int) -> Iterator[str]:
+def _lifetimes(lifetimes: LifetimesAnswer, group_by: GroupBy, limit: int, drawing: Drawing) -> Iterator[str]:
     yield from head(lifetimes.certainty, _lifetime(lifetimes.total))
-    entries = [Entry(row.group, _lifetime(row), _cells(row)) for row in lifetimes.rows]
-    yield from entries_as_lines(entries, [*_LIFETIME_HEADINGS, group_by], limit)
+    bounds = _bounds(lifetimes.rows[:limit])
+    if bounds is not None:
+        ends = " to ".join(format_duration(each) for each in bounds)
+        yield f"  drawn: half, then 90 %, 99 % and the longest, from {ends}, each step the same factor"
+    entries = []
+    for row in lifetimes.rows:
+        span = "" if bounds is None else _span(row, bounds, drawing)
+        sentence = f"{_lifetime(row)}\n  {span}" if span else _lifetime(row)
+        entries.append(Entry(row.group, sentence, (*_cells(row), span.ljust(_SPAN_WIDTH))))
+    yield from entries_as_lines(entries, [*_LIFETIME_HEADINGS, "", group_by], limit)
+
+
+def _bounds(rows: Sequence[Lifetimes]) -> tuple[int, int] | None:
+    """Return the shortest half and the longest lifetime of all *rows*; None if nothing was released."""
+    marks = [mark for row in rows for mark in _marks(row)]
+    return (min(marks), max(marks)) if marks else None
+
+
+def _span(row: Lifetimes, bounds: tuple[int, int], drawing: Drawing) -> str:
+    marks = _marks(row)
+    return drawing.span(marks, bounds, _SPAN_WIDTH) if marks else ""
+
+
+def _marks(row: Lifetimes) -> list[int]:
+    return [each for each in (row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns) if each is not None]
 
 
 def _lifetime(row: Lifetimes) -> str:

@@ -1,7 +1,10 @@
 """What each question answers, on events few enough to count by hand, and on a million with known answers."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,6 @@ from gadgetops.questions.top import totals
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.recording.schema import ModuleRow
 from gadgetops.report.schemas import answer_schema
-from gadgetops.report.timeline import bars
 
 Write = Callable[..., Path]
 Gadgetops = Callable[..., Any]
@@ -345,25 +347,47 @@ def test_top_table(mixed: Recording, gadgetops: Gadgetops) -> None:
     ]
 
 
-def test_timeline_draws_a_chart(write_recording: Write, gadgetops: Gadgetops) -> None:
-    """Half as much is half as high."""
+@pytest.mark.parametrize(("options", "full", "rate"), [((), "⣿", "██"), (("--ascii",), "#", "@@")])
+def test_timeline_draws_a_chart(
+    options: tuple[str, ...],
+    full: str,
+    rate: str,
+    write_recording: Write,
+    gadgetops: Gadgetops,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As wide as the terminal; half as much is half as high."""
+    monkeypatch.setenv("COLUMNS", "31")
     path = write_recording([("malloc", 1, 512), ("malloc", 2, 512), ("free", 1), ("free", 2)])
-    lines = gadgetops("timeline", path, "--buckets", 4).out.splitlines()
+    lines = gadgetops("timeline", path, "--buckets", 4, *options).out.splitlines()
+    assert lines[0].endswith("; in 4 parts of 751 ns")
     assert lines[2:12] == [
-        " 1.00 KiB | █",
-        *["          | █"] * 3,
-        "    512 B |███",
-        *["          |███"] * 3,
-        "      0 B +----",
-        "           0 ns 3 µs",
+        f" 1.00 KiB |     {5 * full}",
+        *[f"          |     {5 * full}"] * 3,
+        f"    512 B |{15 * full}",
+        *[f"          |{15 * full}"] * 3,
+        f"      0 B +{20 * '-'}",
+        "           0 ns            3 µs",
     ]
+    assert lines[13] == f"     rate |{5 * rate}"
 
 
-def test_bars_have_eighths() -> None:
-    """What is not nothing is seen."""
-    assert bars([0, 1, 50, 100, -3], 100) == [" ▁▄█"]
-    assert bars([8, 4], 8, height=2) == ["█", "██"]
-    assert bars([0, 0], 0) == [""]
+@pytest.mark.parametrize("verb", ["timeline", "sizes", "lifetimes"])
+def test_in_a_plain_locale_ascii_is_drawn(verb: str, mixed: Recording) -> None:
+    """Without being asked for."""
+    argv = [sys.executable, "-m", "gadgetops", verb, str(mixed.path)]
+    plain = {**os.environ, "LC_ALL": "C"}
+    drawn = subprocess.run(argv, env=plain, capture_output=True, text=True, check=False).stdout
+    assert drawn.replace("µ", "u").isascii(), drawn
+    asked = subprocess.run([*argv, "--ascii"], capture_output=True, text=True, check=False).stdout
+    assert drawn == asked
+
+
+def test_lifetimes_are_drawn_on_one_scale(mixed: Recording, gadgetops: Gadgetops) -> None:
+    """From half of them to the longest."""
+    out = gadgetops("lifetimes", mixed.path, "--ascii").out
+    assert "drawn: half, then 90 %, 99 % and the longest, from " in out
+    assert any(line.strip().startswith("#") or line.strip() == "|" for line in out.splitlines()), out
 
 
 def test_names_cannot_steer_a_terminal(write_recording: Write, gadgetops: Gadgetops) -> None:

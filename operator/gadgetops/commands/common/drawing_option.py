@@ -25,6 +25,6 @@ def drawing(is_ascii: bool) -> "Drawing":
 
 def _is_utf8() -> bool:
     encoding = sys.stdout.encoding or locale.getpreferredencoding(do_setlocale=False)
-    # Python writes UTF-8 in the locale "C", which the terminal may not show.
-    is_plain = (locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX")) and sys.stdout.isatty()
+    # Python writes UTF-8 in the locale "C", too, where it was asked for by name.
+    is_plain = locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX")
     return encoding.lower().replace("-", "") == "utf8" and not is_plain

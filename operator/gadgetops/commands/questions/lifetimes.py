@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.question_options import (
     answer_options,
@@ -24,9 +25,15 @@ _COLUMNS = ("released_count", "other_count", "p50_ns", "p90_ns", "p99_ns", "max_
     "gadgetops lifetimes program.gadgetrec --group-by function --min-size 64k",
 )
 @fleet_options
+@ascii_option
 @answer_options("stack")
 def command(
-    recording: Path, filters: "Filters", group_by: "GroupBy", limit: int | None, output_format: str
+    recording: Path,
+    filters: "Filters",
+    group_by: "GroupBy",
+    limit: int | None,
+    output_format: str,
+    is_ascii: bool,
 ) -> int:
     """Show how long the allocations of RECORDING lived until they were released.
 
@@ -40,7 +47,7 @@ def command(
     found = lifetimes(opened(recording, group_by), filters, group_by)
     print_answer(
         output_format,
-        text=lambda shown: lifetimes_as_text(found, group_by, limit=shown),
+        text=lambda shown: lifetimes_as_text(found, group_by, limit=shown, drawing=drawing(is_ascii)),
         json_value=found.to_json,
         rows=lambda: [
             {**{name: getattr(row, name) for name in _COLUMNS}, "group": one_line(row.group)}

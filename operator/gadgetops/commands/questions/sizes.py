@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.question_options import (
     answer_options,
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     "gadgetops sizes program.gadgetrec --group-by function --limit 3",
 )
 @fleet_options
+@ascii_option
 @answer_options(None)
 def command(
-    recording: Path, filters: "Filters", group_by: "GroupBy | None", limit: int | None, output_format: str
+    recording: Path,
+    filters: "Filters",
+    group_by: "GroupBy | None",
+    limit: int | None,
+    output_format: str,
+    is_ascii: bool,
 ) -> int:
     """Show how large the allocations of RECORDING are, from each power of two to the next."""
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
@@ -35,7 +42,7 @@ def command(
     found = sizes(opened(recording, group_by), filters, group_by)
     print_answer(
         output_format,
-        text=lambda shown: sizes_as_text(found, group_by, limit=shown),
+        text=lambda shown: sizes_as_text(found, group_by, limit=shown, drawing=drawing(is_ascii)),
         json_value=found.to_json,
         rows=lambda: [
             {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.question_options import (
     answer_options,
@@ -30,12 +31,13 @@ _COLUMNS = ("end_ns", "live_bytes", "live_count", "allocated_bytes", "allocated_
     "gadgetops timeline program.gadgetrec --buckets 1000 --format csv",
 )
 @fleet_options
+@ascii_option
 @click.option(
     "--buckets",
     type=count(1, 100_000),
     default=60,
     show_default=True,
-    help="Cut the time into N equal parts; in the chart each is a column.",
+    help="Cut the time into N equal parts.",
 )
 @answer_options(None)
 def command(
@@ -45,11 +47,12 @@ def command(
     group_by: "GroupBy | None",
     limit: int | None,
     output_format: str,
+    is_ascii: bool,
 ) -> int:
     """Show how the live bytes of RECORDING went, and how many allocations a second there were.
 
-    A column stands for what was live at its end. CSV has a row for each part and group; --limit counts
-    groups.
+    The chart is as wide as the terminal; what stands for a part is what was live at its end. CSV has a row
+    for each part and group; --limit counts groups.
     """
     # Imported here: DuckDB would cost every `--help` a tenth of a second.
     from gadgetops.questions.timeline import timeline  # noqa: PLC0415
@@ -58,7 +61,7 @@ def command(
     found = timeline(opened(recording, group_by), buckets, filters, group_by)
     print_answer(
         output_format,
-        text=lambda shown: timeline_as_text(found, group_by, limit=shown),
+        text=lambda shown: timeline_as_text(found, group_by, limit=shown, drawing=drawing(is_ascii)),
         json_value=found.to_json,
         rows=lambda: [*_rows(found, limit)],
         columns=_COLUMNS,
