@@ -7,7 +7,7 @@ from typing import Final
 from gadgetops.errors import TargetGone, TraceError
 from gadgetops.trace.probes.link_map import not_allowed
 from gadgetops.trace.probes.program import why_unseen
-from gadgetops.trace.processes import is_alive, is_kernel_thread, name_of, parent_of
+from gadgetops.trace.processes import is_alive, is_kernel_thread, memory_holder, name_of, parent_of
 
 _LOOK: Final = "give the number of a program; `ps` shows the running ones"
 
@@ -31,7 +31,7 @@ def check_process(pid: int) -> None:
     if pid == os.getpid():
         raise TraceError(f"{who} is this recorder: each event would make further ones", hint=_LOOK)
     try:
-        program = Path(f"/proc/{pid}/exe")
+        program = Path(f"/proc/{memory_holder(pid)}/exe")
         program.readlink()
     except PermissionError as error:
         # Its mappings may be listed all the same, but no file of them can be opened.
