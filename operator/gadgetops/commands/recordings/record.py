@@ -290,7 +290,8 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
         messages.warn(f"{plural(given_up, 'event')} lost inside calls that never returned, as by longjmp()")
     if counters["failed_stacks"]:
         messages.warn(f"{plural(counters['failed_stacks'], 'stack')} failed: use a larger --max-stacks")
-    if counters.get("unwound_cut", 0) * 100 > counters.get("slices", 0):
+    n_stacks = counters.get("slices", 0) + counters.get("walked_stacks", 0)
+    if counters.get("unwound_cut", 0) * 100 > n_stacks:
         cut = plural(counters["unwound_cut"], "stack")
         messages.warn(f"{cut} deeper than what was copied of them: use a larger --stack-size")
     if target.get("n_attached_late"):
