@@ -25,7 +25,7 @@ test: setup-test lint docs-check ## everything that proves it: lint, diagrams, t
 	@status=0; \
 	pytest -m "not kernel and not vm and not programs and not interop" --numprocesses 2 --dist loadfile || status=1; \
 	! [ -x "$$(scripts/interop_tools.sh --path)/crane" ] || pytest tests/interop/test_matrix.py || status=1; \
-	pytest -m kernel || status=1; \
+	pytest -m "kernel and not long" || status=1; \
 	pytest -m "vm and not long" || status=1; \
 	exit $$status
 
@@ -45,6 +45,10 @@ interop-tools: ## build other people's registry clients, which test-interop comp
 .PHONY: test-interop
 test-interop: setup-test interop-tools ## images and signatures between those clients and ours
 	pytest -m interop
+
+.PHONY: test-verdicts
+test-verdicts: setup-test ## verdicts on servers of many shapes, twenty runs each, on a quiet and a starved machine (two hours)
+	pytest tests/kernel/test_verdicts.py -m "kernel and long" -v
 
 .PHONY: test-programs
 test-programs: ## real programs of Debian, each run bare and recorded: only the recording differs

@@ -23,6 +23,7 @@ _LIMITS: Final = {
     "leaks": "--max-leaks",
     "peak": "--max-peak",
     "calls": "--max-calls",
+    "mapped_bytes": "--max-mapped-bytes",
 }
 _GADGETOPS: Final = (sys.executable, "-m", "gadgetops")
 _WITHIN_BUDGET: Final = 0

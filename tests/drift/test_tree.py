@@ -53,7 +53,7 @@ FORBIDDEN = [
     ("pairing.step", "trace.recorder"),
     ("questions.info", "report.info"),
     ("questions.info", "fleet.fleet"),
-    ("questions.asking.filters", "questions.leaks.trend"),
+    ("questions.asking.filters", "questions.leaks.verdict"),
     ("report.info", "gadget.media_types"),
     ("commands.common.output", "commands.images.list"),
     ("commands.images.list", "commands.registry.login"),

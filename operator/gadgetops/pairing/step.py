@@ -69,31 +69,46 @@ RANGE_COLUMNS: Final = {
 
 GROWTH_COLUMNS: Final = {
     "stack_id": "integer",
+    "is_mapping": "boolean",
     "slot_ns": "bigint",
+    "slot_seq": "bigint",
     "allocated_bytes": "decimal(38,0)",
     "allocated_count": "bigint",
     "released_bytes": "decimal(38,0)",
     "released_count": "bigint",
 }
-"""Column -> SQL type of what a stack allocated and the program released, in slots of time."""
+"""Column -> SQL type of what a stack allocated and the program released, by cell."""
 
 SURVIVOR_COLUMNS: Final = {
     "stack_id": "integer",
+    "is_mapping": "boolean",
     "slot_ns": "bigint",
+    "slot_seq": "bigint",
     "live_bytes": "decimal(38,0)",
     "live_count": "bigint",
+    "first_ns": "bigint",
+    "last_ns": "bigint",
 }
-"""Column -> SQL type of what the program never released, by the slot it was allocated in."""
+"""Column -> SQL type of what the program never released, by the cell it was allocated in."""
+
+CELL_COLUMNS: Final = {
+    "slot_ns": "bigint",
+    "slot_seq": "bigint",
+    "event_count": "bigint",
+    "first_ns": "bigint",
+}
+"""Column -> SQL type of the cells: slots of time cut by slots of sequence numbers."""
 
 ADDED: Final = ("closed", "releases", "parts")
 """What a step writes besides what the steps before wrote."""
-REPLACED: Final = ("open", "ranges", "growth", "exited", "survivors")
+REPLACED: Final = ("open", "ranges", "growth", "exited", "survivors", "cells")
 """What a step writes in place of what the step before wrote."""
 CARRIED: Final = {
     "open_before": ("open", PAIR_COLUMNS),
     "carried_ranges": ("ranges", RANGE_COLUMNS),
     "growth_before": ("growth", GROWTH_COLUMNS),
     "exited_before": ("exited", SURVIVOR_COLUMNS),
+    "cells_before": ("cells", CELL_COLUMNS),
 }
 """View that a step reads -> table of the step before, and its columns."""
 
@@ -113,11 +128,15 @@ STORED: Final = {
     "parts": PART_COLUMNS,
     "growth": GROWTH_COLUMNS,
     "survivors": SURVIVOR_COLUMNS,
+    "cells": CELL_COLUMNS,
 }
 """Table -> columns of what answers are made of; `stored_growth` and so on beside the views of `pairing`."""
 
 MAX_SLOTS: Final = 64
-"""In so many slots of time at most the growth of stacks is kept; they widen as a recording grows."""
+"""
+Growth is kept in so many slots of time at most, cut by as many of sequence numbers. Both widen as a recording
+grows.
+"""
 
 _WRITTEN: Final = {
     "closed": "from closed_pairs",
@@ -129,6 +148,7 @@ _WRITTEN: Final = {
     "growth": "from step_growth",
     "exited": "from exited",
     "survivors": "from survivors",
+    "cells": "from step_cells",
 }
 _FIRST_WIDTH_NS: Final = 1 << 20
 _NO_SEQ: Final = (1 << 63) - 1
@@ -145,6 +165,7 @@ class Extent:
         first_ns: Time of the first; None while there is none.
         last_ns: Time of the latest.
         width_ns: Of a slot of time, a power of two.
+        width_seq: Of a slot of sequence numbers, a power of two.
         lost: Events lost up to the last one.
         failed_stacks: Events whose stack could not be collected.
         unseen_releases: See `certainty.Seen`.
@@ -154,6 +175,7 @@ class Extent:
     first_ns: int | None = None
     last_ns: int = 0
     width_ns: int = _FIRST_WIDTH_NS
+    width_seq: int = 1
     lost: int = 0
     failed_stacks: int = 0
     unseen_releases: int = 0
@@ -187,6 +209,7 @@ def write_step(
     for name in ("closed_pairs", "open_pairs", "lone_releases", "exited", "survivors"):
         _create(connection, "view", name)
     connection.execute(f"create temp view step_growth as {text('growth')}")
+    connection.execute(f"create temp view step_cells as {text('cells')}")
     for table, query in _WRITTEN.items():
         _copy(connection, query, files[table])
     unseen = "select count(*) from closed_pairs where released_operation = 'lost'"
@@ -195,22 +218,27 @@ def write_step(
 
 def _extent(connection: "DuckDBPyConnection", before: Extent) -> Extent:
     """Return what is seen with the events of this step, and create `watermark` and `slots` of it."""
-    n_events, first_ns, last_ns, first_seq, lost, failed = _row(connection, text("extent"))
+    n_events, first_ns, last_ns, first_seq, last_seq, lost, failed = _row(connection, text("extent"))
     first_ns = min((each for each in (before.first_ns, first_ns) if each is not None), default=None)
     last_ns = max(before.last_ns, last_ns or 0)
     width_ns = before.width_ns
     while (last_ns - (first_ns or 0)) // width_ns >= MAX_SLOTS:
         width_ns *= 2
+    width_seq = before.width_seq
+    while (last_seq or 0) // width_seq >= MAX_SLOTS:
+        width_seq *= 2
     connection.execute(f"create temp table watermark as select cast({last_ns} as bigint) as timestamp_ns")
     # A step without events has nothing new: what it carries was counted by the steps before.
     new_seq = _NO_SEQ if first_seq is None else first_seq
-    slots = f"select cast({width_ns} as bigint) as width_ns, cast({new_seq} as bigint) as first_seq"
-    connection.execute(f"create temp table slots as {slots}")
+    slots = {"width_ns": width_ns, "width_seq": width_seq, "first_seq": new_seq, "no_seq": _NO_SEQ}
+    columns = ", ".join(f"cast({value} as bigint) as {name}" for name, value in slots.items())
+    connection.execute(f"create temp table slots as select {columns}")
     return Extent(
         before.n_events + n_events,
         first_ns,
         last_ns,
         width_ns,
+        width_seq,
         max(before.lost, lost or 0),
         before.failed_stacks + int(failed or 0),
     )

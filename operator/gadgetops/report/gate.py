@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gadgetops.questions.leaks.budget import IN_BYTES, NAMES, Finding, Gate
+from gadgetops.questions.leaks.budget import IN_BYTES, MEMORY, NAMES, Finding, Gate
 from gadgetops.report.leaks import folded, frame_as_text
 from gadgetops.units import format_bytes, format_count
 
@@ -41,6 +41,7 @@ def _lines(gate: Gate, limit: int) -> Iterator[str]:
         yield f"  {reason}"
     for finding in gate.findings:
         yield finding_as_text(finding)
+    yield from memory_lines(gate)
     for finding in gate.findings:
         for leak in finding.evidence[:limit]:
             yield ""
@@ -48,6 +49,15 @@ def _lines(gate: Gate, limit: int) -> Iterator[str]:
             yield from (f"  {frame_as_text(frame)}" for frame in leak.stack)
             if leak.no_stack is not None:
                 yield f"  <{leak.no_stack}>"
+
+
+def memory_lines(gate: Gate) -> Iterator[str]:
+    """Say which memory each budget limits, in one line for all of the same."""
+    names: dict[str, list[str]] = {}
+    for finding in gate.findings:
+        names.setdefault(MEMORY.get(finding.name, "the heap"), []).append(finding.name)
+    for memory, found in names.items():
+        yield f"  {', '.join(found)}: of {memory}"
 
 
 def _markdown_lines(gate: Gate, name: str, limit: int) -> Iterator[str]:
@@ -59,6 +69,7 @@ def _markdown_lines(gate: Gate, name: str, limit: int) -> Iterator[str]:
         values = (finding.value, finding.at_least, finding.at_most, finding.limit)
         cells = ("?" if value is None else _amount(finding, value) for value in values)
         yield f"| {finding.name} | {' | '.join(cells)} | {_WORDS[finding.verdict]} |"
+    yield from (f"\n{line.strip()}" for line in memory_lines(gate))
     for reason in gate.certainty.reasons:
         yield f"\n{gate.certainty.word}: {reason}"
     for finding in gate.findings:

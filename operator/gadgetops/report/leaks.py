@@ -1,15 +1,59 @@
-"""Leaks as text for people, and as folded stacks."""
+"""Leaks as text for people, what grows first, and as folded stacks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, get_args
 
+from gadgetops.questions.asking.certainty import Bounds
 from gadgetops.questions.asking.stacks_of import Frame
-from gadgetops.questions.leaks.leaks import Amount, Leak, Leaks
+from gadgetops.questions.asking.wrappers import wrappers
+from gadgetops.questions.leaks.leaks import Amount, Leak, Leaks, total
+from gadgetops.questions.leaks.verdict import Kind
 from gadgetops.units import format_bytes, format_duration, plural
 
+Memory = Literal["heap", "mappings", "all"]
+Sort = Literal["verdict", "bytes", "count", "age", "speed"]
+SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
+"""What rows are put in order by; `verdict` has what grows first."""
 
-def leaks_as_text(leaks: Leaks, *, limit: int) -> str:
-    """Return *leaks* as lines: the total, what is in doubt, and the first *limit* stacks leaf first."""
-    return "\n".join(_lines(leaks, limit))
+_OTHER: Final = {"heap": True, "mappings": False}
+"""What is left out: whether it is a mapping."""
+_FEW_FROM_STARTUP: Final = 3
+_KEYS: Final[dict[Sort, Callable[[Leak], Any]]] = {
+    "bytes": lambda leak: -leak.live_bytes,
+    "count": lambda leak: -leak.live_count,
+    "age": lambda leak: -leak.oldest_ns,
+    "speed": lambda leak: -leak.trend.bytes_per_s,
+}
+_BELOW: Final[dict[Kind, str]] = {
+    "growing": "that grow",
+    "levelling": "that grow ever more slowly",
+    "unclear": "of which nobody can tell yet",
+    "plateau": "that do not grow any more",
+    "recent": "in use at the end",
+    "startup": "from start-up",
+}
+
+
+class View(NamedTuple):
+    """
+    Which stacks are shown, and how.
+
+    Args:
+        limit: So many rows; the lines below say what stands there.
+        memory: Of the heap, of mappings, or of both.
+        kinds: Verdicts that are shown; empty for all.
+        sort: What rows are put in order by.
+    """
+
+    limit: int
+    memory: Memory = "heap"
+    kinds: tuple[Kind, ...] = ()
+    sort: Sort = "verdict"
+
+
+def leaks_as_text(leaks: Leaks, view: View) -> str:
+    """Return *leaks* as lines: the totals, what is in doubt, and the stacks that *view* shows."""
+    return "\n".join(_lines(leaks, view))
 
 
 def folded(leak: Leak) -> str:
@@ -20,46 +64,107 @@ def folded(leak: Leak) -> str:
 
 def frame_as_text(frame: Frame) -> str:
     """Return `function file:line`, or as much of it as is known, or `module+0x…`, or `0x…`."""
-    return _printable(" ".join(filter(None, (frame.name, _where(frame)))))
+    return printable(" ".join(filter(None, (frame.name, _where(frame)))))
 
 
-def _lines(leaks: Leaks, limit: int) -> Iterator[str]:
-    of = _amount(leaks.allocated)
-    yield f"{leaks.certainty.word}: {_amount(leaks.live)} not released, of {of}"
+def _lines(leaks: Leaks, view: View) -> Iterator[str]:
+    yield from _head(leaks, view)
+    chosen = chosen_leaks(leaks, view)
+    folded_away = [] if view.kinds else _startup(chosen)
+    rows = [leak for leak in chosen if leak not in folded_away]
+    for leak in rows[: view.limit]:
+        yield ""
+        yield from _leak_lines(leak)
+    below = [*_below(rows[view.limit :]), *_one_line(folded_away, "from start-up", "--kind startup")]
+    if view.memory == "heap":
+        below += [*_mappings(leaks)]
+    if below:
+        yield ""
+        yield from below
+
+
+def _head(leaks: Leaks, view: View) -> Iterator[str]:
+    part = {"heap": leaks.heap, "mappings": leaks.mappings}.get(view.memory)
+    live, allocated = (leaks.live, leaks.allocated) if part is None else (part.live, part.allocated)
+    yield f"{leaks.certainty.word}: {_amount(live)} not released, of {_amount(allocated)}"
     for reason in leaks.certainty.reasons:
-        yield f"  {_printable(reason)}"
-    yield from _bounds_lines(leaks)
+        yield f"  {printable(reason)}"
+    for note in leaks.certainty.notes:
+        yield f"  note: {note}"
+    if view.memory != "mappings":
+        yield from _bounds_lines(leaks.heap_bounds if part is leaks.heap else leaks.bounds, live)
     for kept in leaks.kept:
         amount = _amount(Amount(kept.live_bytes, kept.live_count))
         yield f"  the C library keeps {amount} more: {kept.what}"
     for each in leaks.suppressed:
         matched = f"{_amount(each.amount)} suppressed" if each.n_stacks else "matches nothing"
-        yield f"  {each.suppression.place}: leak:{_printable(each.suppression.pattern)}: {matched}"
-    for leak in leaks.leaks[:limit]:
-        yield ""
-        yield from _leak_lines(leak)
-    left_out = len(leaks.leaks) - limit
-    if left_out > 0:
-        yield f"\n{plural(left_out, 'more stack')}; --limit shows them"
+        yield f"  {each.suppression.place}: leak:{printable(each.suppression.pattern)}: {matched}"
 
 
-def _bounds_lines(leaks: Leaks) -> Iterator[str]:
-    found = leaks.bounds
+def chosen_leaks(leaks: Leaks, view: View) -> list[Leak]:
+    """Return what *view* chooses of *leaks*, in its order."""
+    chosen = [leak for leak in leaks.leaks if leak.is_mapping is not _OTHER.get(view.memory)]
+    if view.kinds:
+        chosen = [leak for leak in chosen if leak.trend.kind in view.kinds]
+    key = _KEYS.get(view.sort)
+    return chosen if key is None else sorted(chosen, key=key)
+
+
+def _startup(leaks: Sequence[Leak]) -> list[Leak]:
+    """Return the stacks of start-up, unless they are so few that each can be shown."""
+    found = [leak for leak in leaks if leak.trend.kind == "startup"]
+    return found if len(found) > _FEW_FROM_STARTUP else []
+
+
+def _below(rest: Sequence[Leak]) -> Iterator[str]:
+    """Say what stands below the last row, kind by kind."""
+    for kind, words in _BELOW.items():
+        of_kind = [leak for leak in rest if leak.trend.kind == kind]
+        yield from _one_line(of_kind, words, "--limit" if kind == "startup" else f"--kind {kind}")
+
+
+def _one_line(leaks: Sequence[Leak], words: str, option: str) -> Iterator[str]:
+    if leaks:
+        stacks = plural(len(leaks), "more stack" if words != "from start-up" else "stack")
+        yield f"{stacks} {words}, {_amount(total(leaks))}; {option} shows them"
+
+
+def _mappings(leaks: Leaks) -> Iterator[str]:
+    """Say what is mapped, by whom, in a line each."""
+    left = [leak for leak in leaks.leaks if leak.is_mapping]
+    owners = dict.fromkeys(leak.owner for leak in sorted(left, key=lambda leak: leak.owner or ""))
+    for owner in owners:
+        amount = total([leak for leak in left if leak.owner == owner])
+        of = "" if owner is None else f", {owner}"
+        mappings = f"{format_bytes(amount.size_bytes)} in {plural(amount.count, 'mapping')}{of}"
+        yield f"besides the heap: {mappings}; --memory mappings shows them"
+
+
+def _bounds_lines(found: Bounds, live: Amount) -> Iterator[str]:
     if found.at_least_bytes is None or found.at_least_count is None:
-        yield "  how much it is at least, nobody can say"
-    elif (found.at_least_bytes, found.at_most_bytes) != (leaks.live.size_bytes,) * 2:
+        yield "  lower bound unknown"
+    elif (found.at_least_bytes, found.at_most_bytes) != (live.size_bytes,) * 2:
         least = _amount(Amount(found.at_least_bytes, found.at_least_count))
-        most = "" if found.at_most_bytes is not None else ", and at most what nobody can say"
+        most = "" if found.at_most_bytes is not None else "; upper bound unknown"
         yield f"  at least {least}{most}"
 
 
 def _leak_lines(leak: Leak) -> Iterator[str]:
-    yield f"{_amount(Amount(leak.live_bytes, leak.live_count))}, {_age(leak)}"
+    amount = _amount(Amount(leak.live_bytes, leak.live_count), leak.is_mapping)
+    yield f"{amount}, {_age(leak)}{_at(leak)}"
+    if leak.owner is not None:
+        yield f"  {leak.owner}"
     yield f"  {leak.trend.sentence}"
     if leak.no_stack is not None:
         yield f"  <{leak.no_stack}>"
     for frame in leak.stack:
         yield f"  {frame_as_text(frame)}"
+
+
+def _at(leak: Leak) -> str:
+    """Name the place, where it is not the first frame that stands below."""
+    place = wrappers().place(leak.stack)
+    return "" if place is None or place is leak.stack[0] else f", in {printable(place.name)}"
 
 
 def _age(leak: Leak) -> str:
@@ -70,8 +175,9 @@ def _age(leak: Leak) -> str:
     return f"{youngest} to {oldest} old" if leak.youngest_ns else f"up to {oldest} old"
 
 
-def _amount(amount: Amount) -> str:
-    return f"{format_bytes(amount.size_bytes)} in {plural(amount.count, 'allocation')}"
+def _amount(amount: Amount, is_mapping: bool = False) -> str:
+    noun = "mapping" if is_mapping else "allocation"
+    return f"{format_bytes(amount.size_bytes)} in {plural(amount.count, noun)}"
 
 
 def _where(frame: Frame) -> str | None:
@@ -81,6 +187,6 @@ def _where(frame: Frame) -> str | None:
     return frame.module if frame.function is not None else None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return *text* without what a terminal would obey: names come from the traced program."""
     return "".join(character if character.isprintable() else "�" for character in text)

@@ -220,12 +220,18 @@ def test_json_is_as_documented(gadgetops: Callable[..., Any], write_recording: W
     result = gadgetops("leaks", write_recording([("malloc", 1, 5, 2)]), "--format", "json")
     document = json.loads(result.out)
     assert result.status == 0
+    amounts = {"allocated_bytes": 5, "allocated_count": 1, "live_bytes": 5, "live_count": 1}
+    bounds = {"at_least_bytes": 5, "at_least_count": 1, "at_most_bytes": 5, "at_most_count": 1}
     assert {key: value for key, value in document.items() if key != "leaks"} == {
+        "schema_version": 2,
+        "heap": {**amounts, **bounds},
+        "mappings": dict.fromkeys(amounts, 0),
         "certainty": "certain",
         "reasons": [],
         "kept": [],
         "lost": 0,
         "failed_stacks": 0,
+        "notes": [],
         "duration_ns": 0,
         "suppressions": [],
         "at_most_bytes": 5,
@@ -260,12 +266,12 @@ def test_the_table_is_for_people(gadgetops: Callable[..., Any], write_recording:
         "certain: 2.00 KiB in 2 allocations not released, of 2.00 KiB in 3 allocations",
         "",
         "2.00 KiB in 1 allocation, 3 µs old",
-        "  no trend: only 1 allocation left",
+        "  cannot tell: only 1 allocation left",
         "  inner a.c:5",
         "  outer a.c:9",
         "  main",
         "",
-        "1 more stack; --limit shows them",
+        "1 more stack of which nobody can tell yet, 1 B in 1 allocation; --kind unclear shows them",
     ]
 
 

@@ -14,6 +14,7 @@ from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.output_file import write_bytes
 from gadgetops.commands.common.question_options import recording_argument
+from gadgetops.commands.common.terminal import show
 from gadgetops.commands.common.value_types import count, size
 from gadgetops.errors import UsageError
 
@@ -32,10 +33,11 @@ _FILE = click.Path(path_type=Path)
     "gadgetops check program.gadgetrec --baseline main.gadgetrec --tolerance 10% --junit check.xml",
 )
 @recording_argument
-@click.option("--max-leak-bytes", type=size(), help="Bytes that may never be released.")
-@click.option("--max-leaks", type=count(), help="Allocations that may never be released.")
-@click.option("--max-peak", type=size(), help="Bytes that may be live at once.")
-@click.option("--max-calls", type=count(), help="Allocations there may be.")
+@click.option("--max-leak-bytes", type=size(), help="Bytes of the heap that may never be released.")
+@click.option("--max-leaks", type=count(), help="Blocks of the heap that may never be released.")
+@click.option("--max-mapped-bytes", type=size(), help="Bytes of mappings that may never be released.")
+@click.option("--max-peak", type=size(), help="Bytes that may be live at once, mappings too.")
+@click.option("--max-calls", type=count(), help="Allocations there may be, mappings too.")
 @click.option(
     "--budget",
     metavar="FILE",
@@ -74,6 +76,7 @@ def command(
     recording: Path,
     max_leak_bytes: int | None,
     max_leaks: int | None,
+    max_mapped_bytes: int | None,
     max_peak: int | None,
     max_calls: int | None,
     budget: Path | None,
@@ -101,6 +104,7 @@ def command(
         **_limits_of_file(budget),
         **_given("leak-bytes", max_leak_bytes),
         **_given("leaks", max_leaks),
+        **_given("mapped-bytes", max_mapped_bytes),
         **_given("peak", max_peak),
         **_given("calls", max_calls),
     }
@@ -116,7 +120,7 @@ def command(
     if output_format == "json":
         print_json(gate.to_json())
     else:
-        click.echo(gate_as_text(gate, limit=_SHOWN))
+        show(gate_as_text(gate, limit=_SHOWN))
     return _STATUSES[gate.verdict]
 
 

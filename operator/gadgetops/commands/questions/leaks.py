@@ -15,12 +15,15 @@ from gadgetops.commands.common.question_options import (
     group_by_option,
     is_fleet,
 )
+from gadgetops.commands.common.terminal import show
 from gadgetops.commands.common.value_types import count
 from gadgetops.commands.questions.top import print_top
 from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters
+    from gadgetops.questions.leaks.verdict import Kind
+    from gadgetops.report.leaks import Memory, Sort
 
 _SHOWN_STACKS = 20
 _INCONCLUSIVE = 4
@@ -40,7 +43,26 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
 @click.option(
     "--limit",
     type=count(),
-    help=f"Show the N largest stacks.  [default: {_SHOWN_STACKS}; all as JSON or CSV]",
+    help=f"Show the first N stacks.  [default: {_SHOWN_STACKS}; all as JSON or CSV]",
+)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["growing", "levelling", "plateau", "startup", "recent", "unclear"]),
+    help="Show only stacks with this verdict; may be repeated.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(["verdict", "bytes", "count", "age", "speed"]),
+    default="verdict",
+    show_default=True,
+    help="What stands first; verdict: what grows, then what is left of a time, then start-up.",
+)
+@click.option(
+    "--memory",
+    type=click.Choice(["heap", "mappings", "all"]),
+    help="Show the heap (the malloc family), mappings by mmap, or both.  [default: heap; all as JSON]",
 )
 @click.option(
     "--suppressions",
@@ -54,16 +76,20 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
 def command(
     recording: Path,
     limit: int | None,
+    kinds: "tuple[Kind, ...]",
+    sort: "Sort",
+    memory: "Memory | None",
     suppressions: Sequence[Path],
     group_by: str,
     filters: "Filters",
     output_format: str,
 ) -> int:
-    """Show what RECORDING allocated and the program never released, by stack, largest first.
+    """Show what RECORDING allocated and the program never released, by stack, what grows first.
 
     The first word says how far to believe it: certain, possible (something is missing; how much there is at
     least is shown too), or inconclusive (nothing was recorded; exit status 4). Below each stack's amount
-    stands whether it grows like a leak or rests like a cache. RECORDING may still be written.
+    stands whether it grows like a leak or rests like a cache, and why; docs/verdicts.md has the rules.
+    RECORDING may still be written.
 
     Of many recordings, as 'fleet/**/*.gadgetrec', or by other groups than stacks, the answer is that of
     `top --by live`.
@@ -75,16 +101,18 @@ def command(
     # Imported here: what they import would cost every `--help` some time.
     from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
     from gadgetops.questions.leaks.suppressions import read_suppressions  # noqa: PLC0415
-    from gadgetops.report.leaks import folded, leaks_as_text  # noqa: PLC0415
+    from gadgetops.report.leaks import View, chosen_leaks, folded, leaks_as_text  # noqa: PLC0415
 
     patterns = read_suppressions(suppressions)
     found = leaks_in(recording, filters).without(patterns)
     if not filters.is_empty and not found.allocated.count:
         messages.warn("the filters choose no allocation of this recording")
+    memory = memory or ("all" if output_format == "json" else "heap")
+    view = View(_SHOWN_STACKS if limit is None else limit, memory, kinds, sort)
     if output_format == "table":
-        click.echo(leaks_as_text(found, limit=_SHOWN_STACKS if limit is None else limit))
+        show(leaks_as_text(found, view))
     else:
-        shown = found.leaks[:limit]
+        shown = chosen_leaks(found, view)[:limit]
         rows = [
             {
                 "bytes": leak.live_bytes,

@@ -1,8 +1,10 @@
--- What each stack allocated, and what of that the program released, in slots of time; with what the steps before saw.
--- What a process took with it is not released by the program.
+-- What each stack allocated, and what of that the program released, by cell: slots of time cut by slots of sequence
+-- numbers; with what the steps before saw. What a process took with it is not released by the program.
 select
     stack_id,
+    is_mapping,
     slot_ns,
+    slot_seq,
     cast(sum(allocated_bytes) as decimal(38, 0)) as allocated_bytes,
     cast(sum(allocated_count) as bigint) as allocated_count,
     cast(sum(released_bytes) as decimal(38, 0)) as released_bytes,
@@ -10,7 +12,9 @@ select
 from (
     select
         growth_before.stack_id,
+        growth_before.is_mapping,
         growth_before.slot_ns - growth_before.slot_ns % slots.width_ns as slot_ns,
+        growth_before.slot_seq - growth_before.slot_seq % slots.width_seq as slot_seq,
         growth_before.allocated_bytes,
         growth_before.allocated_count,
         growth_before.released_bytes,
@@ -22,7 +26,9 @@ from (
 
     select
         pairs.stack_id,
+        pairs.operation = 'mmap' as is_mapping,
         pairs.timestamp_ns - pairs.timestamp_ns % slots.width_ns as slot_ns,
+        pairs.seq - pairs.seq % slots.width_seq as slot_seq,
         pairs.size_bytes as allocated_bytes,
         1 as allocated_count,
         0 as released_bytes,
@@ -35,7 +41,10 @@ from (
 
     select
         ended.stack_id,
+        ended.operation = 'mmap' as is_mapping,
         ended.released_ns - ended.released_ns % slots.width_ns as slot_ns,
+        -- No event tells of an exec: it comes after those of its instant.
+        coalesce(ended.released_seq - ended.released_seq % slots.width_seq, slots.no_seq) as slot_seq,
         0 as allocated_bytes,
         0 as allocated_count,
         ended.size_bytes as released_bytes,
@@ -44,4 +53,4 @@ from (
     cross join slots
     where ended.released_operation <> 'exit'
 ) as changes
-group by stack_id, slot_ns
+group by stack_id, is_mapping, slot_ns, slot_seq

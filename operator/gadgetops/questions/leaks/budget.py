@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from gadgetops.errors import BudgetError, StorageError, UsageError
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.stacks_of import Stack
-from gadgetops.questions.leaks.leaks import Leak, Leaks, leaks_in
+from gadgetops.questions.leaks.leaks import Leak, Leaks, leaks_in, total
 from gadgetops.questions.leaks.suppressions import Suppression
 from gadgetops.questions.peak import Peak, peak
 from gadgetops.questions.sizes import sizes
@@ -25,16 +25,19 @@ from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.units import parse_bytes
 
 Verdict = Literal["ok", "inconclusive", "exceeded"]
-Name = Literal["leak-bytes", "leaks", "peak", "calls"]
+Name = Literal["leak-bytes", "leaks", "mapped-bytes", "peak", "calls"]
 
 NAMES: Final[dict[Name, str]] = {
     "leak-bytes": "bytes never released",
     "leaks": "allocations never released",
+    "mapped-bytes": "bytes never unmapped",
     "peak": "bytes live at the peak",
     "calls": "allocations",
 }
 """What can be limited, and that in words."""
-IN_BYTES: Final = frozenset({"leak-bytes", "peak", "baseline"})
+MEMORY: Final = {"mapped-bytes": "mappings", "peak": "heap and mappings", "calls": "heap and mappings"}
+"""Of what memory each budget is, if not of the heap."""
+IN_BYTES: Final = frozenset({"leak-bytes", "mapped-bytes", "peak", "baseline"})
 """Those whose values are bytes."""
 
 _BASELINE_VERSION: Final = 1
@@ -113,6 +116,7 @@ class Finding:
         """Return it as the documented JSON."""
         return {
             **{name: value for name, value in vars(self).items() if name != "evidence"},
+            "memory": MEMORY.get(self.name, "heap"),
             "stacks": [{"fingerprint": fingerprint(leak), **leak.to_json()} for leak in self.evidence],
         }
 
@@ -219,7 +223,7 @@ def read_baseline(path: Path) -> Baseline:
 
 def baseline_of(name: str, found: Leaks) -> Baseline:
     """Return *found* as the baseline of later recordings."""
-    return Baseline(name, found.certainty.word == "certain", _by_fingerprint(found.leaks))
+    return Baseline(name, found.certainty.word == "certain", _by_fingerprint(_evidence("leak-bytes", found)))
 
 
 def check(
@@ -240,22 +244,34 @@ def check(
     findings = []
     for name in (each for each in NAMES if each in limits):
         value, at_least, at_most = _measured(name, path, found)
-        evidence = found.leaks if name in ("leak-bytes", "leaks") else ()
+        evidence = _evidence(name, found)
         findings.append(_finding(name, limits[name], value, at_least, at_most, evidence))
     if baseline is not None:
         findings.append(_against(baseline, found, tolerance))
     return Gate(found.certainty, tuple(findings))
 
 
+def _evidence(name: Name, found: Leaks) -> tuple[Leak, ...]:
+    """Return the stacks that a budget is about, the largest first."""
+    if name in ("peak", "calls"):
+        return ()
+    is_mapping = name == "mapped-bytes"
+    chosen = (leak for leak in found.leaks if leak.is_mapping == is_mapping)
+    return tuple(sorted(chosen, key=lambda leak: -leak.live_bytes))
+
+
 def _measured(name: Name, path: Path, found: Leaks) -> tuple[int, int | None, int | None]:
     """Return what was seen, and between what the truth lies."""
-    bounds, live = found.bounds, found.live
+    bounds, live = found.heap_bounds, found.heap.live
+    left = total(_evidence(name, found))
     if name == "leak-bytes":
-        left = sum(leak.live_bytes for leak in found.leaks)
-        return _shifted(left, live.size_bytes, bounds.at_least_bytes, bounds.at_most_bytes)
+        return _shifted(left.size_bytes, live.size_bytes, bounds.at_least_bytes, bounds.at_most_bytes)
     if name == "leaks":
-        left = sum(leak.live_count for leak in found.leaks)
-        return _shifted(left, live.count, bounds.at_least_count, bounds.at_most_count)
+        return _shifted(left.count, live.count, bounds.at_least_count, bounds.at_most_count)
+    if name == "mapped-bytes":
+        # A lost munmap() may have taken all mappings.
+        is_whole = found.certainty.knows_lost and not found.certainty.lost and not found.certainty.is_sample
+        return left.size_bytes, left.size_bytes if is_whole else 0, left.size_bytes if is_whole else None
     if name == "calls":
         sure, count = found.certainty, found.allocated.count
         return count, count, count + sure.lost if sure.knows_lost and not sure.is_sample else None
@@ -298,19 +314,20 @@ def _finding(
 
 def _against(baseline: Baseline, found: Leaks, tolerance: Tolerance) -> Finding:
     """Return by how many bytes stacks are above their baseline, all of them together."""
-    left = _by_fingerprint(found.leaks)
+    leaks = _evidence("leak-bytes", found)
+    left = _by_fingerprint(leaks)
     over = {
         name: size_bytes - tolerance.allowed(baseline.stacks.get(name, 0))
         for name, size_bytes in left.items()
         if size_bytes > tolerance.allowed(baseline.stacks.get(name, 0))
     }
     value = sum(over.values())
-    evidence = tuple(leak for leak in found.leaks if fingerprint(leak) in over)
+    evidence = tuple(leak for leak in leaks if fingerprint(leak) in over)
     if not baseline.is_certain:
         # What it lacks may be as much as anything.
         return _finding("baseline", 0, value, None, None, evidence)
-    bounds = found.bounds
-    shifted = _shifted(value, found.live.size_bytes, bounds.at_least_bytes, bounds.at_most_bytes)
+    bounds = found.heap_bounds
+    shifted = _shifted(value, found.heap.live.size_bytes, bounds.at_least_bytes, bounds.at_most_bytes)
     return _finding("baseline", 0, *shifted, evidence)
 
 

@@ -1,6 +1,8 @@
 """
 What the program never released, by stack: how much, since when, and whether it grows.
 
+Blocks of the heap and mappings are two things: each stack is of the one or of the other.
+
 Answered from the sums by stack that pairing keeps, not from allocations; and the answer itself is kept beside
 them, so that asking again reads one small file. Nothing heavy is imported before that has failed.
 """
@@ -9,7 +11,7 @@ import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gadgetops.errors import RecordingError
 from gadgetops.questions.asking.certainty import Bounds, Certainty, Seen, bounds, certainty
 from gadgetops.questions.asking.filters import ALL, Filters
+from gadgetops.questions.asking.runtimes import notes_of
 from gadgetops.questions.asking.stacks_of import Frame, Stacks, stacks_of
+from gadgetops.questions.leaks.activity import Activity, Cell
 from gadgetops.questions.leaks.kept import Kept, kept_for
+from gadgetops.questions.leaks.owners import owner_of
 from gadgetops.questions.leaks.suppressions import Suppression
-from gadgetops.questions.leaks.trend import Course, Trend, trend
+from gadgetops.questions.leaks.verdict import Course, Kind, Trend, verdict
 from gadgetops.questions.texts import rows, text
 
 if TYPE_CHECKING:
@@ -30,7 +35,13 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 3
+_ANSWER_VERSION: Final = 5
+
+SCHEMA_VERSION: Final = 2
+"""Of the JSON: 2 tells the heap from mappings, has the growing stacks first, and a verdict in words."""
+
+_ORDER: Final[tuple[Kind, ...]] = ("growing", "levelling", "unclear", "plateau", "recent", "startup")
+_LEFT: Final = frozenset({"unclear", "plateau", "recent"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,38 @@ class Amount:
     size_bytes: int
     count: int
 
+    def __add__(self, other: "Amount") -> "Amount":
+        """Return both together."""
+        return Amount(self.size_bytes + other.size_bytes, self.count + other.count)
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    The heap, or the mappings.
+
+    Args:
+        allocated: All allocations that succeeded.
+        live: Those never released, suppressed ones included, and what the C library keeps left out.
+    """
+
+    allocated: Amount
+    live: Amount
+
+    def without(self, taken: Amount) -> "Part":
+        """Return the same with less live."""
+        left = Amount(self.live.size_bytes - taken.size_bytes, self.live.count - taken.count)
+        return Part(self.allocated, left)
+
+    def to_json(self) -> dict[str, int]:
+        """Return it as the documented JSON."""
+        return {
+            "allocated_bytes": self.allocated.size_bytes,
+            "allocated_count": self.allocated.count,
+            "live_bytes": self.live.size_bytes,
+            "live_count": self.live.count,
+        }
+
 
 class Leak(NamedTuple):
     """
@@ -48,12 +91,13 @@ class Leak(NamedTuple):
     Args:
         live_bytes: In all; of a mapping released in part, the rest.
         live_count: Number of allocations.
-        oldest_ns: How long before the end of the recording the first of them was allocated; as exact as a
-            slot of time.
+        oldest_ns: How long before the end of the recording the first of them was allocated.
         youngest_ns: Likewise the last.
         trend: Whether it grows.
         stack: Frames leaf first; may be empty.
         no_stack: Why the stack is empty; None if it is not.
+        is_mapping: Whether these are mappings, not blocks of the heap.
+        owner: Who maps them for itself, if that is not the program.
     """
 
     live_bytes: int
@@ -63,18 +107,47 @@ class Leak(NamedTuple):
     trend: Trend
     stack: tuple[Frame, ...]
     no_stack: str | None
+    is_mapping: bool = False
+    owner: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the leak as the documented JSON."""
         return {
             "bytes": self.live_bytes,
             "count": self.live_count,
+            "memory": "mapping" if self.is_mapping else "heap",
+            "owner": self.owner,
             "oldest_ns": self.oldest_ns,
             "youngest_ns": self.youngest_ns,
             "trend": self.trend.to_json(),
             "stack": [frame.to_json() for frame in self.stack],
             "no_stack": self.no_stack,
         }
+
+
+class Survivors(NamedTuple):
+    """A row of `leak_slots`: what one stack allocated in one cell, and is left."""
+
+    stack_id: int
+    is_mapping: int
+    slot_ns: int
+    slot_seq: int
+    live_bytes: int
+    live_count: int
+    first_ns: int
+    last_ns: int
+
+
+class Growth(NamedTuple):
+    """A row of `leak_growth`: how one stack's live bytes changed in one cell."""
+
+    stack_id: int
+    is_mapping: int
+    slot_ns: int
+    slot_seq: int
+    change_bytes: int
+    allocated_count: int
+    released_count: int
 
 
 class Suppressed(NamedTuple):
@@ -101,23 +174,35 @@ class Leaks(NamedTuple):
 
     Args:
         certainty: How sure it is.
-        bounds: Between what the truth lies.
+        bounds: Between what the truth lies, heap and mappings together.
+        heap_bounds: The same of the heap alone.
         duration_ns: From the first to the last event.
-        allocated: All allocations that succeeded.
-        live: Those never released, suppressed ones included, and what the C library keeps left out.
-        leaks: Largest first, then most, then by stack.
+        heap: What the malloc family gave.
+        mappings: What mmap() gave.
+        leaks: What grows first, then what is left of a time, then start-up; of each the largest first.
         suppressed: What each suppression took out of `leaks`, in their order.
         kept: What the C library keeps for itself, largest first.
     """
 
     certainty: Certainty
     bounds: Bounds
+    heap_bounds: Bounds
     duration_ns: int
-    allocated: Amount
-    live: Amount
+    heap: Part
+    mappings: Part
     leaks: tuple[Leak, ...]
     suppressed: tuple[Suppressed, ...] = ()
     kept: tuple[Kept, ...] = ()
+
+    @property
+    def allocated(self) -> Amount:
+        """All that was allocated, heap and mappings together."""
+        return self.heap.allocated + self.mappings.allocated
+
+    @property
+    def live(self) -> Amount:
+        """All that was never released, heap and mappings together."""
+        return self.heap.live + self.mappings.live
 
     @property
     def released(self) -> Amount:
@@ -136,20 +221,21 @@ class Leaks(NamedTuple):
     def without_kept(self) -> "Leaks":
         """Return the same with what the C library keeps told from what is the program's."""
         left: list[Leak] = []
-        amounts: dict[str, Amount] = {}
+        taken: dict[str, list[Leak]] = {}
         for leak, what in zip(self.leaks, kept_for(self.leaks), strict=True):
-            if what is None:
-                left.append(leak)
-                continue
-            before = amounts.get(what, Amount(0, 0))
-            amounts[what] = Amount(before.size_bytes + leak.live_bytes, before.count + leak.live_count)
-        kept = [Kept(what, amount.size_bytes, amount.count) for what, amount in amounts.items()]
-        found = self._replace(kept=tuple(sorted(kept, key=lambda each: (-each.live_bytes, each.what))))
-        taken = found.kept_amount
-        return found._replace(
-            bounds=self.bounds.less(taken.size_bytes, taken.count),
-            live=Amount(self.live.size_bytes - taken.size_bytes, self.live.count - taken.count),
+            (left if what is None else taken.setdefault(what, [])).append(leak)
+        kept = [Kept(what, *vars(total(found)).values()) for what, found in taken.items()]
+        leaks_ = [leak for found in taken.values() for leak in found]
+        whole = total(leaks_)
+        of_heap = total([leak for leak in leaks_ if not leak.is_mapping])
+        of_mappings = total([leak for leak in leaks_ if leak.is_mapping])
+        return self._replace(
+            bounds=self.bounds.less(whole.size_bytes, whole.count),
+            heap_bounds=self.heap_bounds.less(of_heap.size_bytes, of_heap.count),
+            heap=self.heap.without(of_heap),
+            mappings=self.mappings.without(of_mappings),
             leaks=tuple(left),
+            kept=tuple(sorted(kept, key=lambda each: (-each.live_bytes, each.what))),
         )
 
     def without(self, suppressions: Sequence[Suppression]) -> "Leaks":
@@ -160,15 +246,18 @@ class Leaks(NamedTuple):
             first = next((each for each in suppressions if each.matches(leak.stack)), None)
             (left if first is None else taken[first]).append(leak)
         suppressed = tuple(
-            Suppressed(suppression, _total(found), len(found)) for suppression, found in taken.items()
+            Suppressed(suppression, total(found), len(found)) for suppression, found in taken.items()
         )
         return self._replace(leaks=tuple(left), suppressed=suppressed)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as the documented JSON."""
         return {
+            "schema_version": SCHEMA_VERSION,
             **self.certainty.to_json(),
             "duration_ns": self.duration_ns,
+            "heap": {**self.heap.to_json(), **self.heap_bounds.to_json()},
+            "mappings": self.mappings.to_json(),
             "allocated_bytes": self.allocated.size_bytes,
             "allocated_count": self.allocated.count,
             "released_bytes": self.released.size_bytes,
@@ -182,6 +271,9 @@ class Leaks(NamedTuple):
             "suppressions": [each.to_json() for each in self.suppressed],
             "leaks": [leak.to_json() for leak in self.leaks],
         }
+
+
+_NOTHING: Final = Amount(0, 0)
 
 
 def leaks_in(path: Path, filters: Filters = ALL) -> Leaks:
@@ -237,23 +329,46 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
             prefix, width = "", {}
         else:
             _choose(recording, connection, extent, filters)
-            prefix, width = "chosen_", {"width_ns": extent.width_ns}
-        survivors = [tuple(map(int, row)) for row in rows(connection, f"{prefix}leak_slots", **width)]
-        live = Amount(sum(row[2] for row in survivors), sum(row[3] for row in survivors))
-        [allocated] = rows(connection, f"{prefix}allocated")
-        sure = certainty(recording, Seen(extent.lost, extent.failed_stacks, extent.unseen_releases))
-        most_false = _most_false(connection, min(sure.lost, live.count), f"{prefix}leaked")
-        growth = rows(connection, f"{prefix}leak_growth", **width)
-        found = _by_stack(survivors, growth, stacks_of(connection), extent)
-    first_ns = extent.last_ns if extent.first_ns is None else extent.first_ns
+            prefix, width = "chosen_", {"width_ns": extent.width_ns, "width_seq": extent.width_seq}
+        survivors = [Survivors(*map(int, row)) for row in rows(connection, f"{prefix}leak_slots", **width)]
+        allocated = {
+            bool(row[0]): Amount(int(row[1]), int(row[2])) for row in rows(connection, f"{prefix}allocated")
+        }
+        seen = Seen(extent.lost, extent.failed_stacks, extent.unseen_releases)
+        sure = certainty(recording, seen, notes_of(recording, connection))
+        live = {is_mapping: _live(survivors, is_mapping) for is_mapping in (False, True)}
+        whole = live[False] + live[True]
+        connection.execute(f"create temp view leaked as {text(f'{prefix}leaked')}")
+        bounds_of = bounds(sure, (whole.size_bytes, whole.count), _most_false(connection, sure.lost, whole))
+        most_false = _most_false(connection, sure.lost, live[False], "largest_blocks")
+        heap_bounds = bounds(sure, (live[False].size_bytes, live[False].count), most_false)
+        growth = [Growth(*map(int, row)) for row in rows(connection, f"{prefix}leak_growth", **width)]
+        activity = activity_of(connection, extent)
+        found = _by_stack(survivors, growth, stacks_of(connection), activity)
     return Leaks(
         certainty=sure,
-        bounds=bounds(sure, (live.size_bytes, live.count), most_false),
-        duration_ns=extent.last_ns - first_ns,
-        allocated=Amount(int(allocated[0]), int(allocated[1])),
-        live=live,
+        bounds=bounds_of,
+        heap_bounds=heap_bounds,
+        duration_ns=activity.end_ns - activity.first_ns,
+        heap=Part(allocated.get(False, _NOTHING), live[False]),
+        mappings=Part(allocated.get(True, _NOTHING), live[True]),
         leaks=tuple(sorted(found, key=_rank)),
     ).without_kept()
+
+
+def activity_of(connection: "DuckDBPyConnection", extent: "Extent") -> Activity:
+    """Return the clocks of the recording whose views *connection* has."""
+    found = rows(connection, "activity")
+    cells = [
+        Cell((slot_ns, slot_seq), int(count), first_ns, int(new))
+        for slot_ns, slot_seq, count, first_ns, new in found
+    ]
+    return Activity(cells, extent.last_ns)
+
+
+def _live(survivors: Iterable["Survivors"], is_mapping: bool) -> Amount:
+    found = [row for row in survivors if row.is_mapping == is_mapping]
+    return Amount(sum(row.live_bytes for row in found), sum(row.live_count for row in found))
 
 
 def _choose(
@@ -265,66 +380,84 @@ def _choose(
     Question(recording, connection, extent, filters).group("stack")
 
 
-def _most_false(connection: "DuckDBPyConnection", n_lost: int, leaked: str) -> tuple[int, int]:
+def _most_false(
+    connection: "DuckDBPyConnection", n_lost: int, live: Amount, query: str = "largest"
+) -> tuple[int, int]:
     """Return bytes and number of what as many lost events can have released at most."""
-    if not n_lost:
+    n_releases = min(n_lost, live.count)
+    if not n_releases:
         return 0, 0
-    connection.execute(f"create temp view leaked as {text(leaked)}")
-    [(size_bytes, count)] = rows(connection, "largest", n=n_lost)
+    [(size_bytes, count)] = rows(connection, query, n=n_releases)
     return int(size_bytes), int(count)
 
 
 def _by_stack(
-    survivors: Iterable[tuple[Any, ...]],
-    growth: Iterable[tuple[Any, ...]],
-    stacks: Stacks,
-    extent: "Extent",
-) -> Iterable[Leak]:
-    """Yield one leak for all stacks that are equal to people."""
-    width_ns = extent.width_ns
-    rows_of: dict[int, list[tuple[Any, ...]]] = {}
-    for row in survivors:
-        rows_of.setdefault(row[0], []).append(row)
-    merged = stacks.merged(rows_of)
-    left: dict[int, Counter[int]] = {group: Counter() for group in merged.values()}
-    changes: dict[int, Counter[int]] = {group: Counter() for group in merged.values()}
-    live_bytes: Counter[int] = Counter()
-    released: Counter[int] = Counter()
-    for stack_id, found in rows_of.items():
-        for _, slot_ns, size_bytes, count in found:
-            left[merged[stack_id]][slot_ns // width_ns] += count
-            live_bytes[merged[stack_id]] += size_bytes
-    for stack_id, slot_ns, change_bytes, released_count in growth:
-        changes[merged[stack_id]][slot_ns // width_ns] += int(change_bytes)
-        released[merged[stack_id]] += released_count
-    first_slot, last_slot = (extent.first_ns or 0) // width_ns, extent.last_ns // width_ns
-    for group, slots in left.items():
-        course = Course(
-            first_slot,
-            last_slot - first_slot + 1,
-            width_ns,
-            changes[group],
-            slots,
-            live_bytes[group],
-            released[group],
-        )
-        stack = stacks[group]
+    survivors: Iterable[Survivors], growth: Iterable[Growth], stacks: Stacks, activity: Activity
+) -> Iterator[Leak]:
+    """Yield one leak for all stacks that are equal to people, of the heap and of mappings."""
+    survivors_of: dict[tuple[int, int], list[Survivors]] = {}
+    growth_of: dict[tuple[int, int], list[Growth]] = {}
+    kept = [*survivors]
+    merged = stacks.merged({row.stack_id for row in kept})
+    for row in kept:
+        survivors_of.setdefault((merged[row.stack_id], row.is_mapping), []).append(row)
+    for change in growth:
+        if change.stack_id in merged:
+            growth_of.setdefault((merged[change.stack_id], change.is_mapping), []).append(change)
+    for group, left in survivors_of.items():
+        course = course_of(left, growth_of.get(group, ()), activity)
+        stack, is_mapping = stacks[group[0]], bool(group[1])
         yield Leak(
-            live_bytes[group],
+            course.live_bytes,
             course.n_survivors,
-            extent.last_ns - max(min(slots) * width_ns, extent.first_ns or 0),
-            max(0, extent.last_ns - (max(slots) + 1) * width_ns),
-            trend(course),
+            max(0, activity.end_ns - course.first_ns),
+            max(0, activity.end_ns - course.last_ns),
+            verdict(course, activity),
             stack.frames,
             stack.no_stack,
+            is_mapping,
+            owner_of(stack.frames) if is_mapping else None,
         )
+
+
+def course_of(survivors: Sequence[Survivors], growth: Iterable[Growth], activity: Activity) -> Course:
+    """Return the course of one stack from the rows that pairing keeps of it; at least one of *survivors*."""
+    left: Counter[int] = Counter()
+    kept: Counter[int] = Counter()
+    changes: Counter[int] = Counter()
+    allocated: Counter[int] = Counter()
+    released = 0
+    for row in survivors:
+        number = activity.number((row.slot_ns, row.slot_seq))
+        left[number] += row.live_count
+        kept[number] += row.live_bytes
+    for change in growth:
+        number = activity.number((change.slot_ns, change.slot_seq))
+        changes[number] += change.change_bytes
+        allocated[number] += change.allocated_count
+        released += change.released_count
+    return Course(
+        changes,
+        left,
+        kept,
+        allocated,
+        sum(row.live_bytes for row in survivors),
+        released,
+        min(row.first_ns for row in survivors),
+        max(row.last_ns for row in survivors),
+    )
 
 
 def _rank(leak: Leak) -> tuple[Any, ...]:
-    return (-leak.live_bytes, -leak.live_count, [repr(frame.identity) for frame in leak.stack])
+    kind = leak.trend.kind
+    group = _ORDER.index("unclear" if kind in _LEFT else kind)
+    speed = leak.trend.bytes_per_s if kind == "growing" else 0
+    stack = [repr(frame.identity) for frame in leak.stack]
+    return (group, -speed, -leak.live_bytes, -leak.live_count, leak.is_mapping, stack)
 
 
-def _total(leaks_: Iterable[Leak]) -> Amount:
+def total(leaks_: Iterable[Leak]) -> Amount:
+    """Return what *leaks_* come to."""
     found = [*leaks_]
     return Amount(sum(leak.live_bytes for leak in found), sum(leak.live_count for leak in found))
 
@@ -361,8 +494,9 @@ def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
         "made_from": stamps,
         "certainty": found.certainty._asdict(),
         "bounds": found.bounds._asdict(),
-        "allocated": vars(found.allocated),
-        "live": vars(found.live),
+        "heap_bounds": found.heap_bounds._asdict(),
+        "heap": [vars(found.heap.allocated), vars(found.heap.live)],
+        "mappings": [vars(found.mappings.allocated), vars(found.mappings.live)],
         "duration_ns": found.duration_ns,
         "kept": [each._asdict() for each in found.kept],
         "frames": [*frames],
@@ -386,12 +520,15 @@ def _from_document(document: Mapping[str, Any]) -> Leaks:
     frames = [Frame(*row) for row in document["frames"]]
     sure = document["certainty"]
     return Leaks(
-        certainty=Certainty(**{**sure, "reasons": tuple(sure["reasons"])}),
+        certainty=Certainty(
+            **{**sure, "reasons": tuple(sure["reasons"]), "notes": tuple(sure["notes"])},
+        ),
         bounds=Bounds(**document["bounds"]),
+        heap_bounds=Bounds(**document["heap_bounds"]),
         duration_ns=document["duration_ns"],
         kept=tuple(Kept(**each) for each in document["kept"]),
-        allocated=Amount(**document["allocated"]),
-        live=Amount(**document["live"]),
+        heap=Part(*(Amount(**amount) for amount in document["heap"])),
+        mappings=Part(*(Amount(**amount) for amount in document["mappings"])),
         leaks=tuple(
             Leak(
                 **{

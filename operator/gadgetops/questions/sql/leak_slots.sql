@@ -1,2 +1,4 @@
--- What the program never released, by stack and the slot of time it was allocated in.
-select stack_id, slot_ns, live_bytes, live_count from stored_survivors order by stack_id, slot_ns
+-- What the program never released, by stack and the cell it was allocated in.
+select stack_id, is_mapping, slot_ns, slot_seq, live_bytes, live_count, first_ns, last_ns
+from stored_survivors
+order by stack_id, is_mapping, slot_ns, slot_seq

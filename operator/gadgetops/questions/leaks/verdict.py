@@ -1,0 +1,402 @@
+"""
+Leak, cache or start-up? What the course of a stack's live bytes suggests, in a word and in a sentence.
+
+A heuristic, and a pure function of a `Course`. It asks two clocks that follow what the program did
+(`activity`), so that a starved machine, a pause, traffic that ended or one allocation a second do not change
+the verdict. docs/verdicts.md has the rules as a table; `verdict` applies them in that order.
+
+Most stacks only ever add: each step to a new high is kept. There the question is whether steps still come,
+at their own pace, when the recording ends. Where blocks are given back between them, chance may look like
+growth, so growth has to be significant: the sum of the changes, in units of the root of the sum of their
+squares, exceeds `SIGNIFICANT` by chance in fewer than one of twenty cases whatever the sizes are (Hoeffding's
+bound), and so has that of the survivors.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final, Literal, NamedTuple
+
+from gadgetops.questions.leaks.activity import N_BINS, Activity
+from gadgetops.units import format_bytes, format_duration, plural
+
+Kind = Literal["growing", "levelling", "plateau", "startup", "recent", "unclear"]
+
+SIGNIFICANT: Final = 2.5
+"""Of a sum, in units of the root of the sum of squares."""
+ENOUGH_STEPS: Final = 5
+"""So many steps to a new high, or more, show growth."""
+FEW_STEPS: Final = 4
+"""So many do, too, if they come regularly."""
+FEW: Final = 3
+"""Fewer survivors of a stack that also releases show nothing."""
+_EARLY: Final = 0.25
+"""What ended so early was start-up."""
+_LONG: Final = 0.2
+"""A shorter part of the recording without a step says nothing."""
+_OVERDUE: Final = 2.5
+"""So many times the longest wait for a step, without one, says that no more come; doubling needs twice."""
+_LATE: Final = 0.9
+_SHORT: Final = 8
+"""With fewer cells nothing is seen."""
+_SMALLEST_STEP: Final = 256
+"""A step adds at least one such part of all that was added after start-up."""
+_CLOCKS: Final = (0, 1)
+
+_MEANING: Final = {
+    "growing": "likely a leak",
+    "levelling": "grows ever more slowly",
+    "plateau": "does not grow any more",
+    "startup": "allocated once",
+    "recent": "in use at the end",
+    "unclear": "cannot tell",
+}
+_CACHE: Final = {
+    "levelling": "grows ever more slowly, like a cache that fills",
+    "plateau": "does not grow, like a full cache",
+}
+"""What is said instead of a stack whose blocks are released or replaced."""
+
+
+class Trend(NamedTuple):
+    """
+    What the course of a stack's live bytes suggests.
+
+    Args:
+        kind: The rule that held.
+        meaning: What that suggests, in words.
+        reason: What was seen, in words.
+        bytes_per_s: By how much it grew over the last half of the recording, a second of the wall clock.
+        record_for_ns: How much longer to record for a verdict; None where there is one.
+    """
+
+    kind: Kind
+    meaning: str
+    reason: str
+    bytes_per_s: int
+    record_for_ns: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What it is taken for, and why."""
+        return f"{self.meaning}: {self.reason}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the documented JSON."""
+        return self._asdict()
+
+
+class Course(NamedTuple):
+    """
+    What became of what one stack allocated, by number of cell (see `activity.Activity.cells`).
+
+    Args:
+        changes: By how many bytes what is live of the stack changed in the cell.
+        survivors: How many of the allocations made in the cell are left.
+        kept: How many bytes these are.
+        allocated: How many allocations it made in the cell.
+        live_bytes: What is left.
+        released_count: How many of its allocations were released.
+        first_ns: When the first of the survivors was allocated.
+        last_ns: When the last of them was.
+    """
+
+    changes: Mapping[int, int]
+    survivors: Mapping[int, int]
+    kept: Mapping[int, int]
+    allocated: Mapping[int, int]
+    live_bytes: int
+    released_count: int
+    first_ns: int
+    last_ns: int
+
+    @property
+    def n_survivors(self) -> int:
+        """How many allocations are left."""
+        return sum(self.survivors.values())
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it gives back what it allocates, as caches do: at least as much as is left."""
+        return self.released_count >= max(1, self.n_survivors)
+
+
+class _Step(NamedTuple):
+    """The live bytes reached a new high: in which cell, and which."""
+
+    cell: int
+    level: int
+
+
+class _Finding(NamedTuple):
+    """A kind, what was seen, and what part of the recording it would take to know more."""
+
+    kind: Kind
+    reason: str
+    missing_share: float | None = None
+
+
+def verdict(course: Course, activity: Activity) -> Trend:
+    """Return what *course* suggests, by the rules of docs/verdicts.md."""
+    found = (
+        _startup(course, activity)
+        or _in_use(course, activity)
+        or _full(course, activity)
+        or _steady(course, activity)
+        or _mixed(course, activity)
+    )
+    meaning = _CACHE.get(found.kind) if course.replaces else None
+    missing = found.missing_share
+    wait_ns = None if missing is None else max(1_000_000_000, int(missing * activity.active_ns))
+    if wait_ns is not None:
+        found = found._replace(reason=f"{found.reason}; record for {format_duration(wait_ns)} more")
+    return Trend(found.kind, meaning or _MEANING[found.kind], found.reason, _rate(course, activity), wait_ns)
+
+
+def _startup(course: Course, activity: Activity) -> _Finding | None:
+    """Return what is said of a stack all of whose survivors are old, while the program went on."""
+    last = max(course.survivors)
+    early = activity.is_startup(last) or activity.position(last).latest <= 0.1
+    if activity.n_cells < _SHORT or not early:
+        return None
+    when = format_duration(max(0, course.last_ns - activity.first_ns))
+    return _Finding("startup", f"all of it in the first {when}, {_silence(course, activity)}")
+
+
+def _in_use(course: Course, activity: Activity) -> _Finding | None:
+    """Return what is said of a stack whose older blocks were all released."""
+    first, count = min(course.survivors), course.n_survivors
+    if not first or course.released_count < 3 * count:
+        return None
+    began = activity.position(first - 1).earliest
+    is_late = began >= _LATE and course.released_count > 10 * count
+    if _only_adds(course, activity):
+        # A list that grows replaces its only block each time: there, steps tell.
+        is_recent = is_late and len(_steps(course.changes, activity)) < FEW
+    else:
+        made = sum(number for cell, number in course.allocated.items() if cell >= first)
+        is_recent = is_late or (began >= 0.5 and count >= 0.9 * made and not _is_flat(course, activity))
+    if not is_recent:
+        return None
+    released = plural(course.released_count, "allocation")
+    age = format_duration(max(0, activity.end_ns - course.first_ns))
+    return _Finding("recent", f"{released} before were released, what is left is of the last {age}")
+
+
+def _full(course: Course, activity: Activity) -> _Finding | None:
+    """Return what is said of a stack that replaces its blocks and is no larger than half-way through."""
+    if not course.replaces or course.n_survivors < FEW or activity.n_cells < _SHORT:
+        return None
+    levels = [_levels(course, activity, clock) for clock in _CLOCKS]
+    if all((curve[-1] - curve[N_BINS // 2 - 1]) * 20 <= curve[-1] for curve in levels):
+        return _Finding("plateau", f"{_words(course, activity)}{_since(course, activity)}")
+    return None
+
+
+def _only_adds(course: Course, activity: Activity) -> bool:
+    """Whether live bytes hardly ever fell, after start-up, from one cell to the next."""
+    after = [change for cell, change in course.changes.items() if not activity.is_startup(cell)]
+    down = -sum(change for change in after if change < 0)
+    return 10 * down <= sum(change for change in after if change > 0)
+
+
+def _keeps(course: Course, activity: Activity) -> bool:
+    """Whether most of what is ever live at the end of a cell is what is left in the end."""
+    cells = [cell for cell in sorted(course.changes) if not activity.is_startup(cell)]
+    live = kept = in_use = 0
+    for cell in cells:
+        live += course.changes[cell]
+        kept += course.kept.get(cell, 0)
+        in_use += max(0, live - kept)
+    return 4 * in_use <= kept * len(cells)
+
+
+def _steady(course: Course, activity: Activity) -> _Finding | None:
+    """Return the verdict on a stack that only adds, or gives nothing back but what it needs for a moment."""
+    if _only_adds(course, activity):
+        return _steps_of(course, activity, course.changes)
+    if course.n_survivors >= FEW and _keeps(course, activity):
+        return _steps_of(course, activity, course.kept)
+    return None
+
+
+def _steps_of(course: Course, activity: Activity, values: Mapping[int, int]) -> _Finding:
+    """Return the verdict on a stack whose live bytes rise, in these cells by so much."""
+    steps = _steps(values, activity)
+    words = _words(course, activity)
+    positions = [activity.position(step.cell) for step in steps]
+    if steps and activity.n_cells < _SHORT:
+        return _too_short(course, activity)
+    if all(_has_ended([position[clock] for position in positions]) for clock in _CLOCKS):
+        is_startup = bool(steps) and positions[-1].latest <= _EARLY and not course.replaces
+        return _Finding("startup" if is_startup else "plateau", f"{words}, {_silence(course, activity)}")
+    n_steps = plural(len(steps), "step")
+    if len(steps) < FEW_STEPS or (len(steps) < ENOUGH_STEPS and not _is_regular(positions)):
+        is_single = course.n_survivors < FEW and not course.released_count
+        reason = _few(course) if is_single else f"{words}, in {n_steps}"
+        return _Finding("unclear", reason, ENOUGH_STEPS / len(steps) - 1)
+    if _slows_on_both(course, activity):
+        return _Finding("levelling", f"{words}, ever more slowly{_since(course, activity)}")
+    in_steps = "" if len(steps) > 2 * ENOUGH_STEPS else f", in {n_steps}"
+    return _Finding("growing", f"{words}{in_steps}{_since(course, activity)}")
+
+
+def _mixed(course: Course, activity: Activity) -> _Finding:
+    """Return the verdict on a stack that adds and releases: the clearest of both clocks."""
+    if course.n_survivors < FEW:
+        return _Finding("unclear", _few(course))
+    if activity.n_cells < _SHORT:
+        return _too_short(course, activity)
+    found = [_growth(course, activity, clock) for clock in _CLOCKS]
+    order: tuple[Kind, ...] = ("growing", "levelling", "plateau", "unclear")
+    return min(found, key=lambda each: order.index(each.kind))
+
+
+def _too_short(course: Course, activity: Activity) -> _Finding:
+    if course.n_survivors < FEW:
+        return _Finding("unclear", _few(course))
+    duration = format_duration(max(0, activity.end_ns - activity.first_ns))
+    return _Finding("unclear", f"the recording is short, {duration}")
+
+
+def _few(course: Course) -> str:
+    made = course.n_survivors + course.released_count
+    of = f" of {made:,}" if course.released_count else ""
+    return f"only {plural(course.n_survivors, 'allocation')} left{of}"
+
+
+def _growth(course: Course, activity: Activity, clock: int) -> _Finding:
+    changes = activity.binned(course.changes, clock)
+    curve = _levels(course, activity, clock)
+    middle = N_BINS // 2
+    before, after = curve[middle - 1], curve[-1]
+    words = f"{_words(course, activity)}{_since(course, activity)}"
+    if (after - before) * 20 <= after:
+        return _Finding("plateau", words)
+    # The last part has what is in use, the first quarter what is built once.
+    window = slice(N_BINS // 4, N_BINS - 1)
+    left = activity.binned(course.survivors, clock)[window]
+    if max(curve[:middle]) >= after:
+        return _Finding("plateau", f"{words}; it was as much before")
+    if min(_significance(changes[window]), _significance(left)) < SIGNIFICANT:
+        return _Finding("unclear", f"{words}, which may be chance", 1.0)
+    older, younger = sum(left[: len(left) // 2]), sum(left[-(len(left) // 2) :])
+    if 2 * older < younger and course.replaces:
+        return _Finding("unclear", f"{words}, but most of what is older was released", 1.0)
+    if _slows(left) or _slows(changes[window]):
+        return _Finding("levelling", f"{words}, ever more slowly")
+    return _Finding("growing", words)
+
+
+def _steps(values: Mapping[int, int], activity: Activity) -> list[_Step]:
+    """Return the cells after start-up in which the live bytes reached a new high, with that."""
+    cells = sorted(values)
+    levels = [*accumulate(values[cell] for cell in cells)]
+    before = [level for cell, level in zip(cells, levels, strict=True) if activity.is_startup(cell)]
+    highest = max([0, *before])
+    # What sizes that differ by chance add is no step.
+    least = max(1, (max(levels) - highest) // _SMALLEST_STEP)
+    steps = []
+    for cell, level in zip(cells, levels, strict=True):
+        if level >= highest + least and not activity.is_startup(cell):
+            highest = level
+            steps.append(_Step(cell, level))
+    return steps
+
+
+def _has_ended(positions: Sequence[float]) -> bool:
+    """Whether the next step after those at *positions* is overdue; without any there is none to wait for."""
+    if not positions:
+        return True
+    waits = [later - earlier for earlier, later in pairwise(positions)]
+    end = 1 - positions[-1]
+    if not waits:
+        return end > 0.5
+    allowed = max(_LONG, _OVERDUE * max(waits))
+    if len(waits) >= 2 and all(later >= 1.5 * earlier for earlier, later in pairwise(waits[-3:])):
+        # Each step takes a multiple of the one before, as where a list grows by a factor.
+        allowed = max(allowed, 1.5 * waits[-1] * waits[-1] / max(waits[-2], 1e-9))
+    return end > allowed
+
+
+def _is_regular(positions: Sequence[Sequence[float]]) -> bool:
+    """Whether steps come at nearly equal distances on one of both clocks."""
+    for clock in _CLOCKS:
+        waits = sorted(later[clock] - earlier[clock] for earlier, later in pairwise(positions))
+        if waits and waits[-1] <= 2 * waits[0]:
+            return True
+    return False
+
+
+def _slows_on_both(course: Course, activity: Activity) -> bool:
+    """Whether less and less is added, in bytes and in blocks, on both clocks."""
+    return all(
+        _slows(activity.binned(values, clock)[:-1])
+        for clock in _CLOCKS
+        for values in (course.changes, course.survivors)
+    )
+
+
+def _significance(values: Sequence[int]) -> float:
+    return sum(values) / (math.sqrt(sum(value * value for value in values)) or 1.0)
+
+
+def _slows(values: Sequence[int]) -> bool:
+    """Whether the mean of the younger half is below three quarters of the older one's, significantly."""
+    half = len(values) // 2
+    (older, older_error), (younger, younger_error) = _mean(values[:half]), _mean(values[-half:])
+    is_less = 4 * younger < 3 * older
+    return is_less and older - younger > SIGNIFICANT * math.hypot(older_error, younger_error)
+
+
+def _mean(values: Sequence[int]) -> tuple[float, float]:
+    """Return the mean of two or more values, and its standard error; `statistics` would load for 10 ms."""
+    mean = sum(values) / len(values)
+    squares = sum((value - mean) ** 2 for value in values)
+    return mean, math.sqrt(squares / (len(values) - 1) / len(values))
+
+
+def _is_flat(course: Course, activity: Activity) -> bool:
+    """Whether the live bytes are about what they were at any time in the last half."""
+    later = _levels(course, activity, 0)[N_BINS // 2 :]
+    return 10 * (max(later) - min(later)) <= 2 * max(later)
+
+
+def _levels(course: Course, activity: Activity, clock: int) -> list[int]:
+    """Return the live bytes at the end of each bin."""
+    base = sum(change for cell, change in course.changes.items() if activity.is_startup(cell))
+    return [base + level for level in accumulate(activity.binned(course.changes, clock))]
+
+
+def _half(course: Course, activity: Activity) -> tuple[int, int, int]:
+    """Return the live bytes in the middle of the wall clock's time and at the end, and how long that is."""
+    middle_ns = (activity.first_ns + activity.end_ns) // 2
+    end = sum(course.changes.values())
+    later = sum(
+        change for cell, change in course.changes.items() if activity.cells[cell].first_ns > middle_ns
+    )
+    return end - later, end, max(1, activity.end_ns - middle_ns)
+
+
+def _rate(course: Course, activity: Activity) -> int:
+    before, after, duration_ns = _half(course, activity)
+    return (after - before) * 1_000_000_000 // duration_ns
+
+
+def _words(course: Course, activity: Activity) -> str:
+    """Say what is left, and how it came about."""
+    before, after, duration_ns = _half(course, activity)
+    if 0 < before < after:
+        return f"from {format_bytes(before)} to {format_bytes(after)} in {format_duration(duration_ns)}"
+    return f"grew to {format_bytes(max(after, course.live_bytes))}"
+
+
+def _silence(course: Course, activity: Activity) -> str:
+    return f"nothing for the last {format_duration(max(0, activity.end_ns - course.last_ns))}"
+
+
+def _since(course: Course, activity: Activity) -> str:
+    """Say that nothing came lately, if that is worth saying."""
+    silence_ns = activity.end_ns - course.last_ns
+    is_long = silence_ns * 10 > activity.end_ns - activity.first_ns
+    return f", {_silence(course, activity)}" if is_long else ""
