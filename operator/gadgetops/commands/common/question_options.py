@@ -1,6 +1,7 @@
 """What the verbs that ask a recording share: its argument, the filters, the grouping, the limit."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import Function, format_option
 from gadgetops.commands.common.output import print_json, print_rows
 from gadgetops.commands.common.value_types import count, nanoseconds, size
+from gadgetops.commands.common.terminal import show
 from gadgetops.errors import UsageError
 
 SHOWN: Final = 20
@@ -26,6 +28,7 @@ recording_argument = click.argument(
 )
 """The folder of a recording, as the argument `recording`."""
 
+_WRAPPERS: Final = "gadgetops/wrappers"
 _ENGINE: Final = "gadgetops.engine"
 _MASTER: Final = "gadgetops.master"
 
@@ -37,6 +40,28 @@ def _noted(key: str) -> Callable[[click.Context, click.Parameter, str], None]:
         context.meta[key] = value
 
     return callback
+
+
+def _use_wrappers(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    """Add the names of a file to the functions that are no place."""
+    configured = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / _WRAPPERS
+    path = value or (configured if configured.is_file() else None)
+    if path is not None:
+        from gadgetops.questions.asking.wrappers import read_wrappers, use  # noqa: PLC0415
+
+        use(read_wrappers(path))
+
+
+wrappers_option = click.option(
+    "--wrappers",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    expose_value=False,
+    callback=_use_wrappers,
+    help="Functions that only pass allocations on, one a line, besides the known ones (malloc, xmalloc, "
+    "operator new, …): never named as the place.  [default: gadgetops/wrappers in XDG_CONFIG_HOME]",
+)
+"""`--wrappers FILE`; the names are in use from then on."""
 
 
 def fleet_options(function: Function) -> Function:
@@ -59,7 +84,7 @@ def fleet_options(function: Function) -> Function:
         callback=_noted(_MASTER),
         help="Of Spark; it has to see the recordings under the same paths.",
     )
-    return recording_argument(engine(master(function)))
+    return recording_argument(wrappers_option(engine(master(function))))
 
 
 def opened(path: Path, group_by: str | None = None) -> Any:
@@ -117,7 +142,8 @@ def group_by_option(default: str | None) -> Callable[[Function], Function]:
         metavar="|".join(_GROUPINGS),
         default=default,
         show_default=default is not None,
-        help="What to take together. Function and module are the innermost frame's; of many recordings also "
+        help="What to take together. Function and module are those of the innermost frame that is no wrapper "
+        "of an allocator; of many recordings also "
         "recording, host, image or label:KEY." + ("" if default else "  [default: no groups]"),
     )
 
@@ -162,7 +188,7 @@ def print_answer(
         limit: As asked for.
     """
     if output_format == "table":
-        click.echo(text(SHOWN if limit is None else limit))
+        show(text(SHOWN if limit is None else limit))
     elif output_format == "json":
         print_json(json_value(limit))
     else:

@@ -1,6 +1,8 @@
 """
 The groups of an answer: by stack, function, module, thread, process or container.
 
+Function and module are those of the place: the innermost frame that is no wrapper of an allocator.
+
 Every allocation is in exactly one group, so that the groups of an answer add up to the whole.
 """
 
@@ -11,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from gadgetops.duckdb_sql import create_table
 from gadgetops.questions.asking.filters import Filters, GroupBy
 from gadgetops.questions.asking.stacks_of import Stack, Stacks
+from gadgetops.questions.asking.wrappers import wrappers
 from gadgetops.questions.texts import rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 NO_CONTAINER: Final = "<no container>"
-_UNKNOWN: Final = "<unknown>"
+UNKNOWN: Final = "<unknown>"
+"""Name of a group of which nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +164,13 @@ def _stack_group(stack: Stack) -> Group:
 
 
 def _function(stack: Stack) -> str:
-    return stack.frames[0].name if stack.frames else f"<{stack.no_stack}>"
+    place = wrappers().place(stack.frames)
+    return place.name if place else f"<{stack.no_stack}>"
 
 
 def _module(stack: Stack) -> str:
-    return (stack.frames[0].module or _UNKNOWN) if stack.frames else f"<{stack.no_stack}>"
+    place = wrappers().place(stack.frames)
+    return (place.module or UNKNOWN) if place else f"<{stack.no_stack}>"
 
 
 def _create(
