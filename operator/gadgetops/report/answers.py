@@ -35,6 +35,8 @@ def head(certainty: Certainty, sentence: str) -> Iterator[str]:
     yield f"{certainty.word}: {sentence}"
     for reason in certainty.reasons:
         yield f"  {printable(reason)}"
+    for note in certainty.notes:
+        yield f"  note: {note}"
 
 
 def entries_as_lines(entries: Sequence[Entry], headings: Sequence[str], limit: int) -> Iterator[str]:

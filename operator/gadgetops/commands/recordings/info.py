@@ -7,6 +7,7 @@ import click
 from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
+from gadgetops.commands.common.terminal import show
 
 
 @verb("info", example="gadgetops info program.gadgetrec\ngadgetops info program.gadgetrec --format json")
@@ -33,4 +34,4 @@ def command(recording: Path, output_format: str) -> None:
     if output_format == "json":
         print_json(found.to_json())
     else:
-        click.echo(info_as_text(found))
+        show(info_as_text(found))

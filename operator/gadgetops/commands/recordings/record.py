@@ -26,7 +26,9 @@ from gadgetops.commands.recordings.record_target import (
     exit_status,
     is_host_recorder,
     record_host,
+    runtime_environment,
     said_what_goes_on,
+    say_what_is_unseen,
     target_options,
 )
 from gadgetops.errors import UsageError
@@ -235,7 +237,11 @@ def command(
         loader = Loader(subject.elf or b"", options, ring, by_events=request.needs_events)
         if not request.restricts_gadget:
             loader.begin()
-        header = {**_header(subject, options), "labels": labels_of}
+        header = {
+            **_header(subject, options),
+            "labels": labels_of,
+            "environment": runtime_environment(request),
+        }
         return _record(loader, request, output, header, limits, with_pairs=not no_pairs)
 
 
@@ -275,6 +281,7 @@ def _record(
                 on_begun=lambda: beside.enter_context(paired_beside(output)) if with_pairs else None,
             )
         _say_result(counters, target.description, output)
+        say_what_is_unseen(output)
     return exit_status(target)
 
 

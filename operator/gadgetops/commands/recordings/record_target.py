@@ -182,6 +182,41 @@ def said_what_goes_on(target: "Target") -> Iterator[None]:
             messages.say(f"process {pid} ({name_of(pid)}), which the command started, goes on, unrecorded")
 
 
+def runtime_environment(request: TargetRequest) -> dict[str, str]:
+    """Return the variables of the target's environment that say whether a runtime's objects can be seen."""
+    from gadgetops.questions.asking.runtimes import ENVIRONMENT  # noqa: PLC0415 - as above
+
+    if request.command_line:
+        found = dict(os.environ)
+    elif request.pid:
+        found = _environment_of(request.pid.partition(",")[0])
+    else:
+        found = {}
+    return {name: found[name] for name in ENVIRONMENT if name in found}
+
+
+def _environment_of(pid: str) -> dict[str, str]:
+    try:
+        content = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (pair.partition("=") for pair in content.decode(errors="replace").split("\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def say_what_is_unseen(output: Path) -> None:
+    """Say which runtimes the recording has met, whose objects are not in it, and what to type instead."""
+    from gadgetops.errors import GadgetOpsError  # noqa: PLC0415 - as above
+    from gadgetops.questions.asking.runtimes import notes_of  # noqa: PLC0415 - as above
+    from gadgetops.recording.reader import open_recording  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(GadgetOpsError):
+        recording = open_recording(output)
+        with recording.connect() as connection:
+            for note in notes_of(recording, connection):
+                messages.say(f"note: {note}")
+
+
 def exit_status(target: "Target") -> int:
     """Return the exit status of a command that has ended; 0 for all others."""
     from gadgetops.trace.targets.base import StartedCommand  # noqa: PLC0415 - as above

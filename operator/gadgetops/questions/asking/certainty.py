@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _NO_COOKIES: Final = "the kernel has no attach cookies (Linux 5.15 has)"
+_ENDED_EARLY: Final = {
+    "interrupted": "was ended",
+    "duration": "ended by --duration",
+    "max-events": "ended by --max-events",
+    "max-bytes": "ended by --max-bytes",
+}
+"""End of a recording -> that in words."""
+
 Word = Literal["certain", "possible", "inconclusive"]
 
 
@@ -44,6 +52,7 @@ class Certainty(NamedTuple):
         failed_stacks: Allocations whose stack could not be collected.
         is_sample: Whether allocations are missing that no counter has: the recorder was told to leave some
             out, or did not reach a process in time.
+        notes: What of the program's memory no recording of this kind can show, a sentence each.
     """
 
     word: Word
@@ -52,6 +61,7 @@ class Certainty(NamedTuple):
     knows_lost: bool
     failed_stacks: int
     is_sample: bool
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the documented JSON; `lost` is null where nobody knows how many are."""
@@ -60,6 +70,7 @@ class Certainty(NamedTuple):
             "reasons": [*self.reasons],
             "lost": self.lost if self.knows_lost else None,
             "failed_stacks": self.failed_stacks,
+            "notes": [*self.notes],
         }
 
 
@@ -90,8 +101,8 @@ class Bounds(NamedTuple):
         return self._asdict()
 
 
-def certainty(recording: "Recording", seen: Seen) -> Certainty:
-    """Return how sure answers from all of *recording* are, of whose events *seen* is known."""
+def certainty(recording: "Recording", seen: Seen, notes: tuple[str, ...] = ()) -> Certainty:
+    """Return how sure answers from all of *recording* are, of whose events *seen* is known, with *notes*."""
     counters = recording.counters
     lost = max(seen.lost, counters.get("lost", 0), counters.get("lost_at_least", 0))
     failed = max(seen.failed_stacks, counters.get("failed_stacks", 0))
@@ -101,6 +112,7 @@ def certainty(recording: "Recording", seen: Seen) -> Certainty:
         *recording.problems,
         *_left_out(recording),
         *_out_of_reach(recording),
+        *_ended_early(recording),
     )
     return Certainty(
         word="inconclusive" if not recording.n_events else "possible" if reasons else "certain",
@@ -109,6 +121,7 @@ def certainty(recording: "Recording", seen: Seen) -> Certainty:
         knows_lost=knows_lost,
         failed_stacks=failed,
         is_sample=any(True for _ in (*_left_out(recording), *_out_of_reach(recording))),
+        notes=notes,
     )
 
 
@@ -180,6 +193,19 @@ def _out_of_reach(recording: "Recording") -> Iterator[str]:
     for path, names in left_out.items() if isinstance(left_out, dict) else ():
         if isinstance(names, list):
             yield f"calls of {', '.join(map(str, names))} in {path} are not seen: {_NO_COOKIES}"
+
+
+def _ended_early(recording: "Recording") -> Iterator[str]:
+    """Say that a command, or something it started, went on when the recording ended."""
+    target, end = recording.header.get("target"), recording.header.get("end")
+    if not isinstance(target, dict) or end not in _ENDED_EARLY:
+        return
+    n_going_on = target.get("n_going_on")
+    if "command" in target and n_going_on != 0:
+        who = "what the command started" if target.get("has_ended") is True else "the command"
+        yield f"{who} went on when the recording {_ENDED_EARLY[end]}: it may release more"
+    elif end.startswith("max-"):
+        yield f"the recording {_ENDED_EARLY[end]}: what came later is not in it"
 
 
 def _first_reason(missed: object) -> str:

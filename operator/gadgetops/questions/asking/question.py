@@ -14,6 +14,7 @@ from gadgetops.pairing.step import Extent
 from gadgetops.questions.asking.certainty import Seen, certainty
 from gadgetops.questions.asking.filters import MAX_BIGINT, Filters, GroupBy
 from gadgetops.questions.asking.groups import EVERYTHING, Group, Groups, group
+from gadgetops.questions.asking.runtimes import notes_of
 from gadgetops.questions.asking.stacks_of import stacks_of
 from gadgetops.questions.texts import rows, text
 from gadgetops.recording.reader import Recording
@@ -70,7 +71,8 @@ class Question:
     def __init__(
         self, recording: Recording, connection: "DuckDBPyConnection", extent: Extent, filters: Filters
     ) -> None:
-        self.certainty = certainty(recording, Seen(extent.lost, extent.failed_stacks, extent.unseen_releases))
+        seen = Seen(extent.lost, extent.failed_stacks, extent.unseen_releases)
+        self.certainty = certainty(recording, seen, notes_of(recording, connection))
         self.connection = connection
         self.filters = filters
         self.span = _span(extent)

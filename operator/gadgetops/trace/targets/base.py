@@ -122,7 +122,10 @@ class StartedCommand(Target):
 
     def is_alive(self) -> bool:
         """Return whether the command runs, or something that it started, as far as that is recorded."""
-        return self._child.poll() is None or bool(self.survivors())
+        has_ended, survivors = self._child.poll() is not None, self.survivors()
+        n_going_on = len(survivors) if has_ended else 1
+        self.description |= {"has_ended": has_ended, "n_going_on": n_going_on}
+        return n_going_on > 0
 
     def survivors(self) -> list[int]:
         """
