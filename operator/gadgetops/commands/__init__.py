@@ -68,6 +68,7 @@ _VERBS_BY_ROOM: Final = {
         "leaks": "Show what was never released, by stack.",
         "summary": "Show a recording at a glance: totals, peak, rates.",
         "top": "Show who allocates most.",
+        "tree": "Show who calls what allocates, with sums.",
         "temporary": "Show what is released at once.",
         "peak": "Show what was live when most bytes were.",
         "timeline": "Show live memory and allocations over time.",

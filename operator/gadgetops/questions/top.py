@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters, GroupBy
-from gadgetops.questions.asking.groups import Group
+from gadgetops.questions.asking.groups import UNKNOWN, Group
 from gadgetops.questions.asking.question import NOTHING, Amount, asked, of_what_is_readable
 from gadgetops.questions.peak import peak
 from gadgetops.questions.temporary import temporary
@@ -122,6 +122,45 @@ def top(
     """
     certainty, amounts = measured(recording, by, filters, group_by)
     return Top(certainty, by, sum(amounts.values(), NOTHING), shares(amounts, by in COUNTED))
+
+
+def top_inclusive(
+    recording: Recording, by: Measure = "bytes", filters: Filters = ALL, group_by: GroupBy = "function"
+) -> Top:
+    """
+    Return functions, or modules, with all that is allocated by them and by what they call.
+
+    A stack counts once for a function that calls itself. The groups add up to more than the total.
+
+    Raises:
+        RecordingError: The question could not be answered.
+    """
+    certainty, amounts = measured(recording, by, filters, "stack")
+    sums: dict[str, Amount] = {}
+    for group, amount in amounts.items():
+        for name in _names(group, group_by):
+            sums[name] = sums.get(name, NOTHING) + amount
+    whole = sum(amounts.values(), NOTHING)
+    by_count = by in COUNTED
+    ranked = sorted(sums.items(), key=lambda item: (*_rank(item[1], by_count), item[0]))
+    counted = _counted(whole, by_count)
+    return Top(
+        certainty,
+        by,
+        whole,
+        tuple(
+            Share(Group(name), amount, _counted(amount, by_count) / counted if counted else 0.0)
+            for name, amount in ranked
+        ),
+    )
+
+
+def _names(group: Group, group_by: GroupBy) -> set[str]:
+    """Return the functions, or modules, that a stack has."""
+    frames = group.stack.frames if group.stack else ()
+    if group_by == "module":
+        return {frame.module or UNKNOWN for frame in frames} or {group.name}
+    return {frame.name for frame in frames} or {group.name}
 
 
 def measured(

@@ -9,7 +9,7 @@ from gadgetops.questions.top import COUNTED, Measure, Top
 from gadgetops.report.answers import Entry, amount_as_text, entries_as_lines, head, share_as_text
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 
-_MEASURED: dict[Measure, str] = {
+MEASURED: dict[Measure, str] = {
     "bytes": "",
     "calls": "",
     "live": " not released",
@@ -35,7 +35,7 @@ def peak_as_text(peak: Peak, group_by: GroupBy, *, limit: int) -> str:
 
 def _top(top: Top, group_by: GroupBy, limit: int) -> Iterator[str]:
     by = "calls" if top.by in COUNTED else "bytes"
-    yield from head(top.certainty, f"{amount_as_text(top.total)}{_MEASURED[top.by]}; most {by} first")
+    yield from head(top.certainty, f"{amount_as_text(top.total)}{MEASURED[top.by]}; most {by} first")
     entries = [
         Entry(
             share.group,

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_json, print_rows
 from gadgetops.commands.common.question_options import (
@@ -13,6 +11,7 @@ from gadgetops.commands.common.question_options import (
     opened,
     status_of,
 )
+from gadgetops.commands.common.terminal import show
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters
@@ -39,7 +38,7 @@ def command(recording: Path, filters: "Filters", output_format: str) -> int:
 
     found = summary(opened(recording), filters)
     if output_format == "table":
-        click.echo(summary_as_text(found))
+        show(summary_as_text(found))
     elif output_format == "json":
         print_json(found.to_json())
     else:
