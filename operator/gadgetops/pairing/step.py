@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops.duckdb_sql import create_table, quoted
+from gadgetops.pairing.endings import BIN, FEWEST, Counted, begins_at, ending
 from gadgetops.pairing.mappings import Call, MappingPairs, Range, pair_mappings
 from gadgetops.pairing.texts import text
 
@@ -101,13 +102,14 @@ CELL_COLUMNS: Final = {
 
 ADDED: Final = ("closed", "releases", "parts")
 """What a step writes besides what the steps before wrote."""
-REPLACED: Final = ("open", "ranges", "growth", "exited", "survivors", "cells")
+REPLACED: Final = ("open", "ranges", "growth", "exited", "closing", "survivors", "cells")
 """What a step writes in place of what the step before wrote."""
 CARRIED: Final = {
     "open_before": ("open", PAIR_COLUMNS),
     "carried_ranges": ("ranges", RANGE_COLUMNS),
     "growth_before": ("growth", GROWTH_COLUMNS),
     "exited_before": ("exited", SURVIVOR_COLUMNS),
+    "closing_before": ("closing", SURVIVOR_COLUMNS),
     "cells_before": ("cells", CELL_COLUMNS),
 }
 """View that a step reads -> table of the step before, and its columns."""
@@ -128,6 +130,7 @@ STORED: Final = {
     "parts": PART_COLUMNS,
     "growth": GROWTH_COLUMNS,
     "survivors": SURVIVOR_COLUMNS,
+    "closing": SURVIVOR_COLUMNS,
     "cells": CELL_COLUMNS,
 }
 """Table -> columns of what answers are made of; `stored_growth` and so on beside the views of `pairing`."""
@@ -147,6 +150,7 @@ _WRITTEN: Final = {
     "ranges": "from step_ranges where seq in (select seq from open_pairs where operation = 'mmap')",
     "growth": "from step_growth",
     "exited": "from exited",
+    "closing": "from step_closing",
     "survivors": "from survivors",
     "cells": "from step_cells",
 }
@@ -208,6 +212,8 @@ def write_step(
     extent = _extent(connection, before)
     for name in ("closed_pairs", "open_pairs", "lone_releases", "exited", "survivors"):
         _create(connection, "view", name)
+    _find_endings(connection)
+    connection.execute(f"create temp view step_closing as {text('closing')}")
     connection.execute(f"create temp view step_growth as {text('growth')}")
     connection.execute(f"create temp view step_cells as {text('cells')}")
     for table, query in _WRITTEN.items():
@@ -277,6 +283,26 @@ def _ends(found: MappingPairs) -> Iterator[tuple[Any, ...]]:
         sizes[piece.seq] = piece.size_bytes
     for seq, size_bytes in sizes.items():
         yield seq, None, None, None, None, size_bytes - live[seq]
+
+
+def _find_endings(connection: "DuckDBPyConnection") -> None:
+    """Create `endings`: the first release by which each process that has ended gave back what it had."""
+    bins: dict[int, list[Counted]] = {}
+    for pid, *counts in connection.execute(text("ending_bins"), {"bin": BIN}).fetchall():
+        bins.setdefault(int(pid), []).append(Counted(*map(int, counts)))
+    found = []
+    for pid, counted in bins.items():
+        rough = ending(counted)
+        if rough is None and sum(each.n_releases for each in counted[-2:]) < FEWEST:
+            continue
+        first_seq = counted[-1].seq if rough is None else rough.seq
+        parameters = {"pid": pid, "first_seq": first_seq - BIN, "end_seq": first_seq + BIN}
+        calls = connection.execute(text("ending_calls"), parameters).fetchall()
+        later = [each for each in counted if each.seq > first_seq]
+        seq = begins_at([Counted(*map(int, call)) for call in calls], later)
+        if seq is not None:
+            found.append((pid, seq))
+    create_table(connection, "endings", {"pid": "integer", "first_seq": "bigint"}, found)
 
 
 def _copy(connection: "DuckDBPyConnection", query: str, path: Path) -> None:

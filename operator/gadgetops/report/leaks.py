@@ -75,12 +75,29 @@ def _lines(leaks: Leaks, view: View) -> Iterator[str]:
     for leak in rows[: view.limit]:
         yield ""
         yield from _leak_lines(leak)
+    yield from _before_exit(leaks, view, max(0, view.limit - len(rows)))
     below = [*_below(rows[view.limit :]), *_one_line(folded_away, "from start-up", "--kind startup")]
     if view.memory == "heap":
         below += [*_mappings(leaks)]
     if below:
         yield ""
         yield from below
+
+
+def _before_exit(leaks: Leaks, view: View, limit: int) -> Iterator[str]:
+    """Show what grew though the program released it at its end, in *limit* rows."""
+    released = [leak for leak in leaks.before_exit if leak.is_mapping is not _OTHER.get(view.memory)]
+    if not released or view.kinds:
+        return
+    growing = [leak for leak in released if leak.trend.kind in ("growing", "levelling")]
+    of = f"of which {plural(len(growing), 'stack')} had grown" if growing else "nothing of which had grown"
+    yield ""
+    yield f"released at the program's end: {_amount(total(released))}, {of}"
+    for leak in growing[:limit]:
+        yield ""
+        yield from _leak_lines(leak)
+    if len(growing) > limit:
+        yield from ("", f"{plural(len(growing) - limit, 'more stack')} that had grown; --limit shows them")
 
 
 def _head(leaks: Leaks, view: View) -> Iterator[str]:

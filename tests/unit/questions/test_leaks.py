@@ -226,6 +226,7 @@ def test_json_is_as_documented(gadgetops: Callable[..., Any], write_recording: W
         "schema_version": 2,
         "heap": {**amounts, **bounds},
         "mappings": dict.fromkeys(amounts, 0),
+        "before_exit": [],
         "certainty": "certain",
         "reasons": [],
         "kept": [],

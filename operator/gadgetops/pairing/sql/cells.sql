@@ -1,4 +1,5 @@
--- How many events there are in each cell, and when the first of them was; with what the steps before saw.
+-- How many events there are in each cell, and when the first of them was; with what the steps before saw. What ends a
+-- process is none of its work.
 select
     slot_ns,
     slot_seq,
@@ -21,7 +22,9 @@ from (
         count(*) as event_count,
         min(events.timestamp_ns) as first_ns
     from events
+    left join endings on endings.pid = events.pid
     cross join slots
+    where endings.pid is null or events.seq < endings.first_seq
     group by 1, 2
 ) as counted
 group by slot_ns, slot_seq

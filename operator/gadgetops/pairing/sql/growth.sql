@@ -1,5 +1,6 @@
 -- What each stack allocated, and what of that the program released, by cell: slots of time cut by slots of sequence
--- numbers; with what the steps before saw. What a process took with it is not released by the program.
+-- numbers; with what the steps before saw. What a process took with it is not released by the program, and what it
+-- released because it ended is in `closing`.
 select
     stack_id,
     is_mapping,
@@ -50,7 +51,13 @@ from (
         ended.size_bytes as released_bytes,
         1 as released_count
     from closed_pairs as ended
+    left join endings on endings.pid = ended.pid
     cross join slots
     where ended.released_operation <> 'exit'
+        and (
+            endings.pid is null
+            or ended.seq >= endings.first_seq
+            or coalesce(ended.released_seq, -1) < endings.first_seq
+        )
 ) as changes
 group by stack_id, is_mapping, slot_ns, slot_seq

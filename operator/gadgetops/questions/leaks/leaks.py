@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from gadgetops.errors import RecordingError
 from gadgetops.questions.asking.certainty import Bounds, Certainty, Seen, bounds, certainty
@@ -182,6 +182,7 @@ class Leaks(NamedTuple):
         leaks: What grows first, then what is left of a time, then start-up; of each the largest first.
         suppressed: What each suppression took out of `leaks`, in their order.
         kept: What the C library keeps for itself, largest first.
+        before_exit: What processes had before they released all at their end; as `leaks`. Empty with filters.
     """
 
     certainty: Certainty
@@ -193,6 +194,7 @@ class Leaks(NamedTuple):
     leaks: tuple[Leak, ...]
     suppressed: tuple[Suppressed, ...] = ()
     kept: tuple[Kept, ...] = ()
+    before_exit: tuple[Leak, ...] = ()
 
     @property
     def allocated(self) -> Amount:
@@ -248,7 +250,10 @@ class Leaks(NamedTuple):
         suppressed = tuple(
             Suppressed(suppression, total(found), len(found)) for suppression, found in taken.items()
         )
-        return self._replace(leaks=tuple(left), suppressed=suppressed)
+        others = (
+            leak for leak in self.before_exit if not any(each.matches(leak.stack) for each in suppressions)
+        )
+        return self._replace(leaks=tuple(left), suppressed=suppressed, before_exit=tuple(others))
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as the documented JSON."""
@@ -270,6 +275,7 @@ class Leaks(NamedTuple):
             ],
             "suppressions": [each.to_json() for each in self.suppressed],
             "leaks": [leak.to_json() for leak in self.leaks],
+            "before_exit": [leak.to_json() for leak in self.before_exit],
         }
 
 
@@ -344,7 +350,11 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
         heap_bounds = bounds(sure, (live[False].size_bytes, live[False].count), most_false)
         growth = [Growth(*map(int, row)) for row in rows(connection, f"{prefix}leak_growth", **width)]
         activity = activity_of(connection, extent)
-        found = _by_stack(survivors, growth, stacks_of(connection), activity)
+        closing = [Survivors(*map(int, row)) for row in rows(connection, "closing_slots")]
+        closing = closing if filters.is_empty else []
+        stacks = stacks_of(connection)
+        found = [*_by_stack(survivors, growth, stacks, activity, closing)]
+        ended = [*_by_stack(closing, growth, stacks, activity, survivors)]
     return Leaks(
         certainty=sure,
         bounds=bounds_of,
@@ -353,6 +363,7 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
         heap=Part(allocated.get(False, _NOTHING), live[False]),
         mappings=Part(allocated.get(True, _NOTHING), live[True]),
         leaks=tuple(sorted(found, key=_rank)),
+        before_exit=tuple(sorted(ended, key=_rank)),
     ).without_kept()
 
 
@@ -392,32 +403,50 @@ def _most_false(
 
 
 def _by_stack(
-    survivors: Iterable[Survivors], growth: Iterable[Growth], stacks: Stacks, activity: Activity
+    shown: Sequence[Survivors],
+    growth: Iterable[Growth],
+    stacks: Stacks,
+    activity: Activity,
+    others: Sequence[Survivors] = (),
 ) -> Iterator[Leak]:
-    """Yield one leak for all stacks that are equal to people, of the heap and of mappings."""
-    survivors_of: dict[tuple[int, int], list[Survivors]] = {}
-    growth_of: dict[tuple[int, int], list[Growth]] = {}
-    kept = [*survivors]
-    merged = stacks.merged({row.stack_id for row in kept})
-    for row in kept:
-        survivors_of.setdefault((merged[row.stack_id], row.is_mapping), []).append(row)
-    for change in growth:
-        if change.stack_id in merged:
-            growth_of.setdefault((merged[change.stack_id], change.is_mapping), []).append(change)
-    for group, left in survivors_of.items():
-        course = course_of(left, growth_of.get(group, ()), activity)
+    """
+    Yield one leak for all stacks of *shown* that are equal to people, of the heap and of mappings.
+
+    Args:
+        shown: What each leak is of.
+        growth: How live bytes changed, of *shown* and *others* together.
+        stacks: The recording's.
+        activity: Its clocks.
+        others: What else was live when the program's own releases ended.
+    """
+    merged = stacks.merged({row.stack_id for row in (*shown, *others)})
+    shown_of, others_of, growth_of = (_grouped(found, merged) for found in (shown, others, growth))
+    for group, left in shown_of.items():
+        course = course_of([*left, *others_of.get(group, ())], growth_of.get(group, ()), activity)
         stack, is_mapping = stacks[group[0]], bool(group[1])
         yield Leak(
-            course.live_bytes,
-            course.n_survivors,
-            max(0, activity.end_ns - course.first_ns),
-            max(0, activity.end_ns - course.last_ns),
+            sum(row.live_bytes for row in left),
+            sum(row.live_count for row in left),
+            max(0, activity.end_ns - min(row.first_ns for row in left)),
+            max(0, activity.end_ns - max(row.last_ns for row in left)),
             verdict(course, activity),
             stack.frames,
             stack.no_stack,
             is_mapping,
             owner_of(stack.frames) if is_mapping else None,
         )
+
+
+Row = TypeVar("Row", Survivors, Growth)
+
+
+def _grouped(found: Iterable[Row], merged: Mapping[int, int]) -> dict[tuple[int, int], list[Row]]:
+    """Return rows by stack and memory; those of no stack in *merged* are left out."""
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in found:
+        if row.stack_id in merged:
+            groups.setdefault((merged[row.stack_id], row.is_mapping), []).append(row)
+    return groups
 
 
 def course_of(survivors: Sequence[Survivors], growth: Iterable[Growth], activity: Activity) -> Course:
@@ -486,9 +515,20 @@ def _kept(path: Path) -> Leaks | None:
 def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
     """Keep an answer, if there is a place for it; each frame is written once."""
     frames: dict[Frame, int] = {}
-    for leak in found.leaks:
+    for leak in (*found.leaks, *found.before_exit):
         for frame in leak.stack:
             frames.setdefault(frame, len(frames))
+
+    def kept(leaks_: Iterable[Leak]) -> list[dict[str, Any]]:
+        return [
+            {
+                **leak._asdict(),
+                "trend": leak.trend._asdict(),
+                "stack": [frames[frame] for frame in leak.stack],
+            }
+            for leak in leaks_
+        ]
+
     document = {
         "version": _ANSWER_VERSION,
         "made_from": stamps,
@@ -500,14 +540,8 @@ def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
         "duration_ns": found.duration_ns,
         "kept": [each._asdict() for each in found.kept],
         "frames": [*frames],
-        "leaks": [
-            {
-                **leak._asdict(),
-                "trend": leak.trend._asdict(),
-                "stack": [frames[frame] for frame in leak.stack],
-            }
-            for leak in found.leaks
-        ],
+        "leaks": kept(found.leaks),
+        "before_exit": kept(found.before_exit),
     }
     answer = path / _ANSWER
     temporary = answer.with_name(f"{answer.name}.{os.getpid()}")
@@ -519,6 +553,11 @@ def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
 def _from_document(document: Mapping[str, Any]) -> Leaks:
     frames = [Frame(*row) for row in document["frames"]]
     sure = document["certainty"]
+
+    def made(leak: Mapping[str, Any]) -> Leak:
+        stack = tuple(frames[number] for number in leak["stack"])
+        return Leak(**{**leak, "trend": Trend(**leak["trend"]), "stack": stack})
+
     return Leaks(
         certainty=Certainty(
             **{**sure, "reasons": tuple(sure["reasons"]), "notes": tuple(sure["notes"])},
@@ -529,14 +568,6 @@ def _from_document(document: Mapping[str, Any]) -> Leaks:
         kept=tuple(Kept(**each) for each in document["kept"]),
         heap=Part(*(Amount(**amount) for amount in document["heap"])),
         mappings=Part(*(Amount(**amount) for amount in document["mappings"])),
-        leaks=tuple(
-            Leak(
-                **{
-                    **leak,
-                    "trend": Trend(**leak["trend"]),
-                    "stack": tuple(frames[number] for number in leak["stack"]),
-                }
-            )
-            for leak in document["leaks"]
-        ),
+        leaks=tuple(made(leak) for leak in document["leaks"]),
+        before_exit=tuple(made(leak) for leak in document["before_exit"]),
     )
