@@ -11,8 +11,8 @@ import click
 from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import Function, format_option
 from gadgetops.commands.common.output import print_json, print_rows
-from gadgetops.commands.common.value_types import count, nanoseconds, size
 from gadgetops.commands.common.terminal import show
+from gadgetops.commands.common.value_types import count, nanoseconds, size
 from gadgetops.errors import UsageError
 
 SHOWN: Final = 20

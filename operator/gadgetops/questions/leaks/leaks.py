@@ -420,7 +420,11 @@ def _by_stack(
         others: What else was live when the program's own releases ended.
     """
     merged = stacks.merged({row.stack_id for row in (*shown, *others)})
-    shown_of, others_of, growth_of = (_grouped(found, merged) for found in (shown, others, growth))
+    shown_of, others_of, growth_of = (
+        _grouped(shown, merged),
+        _grouped(others, merged),
+        _grouped(growth, merged),
+    )
     for group, left in shown_of.items():
         course = course_of([*left, *others_of.get(group, ())], growth_of.get(group, ()), activity)
         stack, is_mapping = stacks[group[0]], bool(group[1])
