@@ -207,6 +207,7 @@ def command(
             with_pairs=not no_pairs,
         )
         _say_result(counters, description, output)
+        say_what_is_unseen(output)
         return status
     # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
     # time.

@@ -9,7 +9,12 @@ from typing import Any, Final
 
 from gadgetops import __version__
 from gadgetops.commands.common.progress_line import ProgressLine
-from gadgetops.commands.recordings.record_target import TargetRequest, exit_status, said_what_goes_on
+from gadgetops.commands.recordings.record_target import (
+    TargetRequest,
+    exit_status,
+    runtime_environment,
+    said_what_goes_on,
+)
 from gadgetops.errors import UsageError
 
 _DEFAULT_BUFFER_BYTES: Final = 16 << 20
@@ -58,7 +63,11 @@ def record_preload(
             PreloadSource(library, wishes),
             target,
             output,
-            {**_header(library, wishes), "labels": labels},
+            {
+                **_header(library, wishes),
+                "labels": labels,
+                "environment": runtime_environment(request),
+            },
             limits=Limits(*limits),
             listener=line,
             on_begun=lambda: beside.enter_context(paired_beside(output)) if with_pairs else None,
