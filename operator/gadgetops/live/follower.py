@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -27,7 +27,9 @@ from gadgetops.questions.asking.certainty import Seen, certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import Amount, Question
 from gadgetops.questions.asking.stacks_of import Stack
-from gadgetops.questions.leaks.trend import Course, trend
+from gadgetops.questions.leaks.activity import Activity
+from gadgetops.questions.leaks.leaks import Growth, Survivors, activity_of, course_of
+from gadgetops.questions.leaks.verdict import verdict
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.recording.schema import HEADER_NAME, SEGMENT_TABLES, SYMBOLS_NAME, parse_segment_name
 
@@ -166,8 +168,13 @@ class Follower:
     def _stacks(self, connection: "DuckDBPyConnection", extent: Extent, *, is_ended: bool) -> list[LiveStack]:
         found = {int(row[0]): tuple(map(int, row[1:])) for row in rows(connection, "ranked", most=_MOST)}
         stacks = self._names.stacks(connection, found, is_ended=is_ended)
-        changes = _by_stack(connection, "changes_of", found, extent.width_ns)
-        survivors = _by_stack(connection, "survivors_of", found, extent.width_ns)
+        activity = activity_of(connection, extent)
+        growth: dict[int, list[Growth]] = {}
+        survivors: dict[int, list[Survivors]] = {}
+        for row in rows(connection, "changes_of", ids=[*found]):
+            growth.setdefault(int(row[0]), []).append(Growth(*map(int, row)))
+        for row in rows(connection, "survivors_of", ids=[*found]):
+            survivors.setdefault(int(row[0]), []).append(Survivors(*map(int, row)))
         # Equal to people, however many ids they have.
         alike: dict[tuple[Any, ...], list[int]] = {}
         for number, stack in stacks.items():
@@ -177,8 +184,9 @@ class Follower:
             _live_stack(
                 stacks[numbers[0]],
                 [found[number] for number in numbers],
-                _added(changes[number] for number in numbers if number in changes),
-                _added(survivors[number] for number in numbers if number in survivors),
+                [row for number in numbers for row in growth.get(number, ())],
+                [row for number in numbers for row in survivors.get(number, ())],
+                activity,
                 extent,
             )
             for numbers in alike.values()
@@ -191,54 +199,27 @@ class Follower:
 def _live_stack(
     stack: Stack,
     sums: Sequence[tuple[int, ...]],
-    changes: Counter[int],
-    survivors: Counter[int],
+    growth: Sequence[Growth],
+    survivors: Sequence[Survivors],
+    activity: Activity,
     extent: Extent,
 ) -> LiveStack:
-    allocated_bytes, allocated_count, released_count, live_bytes, live_count = map(
-        sum, zip(*sums, strict=True)
-    )
-    slots = _slots(extent)
-    width_ns = extent.width_ns
-    course = Course(
-        slots[0],
-        len(slots),
-        width_ns,
-        changes,
-        survivors,
-        live_bytes,
-        released_count,
-    )
+    allocated_bytes, allocated_count, _, live_bytes, live_count = map(sum, zip(*sums, strict=True))
+    changes: Counter[int] = Counter()
+    for change in growth:
+        changes[change.slot_ns // extent.width_ns] += change.change_bytes
     return LiveStack(
         stack,
         Amount(live_bytes, live_count),
         Amount(allocated_bytes, allocated_count),
-        trend(course),
-        tuple(course.curve()),
+        verdict(course_of(survivors, growth, activity), activity),
+        tuple(accumulate(changes[slot] for slot in _slots(extent))),
     )
 
 
 def _slots(extent: Extent) -> range:
     width_ns = extent.width_ns
     return range((extent.first_ns or 0) // width_ns, extent.last_ns // width_ns + 1)
-
-
-def _by_stack(
-    connection: "DuckDBPyConnection", name: str, stack_ids: Iterable[int], width_ns: int
-) -> dict[int, Counter[int]]:
-    """Return for each stack id what the text *name* says of each slot."""
-    found: dict[int, Counter[int]] = {}
-    for stack_id, slot_ns, value in rows(connection, name, ids=[*stack_ids]):
-        found.setdefault(int(stack_id), Counter())[int(slot_ns) // width_ns] += int(value)
-    return found
-
-
-def _added(counters: Iterable[Counter[int]]) -> Counter[int]:
-    """Return the sum of *counters*; `+` of theirs leaves out what is negative."""
-    whole: Counter[int] = Counter()
-    for each in counters:
-        whole.update(each)
-    return whole
 
 
 def _create_views(
@@ -252,7 +233,7 @@ def _create_views(
     Question(recording, connection, extent, filters).group("stack")
     for name in ("growth", "survivors"):
         query = f"create temp table {name} as {text(f'chosen_{name}')}"
-        connection.execute(query, {"width_ns": extent.width_ns})
+        connection.execute(query, {"width_ns": extent.width_ns, "width_seq": extent.width_seq})
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.question import NOTHING, Amount
 from gadgetops.questions.asking.stacks_of import Stack
-from gadgetops.questions.leaks.trend import Trend
+from gadgetops.questions.leaks.verdict import Trend
 
 
 @dataclass(frozen=True)

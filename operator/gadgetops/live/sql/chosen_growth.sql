@@ -2,6 +2,7 @@
 select
     stack_id,
     slot_ns,
+    slot_seq,
     cast(sum(allocated_bytes) as decimal(38, 0)) as allocated_bytes,
     cast(sum(allocated_count) as bigint) as allocated_count,
     cast(sum(released_bytes) as decimal(38, 0)) as released_bytes,
@@ -10,6 +11,7 @@ from (
     select
         group_id as stack_id,
         timestamp_ns - timestamp_ns % $width_ns as slot_ns,
+        seq - seq % $width_seq as slot_seq,
         size_bytes as allocated_bytes,
         1 as allocated_count,
         0 as released_bytes,
@@ -21,6 +23,7 @@ from (
     select
         group_id as stack_id,
         released_ns - released_ns % $width_ns as slot_ns,
+        coalesce(released_seq - released_seq % $width_seq, cast(9223372036854775807 as bigint)) as slot_seq,
         0 as allocated_bytes,
         0 as allocated_count,
         size_bytes as released_bytes,
@@ -28,4 +31,4 @@ from (
     from chosen
     where not is_left
 ) as changes
-group by stack_id, slot_ns
+group by stack_id, slot_ns, slot_seq

@@ -454,7 +454,7 @@ def _grouped(found: Iterable[Row], merged: Mapping[int, int]) -> dict[tuple[int,
 
 
 def course_of(survivors: Sequence[Survivors], growth: Iterable[Growth], activity: Activity) -> Course:
-    """Return the course of one stack from the rows that pairing keeps of it; at least one of *survivors*."""
+    """Return the course of one stack from the rows that pairing keeps of it."""
     left: Counter[int] = Counter()
     kept: Counter[int] = Counter()
     changes: Counter[int] = Counter()
@@ -476,8 +476,8 @@ def course_of(survivors: Sequence[Survivors], growth: Iterable[Growth], activity
         allocated,
         sum(row.live_bytes for row in survivors),
         released,
-        min(row.first_ns for row in survivors),
-        max(row.last_ns for row in survivors),
+        min((row.first_ns for row in survivors), default=activity.end_ns),
+        max((row.last_ns for row in survivors), default=activity.end_ns),
     )
 
 

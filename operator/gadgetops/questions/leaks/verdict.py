@@ -139,7 +139,8 @@ class _Finding(NamedTuple):
 def verdict(course: Course, activity: Activity) -> Trend:
     """Return what *course* suggests, by the rules of docs/verdicts.md."""
     found = (
-        _startup(course, activity)
+        _nothing(course)
+        or _startup(course, activity)
         or _in_use(course, activity)
         or _full(course, activity)
         or _steady(course, activity)
@@ -151,6 +152,10 @@ def verdict(course: Course, activity: Activity) -> Trend:
     if wait_ns is not None:
         found = found._replace(reason=f"{found.reason}; record for {format_duration(wait_ns)} more")
     return Trend(found.kind, meaning or _MEANING[found.kind], found.reason, _rate(course, activity), wait_ns)
+
+
+def _nothing(course: Course) -> _Finding | None:
+    return None if course.survivors else _Finding("unclear", "nothing is left")
 
 
 def _startup(course: Course, activity: Activity) -> _Finding | None:
