@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from gadgetops.bpf.object import Object
+from gadgetops.recording.operations import NAMES as OPERATIONS
+from gadgetops.trace.events.layout import EventLayout
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "gadget/program.bpf.c"
@@ -91,3 +93,11 @@ def test_ig_says_the_same_of_our_gadget(gadgetops, build_file: str) -> None:
     assert gadgetops(*build).status == 0
     result = gadgetops("inspect", "trace_malloc", "--engine", "both")
     assert (result.status, result.err) == (0, "")
+
+
+@pytest.mark.clang
+def test_operations_have_the_numbers_that_the_gadget_gives_them(gadgetops, tmp_path: Path) -> None:
+    """By the enum in the object's BTF."""
+    assert gadgetops("build", ROOT, "--arch", "amd64", "--output", tmp_path).status == 0
+    layout = EventLayout.from_object(Object.from_bytes((tmp_path / "amd64.bpf.o").read_bytes()))
+    assert layout.operations == OPERATIONS

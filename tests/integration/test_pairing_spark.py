@@ -8,6 +8,7 @@ import duckdb
 
 from gadgetops.pairing.step import CALL_COLUMNS
 from gadgetops.pairing.texts import text
+from gadgetops.recording import operations
 from gadgetops.recording.schema import EVENT_COLUMNS, PROCESS_COLUMNS
 
 OPERATIONS = ["malloc", "calloc", "realloc", "realloc_free", "free", "free"]
@@ -49,6 +50,7 @@ def paired_by_duckdb(query: str) -> list[Any]:
             marks = ", ".join("?" for _ in columns)
             if rows:
                 connection.executemany(f"insert into {name} values ({marks})", rows)
+        connection.execute(operations.VIEW)
         for name in TEXTS:
             connection.execute(f"create table {name} as {text(name)}")
         return connection.execute(query).fetchall()
@@ -59,6 +61,7 @@ def paired_by_spark(session: Any, query: str) -> list[Any]:
     for name, (columns, rows) in tables().items():
         kinds = (f"{column} {kind.replace('varchar', 'string')}" for column, kind in columns.items())
         session.createDataFrame(rows, ", ".join(kinds)).createOrReplaceTempView(name)
+    session.sql(operations.VIEW.replace("create temp view", "create or replace temp view"))
     for name in TEXTS:
         # Computed once: each is read by those that follow.
         session.sql(text(name)).localCheckpoint().createOrReplaceTempView(name)

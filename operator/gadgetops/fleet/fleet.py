@@ -26,6 +26,7 @@ from gadgetops.questions.asking.groups import NO_CONTAINER, Group, Groups, group
 from gadgetops.questions.asking.question import Question, ask_of
 from gadgetops.questions.asking.stacks_of import Frame, Stacks, stacks_of
 from gadgetops.questions.texts import rows
+from gadgetops.recording import operations
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.recording.schema import EVENT_COLUMNS, FAILED_STACK, NO_STACK, PROCESS_COLUMNS
 
@@ -171,6 +172,7 @@ def _create_views(
         joined = f"every_{view} inner join recording_files using (file_name)"
         query = f"select {selected} from {joined}"  # noqa: S608 - our own names
         connection.execute(f"create temp view {view} as {query}")
+    connection.execute(operations.VIEW)
     create_pair_views(connection)
 
 

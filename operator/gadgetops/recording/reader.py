@@ -17,6 +17,7 @@ import duckdb
 
 from gadgetops.duckdb_sql import parquet_rows, pattern
 from gadgetops.errors import RecordingError, StorageError
+from gadgetops.recording import operations
 from gadgetops.recording.schema import (
     FORMAT_VERSION,
     HEADER_NAME,
@@ -102,6 +103,7 @@ class Recording:
                         files = tuple(path for path in files if path.exists())
                     _create_view(connection, _VIEW_NAMES.get(table, table), columns, files)
                 connection.execute(_FRAMES_VIEW)
+                connection.execute(operations.VIEW)
                 yield connection
             except duckdb.Error as error:
                 raise RecordingError(self.path, _first_line(error)) from error

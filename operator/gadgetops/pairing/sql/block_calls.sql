@@ -1,9 +1,18 @@
 -- The calls that give or take a block, but for those that did nothing.
-select seq, timestamp_ns, pid, tid, operation, address, size_bytes, stack_id, lost, life_ns
+select
+    calls.seq,
+    calls.timestamp_ns,
+    calls.pid,
+    calls.tid,
+    calls.operation,
+    calls.address,
+    calls.size_bytes,
+    calls.stack_id,
+    calls.lost,
+    calls.life_ns,
+    operations.is_release
 from calls
-where address <> 0
-    and operation in (
-        'malloc', 'calloc', 'realloc', 'posix_memalign', 'aligned_alloc', 'valloc', 'memalign', 'pvalloc',
-        'free', 'realloc_free'
-    )
-    and seq not in (select seq from void_releases)
+inner join operations on operations.operation = calls.operation
+where calls.address <> 0
+    and not operations.is_mapping
+    and calls.seq not in (select seq from void_releases)

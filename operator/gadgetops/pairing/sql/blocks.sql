@@ -43,16 +43,14 @@ from (
         stack_id,
         lost,
         life_ns,
-        operation in ('free', 'realloc_free') as is_release,
+        is_release,
         lead(seq) over (partition by pid, life_ns, address order by seq) as next_seq,
         lead(timestamp_ns) over (partition by pid, life_ns, address order by seq) as next_ns,
         lead(tid) over (partition by pid, life_ns, address order by seq) as next_tid,
         lead(lost) over (partition by pid, life_ns, address order by seq) as next_lost,
         lead(operation) over (partition by pid, life_ns, address order by seq) as next_operation,
-        lead(operation) over (partition by pid, life_ns, address order by seq) in ('free', 'realloc_free')
-            as next_is_release,
-        lag(operation) over (partition by pid, life_ns, address order by seq) in ('free', 'realloc_free')
-            as previous_is_release
+        lead(is_release) over (partition by pid, life_ns, address order by seq) as next_is_release,
+        lag(is_release) over (partition by pid, life_ns, address order by seq) as previous_is_release
     from block_calls
 ) as pairs
 left join lives on lives.pid = pairs.pid and lives.life_ns = pairs.life_ns

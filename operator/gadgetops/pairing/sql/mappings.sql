@@ -69,11 +69,11 @@ left join (
     inner join (
         select seq, pid, tid, address, floor(seq / 64) as bucket
         from calls
-        where operation in ('free', 'realloc_free')
+        where operation in (select operation from operations where is_release and not is_mapping)
         union all
         select seq, pid, tid, address, floor(seq / 64) + 1 as bucket
         from calls
-        where operation in ('free', 'realloc_free')
+        where operation in (select operation from operations where is_release and not is_mapping)
     ) as frees
         on frees.bucket = unmaps.bucket and frees.pid = unmaps.pid and frees.tid = unmaps.tid
     where frees.seq < unmaps.seq

@@ -30,6 +30,4 @@ select seq, timestamp_ns, pid, tid, stack_id, operation, size_bytes, 'failed' as
 from events
 where address = 0
     and size_bytes > 0
-    and operation in (
-        'malloc', 'calloc', 'realloc', 'mmap', 'posix_memalign', 'aligned_alloc', 'valloc', 'memalign', 'pvalloc'
-    )
+    and operation in (select operation from operations where not is_release)

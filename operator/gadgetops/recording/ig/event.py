@@ -7,22 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gadgetops.recording.ig.stack import StackFrame, parse_stack
-
-OPERATIONS: Final = (
-    "malloc",
-    "free",
-    "calloc",
-    "realloc",
-    "realloc_free",
-    "mmap",
-    "munmap",
-    "posix_memalign",
-    "aligned_alloc",
-    "valloc",
-    "memalign",
-    "pvalloc",
-)
-"""The operations of the gadgets, by their number."""
+from gadgetops.recording.operations import NAMES
 
 _MAX_64: Final = (1 << 64) - 1
 _MAX_SIGNED_64: Final = (1 << 63) - 1
@@ -115,7 +100,7 @@ class Context(Place, kw_only=True):
         if self.operation and self.operation != _UNKNOWN:
             return self.operation
         number = -1 if self.operation_raw is None else self.operation_raw
-        return OPERATIONS[number] if 0 <= number < len(OPERATIONS) else f"operation#{number}"
+        return NAMES[number] if 0 <= number < len(NAMES) else f"operation#{number}"
 
     @property
     def container(self) -> str | None:

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from gadgetops.recording.ig.event import OPERATIONS, Context, Stack
+from gadgetops.recording.ig.event import Context, Stack
 from gadgetops.recording.ig.stack import StackFrame
+from gadgetops.recording.operations import NAMES
 from gadgetops.recording.schema import (
     FAILED_STACK,
     NO_STACK,
@@ -18,7 +19,7 @@ from gadgetops.recording.schema import (
 from gadgetops.recording.writer import RecordingWriter
 
 _OTHER_OPERATION: Final = "unknown"
-_MOST_NAMES: Final = len(OPERATIONS) + 16
+_MOST_NAMES: Final = len(NAMES) + 16
 """So many different operations keep their names; further ones are called `unknown`."""
 _KEPT_CONTAINERS: Final = 1000
 
@@ -46,13 +47,13 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self.operations: list[str] = [*OPERATIONS, _OTHER_OPERATION]
+        self.operations: list[str] = [*NAMES, _OTHER_OPERATION]
         self.unknown_operations: list[str] = []
         self.containers: dict[str, dict[str, str]] = {}
         self.nodes: set[str] = set()
         self.lacks_lost = False
         self.lost = 0
-        self._codes = {name: code for code, name in enumerate(OPERATIONS)}
+        self._codes = {name: code for code, name in enumerate(NAMES)}
         self._processes: dict[int, str | None] = {}
         self._stacks: dict[bytes, int] = {}
         self._frames: dict[StackFrame, int] = {}

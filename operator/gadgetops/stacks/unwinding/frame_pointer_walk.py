@@ -24,7 +24,7 @@ _FRAME: Final = struct.Struct("<QQ")
 _AT_ENTRY: Final = """
     select distinct stack_id
     from events
-    where operation in ('free', 'realloc_free', 'munmap') and list_contains($pids, pid)
+    where operation in (select operation from operations where is_release) and list_contains($pids, pid)
 """
 _EXECUTED: Final = """
     select pid, max(timestamp_ns)

@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-_RELEASES: Final = frozenset({"free", "realloc_free", "munmap"})
+from gadgetops.recording.operations import RELEASES
+
 _MOST_KEPT: Final = 4096
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _TOP_BITS: Final = np.uint64(32)
@@ -43,7 +44,7 @@ class LiveEstimate:
         kept = self._is_kept(keys) & (columns["address"][last] != 0)
         sizes, codes = columns["size_bytes"][last[kept]], columns["operation"][last[kept]]
         for key, code, size in zip(keys[kept].tolist(), codes.tolist(), sizes.tolist(), strict=True):
-            if operations[code] in _RELEASES:
+            if operations[code] in RELEASES:
                 self._sizes.pop(key, None)
             else:
                 self._sizes[key] = size

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gadgetops.errors import GadgetOpsError, NoAllocator, TraceError
+from gadgetops.recording.operations import OPERATIONS
 from gadgetops.trace.probes.executable import Executable, Function, read_executable
 from gadgetops.trace.probes.link_map import Mapped, mapped_objects
 from gadgetops.trace.probes.program import Executed, executed_by, objects_of, why_unseen
@@ -20,19 +21,7 @@ from gadgetops.trace.probes.prologue import is_forwarder
 from gadgetops.trace.probes.returns import NO_WITNESSES, Witnesses, is_return_seen
 from gadgetops.trace.probes.variants import BY_REALLOC, FAMILIES, LIBRARY, Variant
 
-FUNCTIONS: Final = (
-    "malloc",
-    "free",
-    "calloc",
-    "realloc",
-    "mmap",
-    "munmap",
-    "posix_memalign",
-    "aligned_alloc",
-    "memalign",
-    "valloc",
-    "pvalloc",
-)
+FUNCTIONS: Final = tuple(each.name for each in OPERATIONS if each.n_arguments is not None)
 """What is looked for."""
 PREFIXES: Final = ("je_", "_rjem_", "tc_", "mi_", "scalable_", "sn_", "rp")
 """Under which allocators have the same functions: jemalloc, also in Rust, tcmalloc, mimalloc, TBB, others."""

@@ -28,6 +28,7 @@ from capstone import (
     CsInsn,
 )
 
+from gadgetops.recording.operations import OPERATIONS
 from gadgetops.trace.probes.executable import Executable, Function
 
 _LONGEST_WALK_BYTES: Final = 96
@@ -36,17 +37,7 @@ _ALL_ARGUMENTS: Final = 8
 _SHORTEST_RELEASE_BYTES: Final = 64
 _HINTS: Final = ("endbr64", "bti")
 _ARGUMENTS: Final[Mapping[str, int]] = {
-    "malloc": 1,
-    "free": 1,
-    "calloc": 2,
-    "realloc": 2,
-    "mmap": 6,
-    "munmap": 2,
-    "posix_memalign": 3,
-    "aligned_alloc": 2,
-    "memalign": 2,
-    "valloc": 1,
-    "pvalloc": 1,
+    each.name: each.n_arguments for each in OPERATIONS if each.n_arguments is not None
 }
 _PUSH_FRAME_POINTER: Final = b"\x55"
 _X86_ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
