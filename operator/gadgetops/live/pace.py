@@ -4,26 +4,28 @@ import time
 from typing import Final
 
 SHARE: Final = 0.04
-"""What part of one processor this process may take on average."""
+"""What part of one processor this process may take."""
 _SHORTEST_S: Final = 0.5
-_ALLOWANCE_S: Final = 1.0
-"""Processor time that is not counted: the first look imports, and names what it shows."""
+_FIRST_S: Final = 2.0
+"""The longest wait after the first look, which imports, and names what it shows."""
 
 
 class Pace:
-    """When to look again, by what this process has taken since it began to look."""
+    """When to look again: the longer, the more this process has taken since the look before."""
 
     def __init__(self) -> None:
-        self._began_s = self._last_s = time.monotonic()
         self._cpu_s = time.process_time()
+        self._next_s = time.monotonic()
+        self._longest_s = _FIRST_S
 
     @property
     def is_due(self) -> bool:
         """Whether it is time to look."""
-        now_s, taken_s = time.monotonic(), time.process_time() - self._cpu_s
-        is_affordable = taken_s - _ALLOWANCE_S <= SHARE * (now_s - self._began_s)
-        return is_affordable and now_s >= self._last_s + _SHORTEST_S
+        return time.monotonic() >= self._next_s
 
     def looked(self) -> None:
-        """Take note that it was done now."""
-        self._last_s = time.monotonic()
+        """Take note that it was done now, and of what this process took since the last time."""
+        cpu_s = time.process_time()
+        wait_s = min(self._longest_s, (cpu_s - self._cpu_s) / SHARE)
+        self._next_s = time.monotonic() + max(_SHORTEST_S, wait_s)
+        self._cpu_s, self._longest_s = cpu_s, float("inf")
