@@ -269,3 +269,15 @@ def test_a_terminal_is_not_given_what_is_not_text(tmp_path: Path) -> None:
     os.close(slave)
     os.close(master)
     assert (done.returncode, "a terminal cannot show it" in done.stderr) == (2, True)
+
+
+def test_a_terminal_is_told_how_far_it_is(tmp_path: Path) -> None:
+    """And nothing is left of it."""
+    master, slave = pty.openpty()
+    argv = [sys.executable, "-m", "gadgetops", "convert", DEMO, "--to", "heaptrack", "-o", tmp_path / "f"]
+    subprocess.run(argv, stderr=slave, check=True)
+    said = os.read(master, 65536).decode()
+    os.close(slave)
+    os.close(master)
+    assert "converting to heaptrack" in said
+    assert "\r\x1b[K" in said.partition("converting to heaptrack")[2]

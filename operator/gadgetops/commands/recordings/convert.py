@@ -1,6 +1,7 @@
 """`gadgetops convert`: a recording in another tool's format."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import OutputFile
+from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.common.question_options import filter_options, recording_argument, status_of
 from gadgetops.errors import UsageError
 from gadgetops.report.exports.formats import FORMATS
@@ -75,8 +77,9 @@ def command(
         raise UsageError("--header goes with an endpoint alone", hint="give its URL with -o")
     file = OutputFile(output, force=force, is_text=FORMATS[to].is_text)
     export = _export(recording, filters, by, is_compressed=output.endswith(".gz"))
-    with file.written() as path:
-        word = FORMATS[to].write(export, path)
+    with ProgressLine() as line, file.written() as path:
+        line.stage(f"converting to {to}")
+        word = FORMATS[to].write(replace(export, on_progress=line.stage), path)
     messages.say(f"wrote {file}, {format_bytes(file.size_bytes)}; {word}")
     return status_of(word)
 

@@ -7,7 +7,7 @@ and a trace) from 0. heaptrack knows one process: what others allocated is added
 """
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
@@ -17,6 +17,7 @@ from gadgetops.questions.exports.history import Change, History, history
 from gadgetops.recording.reader import Recording
 from gadgetops.report.answers import printable
 from gadgetops.report.exports.export import Export
+from gadgetops.units import format_count
 
 _HEAD: Final = "v 10400 3"
 """heaptrack's version, 1.4.0, and that of the format."""
@@ -38,7 +39,7 @@ def write(export: Export, path: Path) -> str:
 @of_what_is_readable
 def _write(recording: Recording, export: Export, path: Path) -> str:
     with history(recording, export.filters) as found, _opened(path, export.is_compressed) as file:
-        file.writelines(f"{line}\n" for line in _lines(found))
+        file.writelines(f"{line}\n" for line in _lines(found, export.on_progress))
     return found.certainty.word
 
 
@@ -48,13 +49,15 @@ def _opened(path: Path, is_compressed: bool) -> IO[str]:
     return path.open("w", encoding="utf-8", errors="replace", newline="\n")
 
 
-def _lines(found: History) -> Iterator[str]:
+def _lines(found: History, on_progress: Callable[[str], None]) -> Iterator[str]:
     tables = _Tables(found)
     yield _HEAD
     yield f"X {printable(found.program.path or 'unknown')}"
     yield "I 1000 0"
-    ms = 0
+    ms = n_written = 0
     for changes in found.changes():
+        n_written += len(changes)
+        on_progress(f"writing allocations and releases, {format_count(n_written)}")
         for change in changes:
             now = (change.timestamp_ns - found.span.first_ns) // _NS_PER_MS
             if now > ms:
