@@ -32,6 +32,7 @@ REST_OF_ATTACHING_S = 5
 """How long after the first event ig may still be attaching programs."""
 BUILD_IDS = ["--param", "collect-build-id=true"]
 N_BLOCKS, BLOCK_BYTES, OTHER_BYTES = 100, 3011, 17
+N_EVENTS = N_BLOCKS + N_BLOCKS // 2
 
 Process = subprocess.Popen[str]
 
@@ -118,6 +119,15 @@ def counts(recording: Path) -> dict[str, int]:
     return dict(rows)
 
 
+def wait_until_written(recording: Path) -> None:
+    """Wait for the events of the blocks that were ordered: what ig has not printed is gone when it ends."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if [*recording.glob("events-*.parquet")] and sum(counts(recording).values()) >= N_EVENTS:
+            return
+        time.sleep(0.5)
+
+
 def has_stacks(recording: Path) -> bool:
     """Whether every allocation of a block that was ordered has a stack."""
     events = f"read_parquet('{recording}/events-*.parquet')"
@@ -147,6 +157,7 @@ def test_ig_run_sees_what_our_engine_sees(
         engine = ["--engine", "ig", "--image", image, "--param", "verify-image=false", *stacks]
         with recorded([*own_store, *record, by_ig, *engine, *pid], by_ig, process):
             order(process, N_BLOCKS, BLOCK_BYTES)
+            wait_until_written(by_ig)
         with recorded([*record, by_us, "--image", gadget_object, *pid], by_us, process):
             order(process, N_BLOCKS, BLOCK_BYTES)
         process.stdin.close()

@@ -45,11 +45,17 @@ BREADTH: dict[str, tuple[str, ...]] = {
     "call_owner": (),
 }
 """Each thing that a kernel does for us at least once: tests by file, no names for all of a file's."""
+OTHERS = [
+    "tests/kernel/test_gadget.py::TestOwnCalls::test_only_the_programs_calls_are_events[glibc]",
+    "tests/kernel/test_mistakes.py::test_planted_mistakes_are_found",
+]
+"""What is no event of the program, and what is a mistake of it."""
 MOST = [
     f"tests/kernel/test_{file}.py{test}"
     for file, names in BREADTH.items()
     for test in ([f"::test_{name}" for name in names] or [""])
 ]
+MOST += OTHERS
 """In about six minutes of emulation."""
 
 
@@ -60,6 +66,7 @@ ON_ARM64 = [
     "tests/kernel/test_gadget.py::TestFailures",
     "tests/kernel/test_attach.py::test_all_threads_of_a_process_are_seen_and_no_other_process",
     "tests/kernel/test_unwinding.py::test_stacks_are_those_that_gdb_sees",
+    *OTHERS,
 ]
 
 
