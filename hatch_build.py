@@ -39,9 +39,17 @@ def make_headers(project: Path, folder: Path) -> None:
     copy_headers(project, folder)
 
 
+def make_report(project: Path, folder: Path) -> None:
+    """Bundle the program of the report's page; needs npm."""
+    from gadgetops.report.page.bundle import make_bundle
+
+    make_bundle(project, folder)
+
+
 PRODUCTS: dict[str, Callable[[Path, Path], None]] = {
     "images": make_images,
     "preload": make_libraries,
+    "report": make_report,
     "headers": make_headers,
 }
 """Name of each product -> what makes it: called with the project's folder and a new folder to fill."""

@@ -1,18 +1,20 @@
 #!/bin/sh
-# Make the program of `gadgetops report`'s page of web/; quick when nothing changed. Needs npm.
-#   scripts/build_report.sh        into operator/gadgetops/report/page/built
-#   scripts/build_report.sh test   that, and run the tests of web/test
+# Make the program of `gadgetops report`'s page of web/. Needs npm; packages are fetched once.
+#   scripts/build_report.sh FOLDER   into FOLDER: report.js, report.css, licences.txt
+#   scripts/build_report.sh test     check its types and run the tests of web/test
 set -eu
-cd "$(dirname "$0")/../web"
-BUILT=../operator/gadgetops/report/page/built
-
-digest() {
-	cat package.json integrity.json tsconfig.json src/* ../scripts/build_report.sh | sha256sum | cut -d ' ' -f 1
+command -v npm >/dev/null || {
+	echo "npm: not found" >&2
+	exit 127
 }
+folder=$(realpath -m "${1:?a folder, or test}")
+cd "$(dirname "$0")/../web"
 
 install_packages() {
+	# Another process may do the same.
+	exec 9<package.json
+	! command -v flock >/dev/null || flock 9
 	cmp -s package.json node_modules/.package.json 2>/dev/null && return 0
-	echo "report: fetching npm packages" >&2
 	# Packages with native programs ship them; no script of theirs has to run.
 	npm install --ignore-scripts --no-audit --no-fund --package-lock=false --silent
 	node check_integrity.mjs
@@ -20,24 +22,23 @@ install_packages() {
 }
 
 build() {
-	node_modules/.bin/tsc
-	mkdir -p "$BUILT"
-	rm -f "$BUILT/digest.txt"
+	mkdir -p "$folder"
 	node_modules/.bin/esbuild src/main.ts --bundle --minify --format=iife --target=es2022 \
-		--legal-comments=none --log-level=warning --outfile="$BUILT/report.js"
-	node_modules/.bin/esbuild src/style.css --bundle --minify --log-level=warning --outfile="$BUILT/report.css"
+		--legal-comments=none --log-level=warning --outfile="$folder/report.js"
+	node_modules/.bin/esbuild src/style.css --bundle --minify --log-level=warning --outfile="$folder/report.css"
 	{
 		echo "This page contains uPlot:"
 		echo
 		cat node_modules/uplot/LICENSE
-	} >"$BUILT/licences.txt"
-	digest >"$BUILT/digest.txt"
+	} >"$folder/licences.txt"
 }
 
-install_packages
-[ "$(cat "$BUILT/digest.txt" 2>/dev/null)" = "$(digest)" ] || build
-if [ "${1:-}" = test ]; then
+run_tests() {
+	node_modules/.bin/tsc
 	node_modules/.bin/esbuild test/*.test.ts --bundle --platform=node --format=esm --log-level=warning \
 		--outdir=node_modules/.tests --out-extension:.js=.mjs
 	node --test node_modules/.tests/
-fi
+}
+
+install_packages
+if [ "$1" = test ]; then run_tests; else build; fi

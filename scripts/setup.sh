@@ -76,4 +76,3 @@ if [ "${1:-}" = test ] || [ "${1:-}" = programs ]; then
 	! command -v apt-cache >/dev/null || install_newest_clang
 fi
 make_environment
-[ "${1:-}" != test ] || scripts/build_report.sh

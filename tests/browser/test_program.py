@@ -1,4 +1,4 @@
-"""The page's own tests, in TypeScript; and that what is built is of these sources."""
+"""The page's own tests, in TypeScript, and its types."""
 
 import subprocess
 from pathlib import Path

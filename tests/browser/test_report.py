@@ -26,6 +26,7 @@ from gadgetops.units import format_bytes, format_count
 Open = Callable[..., Page]
 Report = Callable[..., Path]
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+"""Installed with what the page is made of."""
 HEADINGS = ["left", "left_count", "live", "peak", "allocated", "calls", "temporary"]
 
 

@@ -149,6 +149,8 @@ def test_it_works_alone(environment: Environment) -> None:
     leaks = environment.answer("leaks", "x.gadgetrec")
     assert any(row["bytes"] == 77_000 for row in leaks["leaks"])
     environment.run("gadgetops", "check", "x.gadgetrec", "--max-leak-bytes", "1G")
+    environment.run("gadgetops", "report", "x.gadgetrec", "-o", "x.html")
+    assert 'id="contents"' in (environment.folder / "x.html").read_text()
     environment.run("gadgetops", "build", "--bundled", "trace_malloc", "-t", "mine:v1", "-o", "objects")
     assert [row["digest"] for row in environment.answer("list")] == [digest]
     environment.run("gadgetops", "init", "fresh")

@@ -1,18 +1,23 @@
 """
 The page's program and style, which scripts/build_report.sh makes of `web/`, and their libraries' licences.
 
-They are part of the installed package; a checkout makes them the first time they are asked for.
+A wheel carries them. In a checkout they are made when they are first asked for, with npm.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gadgetops.errors import StorageError
-from gadgetops.process import run
+from gadgetops import process
+from gadgetops.products import product_folder
 
-_FOLDER: Final = Path(__file__).parent / "built"
-_CHECKOUT: Final = Path(__file__).parents[4]
-_SCRIPT: Final = _CHECKOUT / "scripts" / "build_report.sh"
+PRODUCT: Final = "report"
+SOURCES: Final = (
+    "scripts/build_report.sh",
+    "web/*.json",
+    "web/*.mjs",
+    "web/src/*",
+)
 
 
 class Bundle(NamedTuple):
@@ -30,21 +35,27 @@ class Bundle(NamedTuple):
     licences: str
 
 
+@cache
 def bundle() -> Bundle:
     """
     Return the page's program.
 
     Raises:
+        NotFound: The package has been installed without it.
+        StorageError: The user's cache cannot be written.
         ToolError: It had to be made, and could not be.
-        StorageError: It is not there, and neither is what it is made of.
     """
-    if not (_FOLDER / "report.js").is_file():
-        _build()
+    folder = product_folder(PRODUCT, SOURCES, make_bundle)
     names = ("report.js", "report.css", "licences.txt")
-    return Bundle(*((_FOLDER / name).read_text(encoding="utf-8") for name in names))
+    return Bundle(*((folder / name).read_text(encoding="utf-8") for name in names))
 
 
-def _build() -> None:
-    if not _SCRIPT.is_file():
-        raise StorageError(_FOLDER, "the report's page is missing", hint="install gadgetops again")
-    run([str(_SCRIPT)])
+def make_bundle(project: Path, folder: Path) -> None:
+    """
+    Fill *folder* with the page's program, from the checkout *project*.
+
+    Raises:
+        ToolError: npm is missing, or one of its packages is not what it was.
+    """
+    script = project / "scripts" / "build_report.sh"
+    process.run([str(script), str(folder)], hint="making the report's page needs npm: apt-get install npm")
