@@ -36,7 +36,11 @@ needs_cookies = pytest.mark.skipif(
 @needs_cookies
 @pytest.mark.parametrize(
     ("workload", "library"),
-    [("mimalloc_family", "libmimalloc.so.2"), ("jemalloc_family", "libjemalloc.so.2")],
+    [
+        ("mimalloc_family", "libmimalloc.so.2"),
+        ("jemalloc_family", "libjemalloc.so.2"),
+        ("tbb_family", "libtbbmalloc.so.2"),
+    ],
 )
 def test_an_allocators_own_functions(record, workload, library):
     """Blocks of heaps, of elements, aligned, of strings; changed in place or refused; one event each."""
