@@ -81,12 +81,16 @@ class MappingPairs:
 
 
 def pair_mappings(
-    calls: Iterable[Call], before: Iterable[Range] = (), page_bytes: int = USUAL_PAGE_BYTES
+    calls: Iterable[Call],
+    before: Iterable[Range] = (),
+    page_bytes: int = USUAL_PAGE_BYTES,
+    since_ns: int = 0,
 ) -> MappingPairs:
     """
     Return what *calls*, in their order, do to the ranges that are open *before* them and to one another.
 
-    All of them are made of pages of *page_bytes*.
+    All of them are made of pages of *page_bytes*. What began before *since_ns* may concern mappings that are
+    not known any more: it is never idle.
 
     Addresses are the signed numbers of the recording, or unsigned ones. A munmap() of length 0, as recordings
     of other gadgets have it, takes the mapping at that address; one that is not at a page is refused by the
@@ -95,9 +99,9 @@ def pair_mappings(
     found = MappingPairs()
     spaces: dict[tuple[int, int], _Space] = {}
     for piece in before:
-        spaces.setdefault((piece.pid, piece.life_ns), _Space(page_bytes)).insert(piece)
+        spaces.setdefault((piece.pid, piece.life_ns), _Space(page_bytes, since_ns)).insert(piece)
     for call in calls:
-        spaces.setdefault((call.pid, call.life_ns), _Space(page_bytes)).apply(call, found)
+        spaces.setdefault((call.pid, call.life_ns), _Space(page_bytes, since_ns)).apply(call, found)
     found.open.extend(piece for space in spaces.values() for piece in space.pieces.values())
     return found
 
@@ -105,11 +109,15 @@ def pair_mappings(
 class _Space:
     """The mapped ranges of one process, which never overlap."""
 
-    def __init__(self, page_bytes: int) -> None:
+    def __init__(self, page_bytes: int, since_ns: int) -> None:
         self.pieces: dict[int, Range] = {}
         self._page_bytes = page_bytes
+        self._since_ns = since_ns
         self._starts: list[int] = []
         self._n_pieces: dict[int, int] = {}
+        self._taken_over: dict[int, tuple[int, int]] = {}
+        """Ranges that another mapping was put over, by their start: their end, and when that was."""
+        self._last_taken_over_ns = 0
 
     def insert(self, piece: Range) -> None:
         """Add a range where none is."""
@@ -132,11 +140,24 @@ class _Space:
             else:
                 found.ends.append(End(seq, call))
         if call.operation == "mmap":
+            for piece in pieces:
+                self._taken_over[piece.start_address] = piece.end_address, call.timestamp_ns
+                self._last_taken_over_ns = max(self._last_taken_over_ns, call.timestamp_ns)
             address = call.address % _ADDRESSES
             whose = (call.seq, call.timestamp_ns, call.pid, call.life_ns)
             self.insert(Range(*whose, address, call.size_bytes, start, end))
-        elif not released and not self._overlapping(start, end):
+        elif not released and not self._overlapping(start, end) and not self._is_late(call, start, end):
             found.idle.append(call)
+
+    def _is_late(self, call: Call, start: int, end: int) -> bool:
+        """Return whether *call* unmapped what was mapped anew before its report, and may be gone again."""
+        return call.timestamp_ns < self._since_ns or (
+            call.timestamp_ns < self._last_taken_over_ns
+            and any(
+                begin < end and start < stop and call.timestamp_ns < at_ns
+                for begin, (stop, at_ns) in self._taken_over.items()
+            )
+        )
 
     def _range(self, call: Call) -> tuple[int, int]:
         """Return the pages that *call* names; none where the kernel refuses it."""

@@ -207,7 +207,7 @@ def write_step(
         ("view", "block_calls"),
     ):
         _create(connection, kind, name)
-    _pair_mappings(connection, page_bytes)
+    _pair_mappings(connection, page_bytes, before.last_ns)
     connection.execute(f"create temp table pairs as {text('blocks')} union all {text('mappings')}")
     extent = _extent(connection, before)
     for name in ("closed_pairs", "open_pairs", "lone_releases", "exited", "survivors"):
@@ -259,12 +259,13 @@ def _create(connection: "DuckDBPyConnection", kind: str, name: str) -> None:
     connection.execute(f"create temp {kind} {name} as {text(name)}")
 
 
-def _pair_mappings(connection: "DuckDBPyConnection", page_bytes: int) -> None:
+def _pair_mappings(connection: "DuckDBPyConnection", page_bytes: int, since_ns: int) -> None:
     """Create `mapping_ends`, `idle_unmaps`, `step_parts` and `step_ranges`."""
     calls = connection.execute(text("mapping_calls")).fetchall()
     before = [Range(*map(int, row)) for row in connection.execute("select * from carried_ranges").fetchall()]
     carried = {piece.seq for piece in before}
-    found = pair_mappings((Call(*row) for row in calls if row[0] not in carried), before, page_bytes)
+    new = (Call(*row) for row in calls if row[0] not in carried)
+    found = pair_mappings(new, before, page_bytes, since_ns)
     create_table(connection, "mapping_ends", _END_COLUMNS, [*_ends(found)])
     create_table(connection, "idle_unmaps", {"seq": "bigint"}, [(call.seq,) for call in found.idle])
     parts = [(seq, call.seq, call.timestamp_ns, call.tid, size) for seq, call, size in found.parts]

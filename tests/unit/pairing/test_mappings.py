@@ -32,6 +32,19 @@ def test_what_was_mapped_since_a_late_release_began_stays() -> None:
     assert pair_mappings(calls).idle == []
 
 
+def test_a_late_release_is_no_fault_though_all_is_gone_again() -> None:
+    calls = [
+        call(1, "mmap", 10, 4),
+        call(2, "mmap", 10, 4, at_ns=6, tid=2),
+        call(3, "munmap", 10, 4, at_ns=7, tid=2),
+        call(4, "munmap", 10, 4, at_ns=5),
+    ]
+    assert pair_mappings(calls).idle == []
+    assert pair_mappings([*calls, call(5, "munmap", 10, 4, at_ns=9)]).idle == [
+        call(5, "munmap", 10, 4, at_ns=9)
+    ]
+
+
 def test_a_part_that_was_not_mapped_anew_goes() -> None:
     calls = [
         call(1, "mmap", 10, 4),
