@@ -24,7 +24,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from gadgetops.bpf.contract import Contract
 from gadgetops.bpf.diagrams import mermaid
+from gadgetops.bpf.diagrams.complete import CompleteGraph
+from gadgetops.bpf.diagrams.complete_markdown import complete_markdown
 from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.errors import DriftError, MarkdownError, StorageError, UsageError
@@ -164,15 +167,21 @@ def check(documents: Sequence[Document], contents: Mapping[str, Content]) -> lis
     return [_drift(old, new) for old, new in pairs if old.lines != new.lines]
 
 
-def diagrams(read_object: Callable[[], Object]) -> dict[str, Content]:
+def diagrams(read_object: Callable[[], Object], *, is_complete: bool = False) -> dict[str, Content]:
     """
     Return the regions `flowchart` and `sequence` of a gadget.
 
     Args:
         read_object: Returns the gadget's object; called only if one of them is needed.
+        is_complete: Draw in the flowchart what ig leaves out, too, with a legend and links to the source.
     """
     drawings = {"flowchart": mermaid.flowchart, "sequence": mermaid.sequence}
-    return {name: partial(_diagram, draw, read_object) for name, draw in drawings.items()}
+    regions: dict[str, Content] = {
+        name: partial(_diagram, draw, read_object) for name, draw in drawings.items()
+    }
+    if is_complete:
+        regions["flowchart"] = partial(_complete, read_object)
+    return regions
 
 
 def fenced(text: str, language: str) -> str:
@@ -183,6 +192,12 @@ def fenced(text: str, language: str) -> str:
 
 def _diagram(draw: Callable[..., str], read_object: Callable[[], Object]) -> str:
     return fenced(draw(Graph.from_object(read_object()), is_escaped=True), "mermaid")
+
+
+def _complete(read_object: Callable[[], Object]) -> str:
+    obj = read_object()
+    runs_on = None if obj.btf is None else Contract.from_object(obj).target_maps
+    return complete_markdown(CompleteGraph.from_object(obj, runs_on))
 
 
 def _require_regions(documents: Sequence[Document]) -> None:

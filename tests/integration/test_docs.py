@@ -141,3 +141,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, gadgetops: Gad
     result = gadgetops("docs", tmp_path / "gone" / "x.md", "--object", FIELDS)
     assert result.status == 1
     assert f"{tmp_path / 'gone' / 'x.md'}: No such file or directory" in result.err
+
+
+def test_complete_drawings_show_what_ig_leaves_out(gadgetops, tmp_path: Path) -> None:
+    """In place of ig's flowchart, and `--check` agrees if it is asked the same."""
+    document = tmp_path / "X.md"
+    document.write_text("<!-- begin flowchart -->\n<!-- end flowchart -->\n")
+    objects = Path(__file__).parents[1] / "data" / "objects"
+    arguments = ("docs", document, "--object", objects / "maps_of_maps.bpf.o")
+    assert gadgetops(*arguments, "--complete").status == 0
+    assert 'jumps_away -- "TailCall" --> jumps' in document.read_text()
+    assert gadgetops(*arguments, "--complete", "--check").status == 0
+    assert gadgetops(*arguments, "--check").status == 3

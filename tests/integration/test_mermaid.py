@@ -1,5 +1,6 @@
 """What `docs` writes parses in Mermaid's own parser, whatever maps and programs are called."""
 
+import html
 import json
 import re
 import shutil
@@ -8,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
+from services.gadget_build import build_gadget
 from services.planted import write_planted
 
+from gadgetops.bpf.btf_ext import Line
+from gadgetops.bpf.diagrams.complete import CompleteGraph, Held, Use
+from gadgetops.bpf.diagrams.complete_markdown import complete_markdown
 from gadgetops.bpf.diagrams.graph import Edge, Graph
 from gadgetops.bpf.diagrams.mermaid import flowchart, sequence
+from gadgetops.bpf.maps import Map
+from gadgetops.bpf.object import Object
 
 ROOT = Path(__file__).parents[2]
 NAMES = """
@@ -87,3 +95,82 @@ def test_the_chart_of_a_summary_parses(parser: Path, tmp_path: Path, gadgetops: 
     assert not re.search(r"@you|<!--|\*\*@|\]\(", text)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert {row.count("|") for row in rows} == {5}
+
+
+def test_complete_drawings_parse(parser: Path) -> None:
+    """Whatever programs, maps and sections are called; their shapes are those that the legend names."""
+    drawn = {name: drawing(CompleteGraph(**parts)) for name, parts in complete_parts().items()}
+    assert refused(parser, drawn) == []
+
+
+def complete_parts() -> dict[str, dict[str, Any]]:
+    """Return the parts of complete graphs in which each of `NAMES` stands everywhere."""
+    parts = {}
+    for name in (*NAMES.split(), *('q"uote', "a|b", "<br>", "`x`", "semi;colon", "#35;", "tab\t")):
+        maps = {name: Map(name, 13), "inner": Map("inner", 1, max_entries=3)}
+        use = Use("p", "Lookup", name, Line(0, "", f"./{name}.c", 3))
+        section = f"uprobe/{name}:f"
+        parts[name] = {
+            "programs": {"p": section, f"{name}_": section},
+            "maps": maps,
+            "uses": (use,),
+            "held": (Held(name, "inner", None),),
+            "runs_on": {"p": name},
+        }
+    return parts
+
+
+def drawing(graph: CompleteGraph) -> str:
+    """Return the Mermaid text of *graph*."""
+    return complete_markdown(graph).partition("```mermaid\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize("name", ["ours", "maps_of_maps", "target_maps"])
+def test_drawings_are_rendered_in_a_browser(parser: Path, name: str, tmp_path: Path) -> None:
+    """All programs and maps are in the picture, and nothing is an error; ig's own drawings, too."""
+    if name == "ours":
+        object_file = build_gadget(tmp_path)
+    else:
+        object_file = ROOT / "tests" / "data" / "objects" / f"{name}.bpf.o"
+    obj = Object.from_bytes(object_file.read_bytes())
+    graph = CompleteGraph.from_object(obj)
+    pictures = {
+        "complete": drawing(graph),
+        "flowchart": flowchart(Graph.from_object(obj), is_escaped=True),
+        "sequence": sequence(Graph.from_object(obj), is_escaped=True),
+    }
+    shown = rendered(parser, pictures, tmp_path)
+    assert shown.keys() == pictures.keys()
+    for program, section in graph.programs.items():
+        assert all(program in text for text in shown.values())
+        assert section in shown["complete"]
+    for found in graph.maps.values():
+        assert found.name in shown["complete"] and found.type_name in shown["complete"]
+
+
+def rendered(parser: Path, pictures: dict[str, str], folder: Path) -> dict[str, str]:
+    """Return the words in each of *pictures*, drawn by Mermaid in Chromium, without an error."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no `chromium` on PATH: scripts/setup.sh test installs it")
+    page_file = folder / "page.html"
+    divisions = "".join(
+        f'<pre class="mermaid" id="{key}">{html.escape(text)}</pre>' for key, text in pictures.items()
+    )
+    script = (parser / "node_modules/mermaid/dist/mermaid.min.js").as_uri()
+    settings = "{startOnLoad: false, maxTextSize: 500000, maxEdges: 5000, securityLevel: 'strict'}"
+    page_file.write_text(
+        f'<!DOCTYPE html><meta charset="utf-8">{divisions}<script src="{script}"></script>'
+        f"<script>mermaid.initialize({settings}); window.drawn = mermaid.run();</script>"
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(offline=True)
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.goto(page_file.as_uri())
+        page.evaluate("window.drawn")
+        words = {key: page.locator(f"#{key} svg").text_content() or "" for key in pictures}
+        browser.close()
+    assert troubles == []
+    return words

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.interop
 Gadgetops = Callable[..., Any]
 LEGACY = ("--new-bundle-format=false",)
 BUNDLE = ("--new-bundle-format=true",)
+TRUSTED_ROOT = '{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
+"""Nothing is trusted but the key: without a file, cosign asks a public service for one."""
 
 
 class Cosign:
@@ -41,7 +43,9 @@ class Cosign:
 
     def verify(self, name: str, key: Path, form: tuple[str, ...], *, status: int = 0) -> None:
         """Verify the image *name* of a registry."""
-        offline = ["--insecure-ignore-tlog=true"]
+        root = key.parent / "trusted-root.json"
+        root.write_text(TRUSTED_ROOT)
+        offline = ["--insecure-ignore-tlog=true", *(["--trusted-root", root] if form == BUNDLE else [])]
         self.run("verify", "--key", key, *offline, *form, "--allow-insecure-registry", name, status=status)
 
 
@@ -75,14 +79,19 @@ def test_cosign_verifies_what_we_sign(
     name: str,
     ours: str,
     theirs: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In both forms; and not with another key."""
     private, public = keys
-    assert gadgetops("sign", name, "--key", private, "--format", ours).status == 0
+    # Each command takes the password out of the environment.
+    monkeypatch.setenv("GADGETOPS_KEY_PASSWORD", "pw")
+    signed = gadgetops("sign", name, "--key", private, "--format", ours)
+    assert signed.status == 0, signed.err
     done = gadgetops("push", name)
     assert done.status == 0, done.err
     cosign.verify(name, public, theirs)
     other = public.parent / "other"
+    monkeypatch.setenv("GADGETOPS_KEY_PASSWORD", "pw")
     assert gadgetops("keygen", "-o", other).status == 0
     cosign.verify(name, other.with_suffix(".pub"), theirs, status=1)
 

@@ -20,13 +20,24 @@ _HEADER_BYTES: Final = 24
 _HEADER_WITH_CORE_BYTES: Final = 32
 _RECORD: Final = "IIII"
 _RECORD_BYTES: Final = 16
+_COLUMN_BITS: Final = 10
 
 
 class Line(NamedTuple):
-    """The source text an instruction was compiled from, as it stood in the file, indentation included."""
+    """
+    The source text an instruction was compiled from.
+
+    Args:
+        position_bytes: Offset of the instruction in its section.
+        text: The line as it stood in the file, indentation included.
+        file: Name of the file, as the compiler was told it.
+        number: Of the line, from 1.
+    """
 
     position_bytes: int
     text: str
+    file: str = ""
+    number: int = 0
 
 
 class CoreRelocation(NamedTuple):
@@ -78,7 +89,10 @@ NOTHING: Final = Extension({}, {})
 
 
 def _lines(records: Iterator[tuple[int, ...]], btf: Btf) -> tuple[Line, ...]:
-    found = (Line(position, btf.strings.at(text)) for position, _, text, _ in records)
+    found = (
+        Line(position, btf.strings.at(text), btf.strings.at(file), place >> _COLUMN_BITS)
+        for position, file, text, place in records
+    )
     return tuple(sorted(found, key=_position))
 
 

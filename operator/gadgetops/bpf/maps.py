@@ -8,7 +8,7 @@ an older reading stands for.
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -73,6 +73,7 @@ _TYPES: Final = frozenset(MapType)
 _WITHOUT_VALUES: Final = frozenset({MapType.RINGBUF, MapType.ARENA, MapType.PERF_EVENT_ARRAY})
 _MAPS_OF_MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _REFERENCE_BYTES: Final = 4
+_POINTER_BYTES: Final = 8
 _FLAG_READ_ONLY: Final = 1 << 7
 _LEGACY_DEFINITION: Final = "IIIII"
 _LEGACY_DEFINITION_BYTES: Final = 20
@@ -89,6 +90,7 @@ class Map:
         section: Where it is defined: `.maps`, or the data section whose variables it holds.
         inner: What the maps in a map of maps are like, where that is declared.
         key_type_id: Type of the keys in BTF, where the definition names one; likewise *value_type_id*.
+        contents: Which maps or programs it holds from the beginning, by index.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Map:
     inner: "Map | None" = None
     key_type_id: int | None = None
     value_type_id: int | None = None
+    contents: tuple[tuple[int, str], ...] = ()
 
     @property
     def type_name(self) -> str:
@@ -187,7 +190,21 @@ def _described_maps(part: Part, btf: Btf) -> Iterator[Map]:
         definition = btf.resolve(variable.type_id)
         if not isinstance(definition, Composite) or definition.kind != Kind.STRUCT:
             raise _error(variable.name, "its definition is no struct")
-        yield _Definition(variable.name, btf).read(definition)
+        found = _Definition(variable.name, btf).read(definition)
+        yield replace(found, contents=tuple(_contents(part, variable.name, definition)))
+
+
+def _contents(part: Part, name: str, definition: Composite) -> Iterator[tuple[int, str]]:
+    """Yield index and name of what the map *name* holds: a relocation for each element of `values`."""
+    symbol = next((each for each in part.symbols.values() if each.name == name), None)
+    values = definition.members[-1] if definition.members else None
+    if symbol is None or values is None or values.name != "values":
+        return
+    start = symbol.value + values.offset_bits // 8
+    end = min(symbol.value + symbol.size_bytes, part.section.size_bytes)
+    for offset in range(start, end, _POINTER_BYTES):
+        if (target := part.relocations.get(offset)) is not None:
+            yield (offset - start) // _POINTER_BYTES, target.name
 
 
 def _data_map(part: Part) -> Map:

@@ -1,12 +1,13 @@
 """
-Graphs as Mermaid text, byte for byte what `ig image inspect` (v0.48.0) writes.
+Graphs as Mermaid text, byte for byte what `ig image inspect` (v0.48.0 to v0.55.1) writes.
 
 Nothing is quoted or escaped, as there, unless the caller asks for text that Mermaid parses whatever maps and
 programs are called. Every line ends with a line feed. A map of which the kernel's name differs (`a$b` is
 loaded as `ab`) is drawn by that name, while arrows lead to its name in the source, as there.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Final
 
 from gadgetops.bpf.diagrams.graph import HIDDEN_MAPS, Edge, Graph
@@ -20,6 +21,7 @@ _WORDS: Final = """
     sequencediagram break style subgraph tb td title _blank _parent _self _top
     __proto__ constructor hasownproperty prototype tostring
 """
+_NOT_IN_IDENTIFIERS: Final = re.compile(r"[^\w.$-]", re.ASCII)
 _KEYWORDS: Final = frozenset(_WORDS.split())
 """Words of Mermaid's grammars (11.17, both diagrams) and of JavaScript's objects, in lower case."""
 
@@ -76,15 +78,20 @@ def _unchanged(name: str) -> str:
 
 
 def _identifiers(graph: Graph) -> Callable[[str], str]:
-    """Return what gives each name an identifier that no other name has and that no keyword is."""
     names = {*graph.programs, *graph.maps, *map(kernel_name, graph.maps), *(edge.map for edge in graph.edges)}
-    found = {}
+    return identifiers(names).__getitem__
+
+
+def identifiers(names: Set[str]) -> dict[str, str]:
+    """Return for each of *names* an identifier that no other name has and that is not a word of Mermaid's."""
+    found, taken = {}, set(names)
     for name in sorted(names):
-        identifier = name
-        while identifier.lower() in _KEYWORDS or (identifier != name and identifier in names):
+        identifier = _NOT_IN_IDENTIFIERS.sub("_", name)
+        while identifier.lower() in _KEYWORDS or (identifier != name and identifier in taken):
             identifier += "_"
         found[name] = identifier
-    return found.__getitem__
+        taken.add(identifier)
+    return found
 
 
 def _arrows(edges: Iterable[Edge]) -> Iterator[tuple[str, str]]:

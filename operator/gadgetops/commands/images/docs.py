@@ -35,6 +35,7 @@ _HELP_WIDTH: Final = 100
 gadgetops docs
 gadgetops docs --check
 gadgetops docs --check NOTES.md --image trace_malloc:v1
+gadgetops docs --complete DIAGRAM.md
 """,
 )
 @click.argument("files", metavar="[FILE]…", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
@@ -43,6 +44,13 @@ gadgetops docs --check NOTES.md --image trace_malloc:v1
 )
 @click.option("--image", metavar="REF|DIR|TAR", help="Draw this image instead of the gadget in this folder.")
 @click.option("--object", "object_file", metavar="FILE", help="Draw this object instead.")
+@click.option(
+    "--complete",
+    "is_complete",
+    is_flag=True,
+    help="Draw also what ig leaves out (ring buffers, stacks, tail calls, inner maps, what programs are "
+    "attached to), with a legend and links to the source.",
+)
 @header_options
 @ig_version_option
 @store_option
@@ -51,6 +59,7 @@ def command(
     is_check: bool,
     image: str | None,
     object_file: str | None,
+    is_complete: bool,
     reading: Reading | None,
     store: str,
     with_headers: Change,
@@ -68,7 +77,9 @@ def command(
     subject = image or object_file
     compile_object = partial(_compile_object, with_headers, reading, None)
     read_object = compile_object if subject is None else partial(_open_object, subject, store, reading)
-    contents = docs.diagrams(cache(read_object)) | _further_diagrams(with_headers, reading) | _help_screens()
+    own = docs.diagrams(cache(read_object), is_complete=is_complete)
+    further = _further_diagrams(with_headers, reading, is_complete=is_complete)
+    contents = own | further | _help_screens()
     if is_check:
         _report(docs.check(documents, contents))
         return
@@ -92,12 +103,15 @@ def _default_files() -> list[Path]:
     return found
 
 
-def _further_diagrams(with_headers: Change, reading: Reading) -> dict[str, Callable[[], str]]:
+def _further_diagrams(
+    with_headers: Change, reading: Reading, *, is_complete: bool
+) -> dict[str, Callable[[], str]]:
     """Return the diagrams of each further build file here: `flowchart:ustack` of build-ustack.yaml."""
     contents: dict[str, Callable[[], str]] = {}
     for path in sorted(Path().glob(_FURTHER_BUILD_FILES)):
         variant = path.stem.partition("-")[2]
-        drawings = docs.diagrams(cache(partial(_compile_object, with_headers, reading, path)))
+        read_object = cache(partial(_compile_object, with_headers, reading, path))
+        drawings = docs.diagrams(read_object, is_complete=is_complete)
         contents |= {f"{name}:{variant}": content for name, content in drawings.items()}
     return contents
 
