@@ -15,11 +15,12 @@
 #define MAX_PAGE_BYTES 65536
 #define COMM_BYTES 16
 
-enum { NOT_CONNECTED, CONNECTING, CONNECTED, REFUSED };
+enum { NOT_CONNECTED, CONNECTING, DECIDED };
 
 __thread struct thread this_thread;
 struct ring ring;
 uint32_t *is_same_process;
+bool is_connected;
 static uint32_t state;
 static uint64_t forked_at;
 /* Equal stacks are equal ones of our parent. */
@@ -209,28 +210,29 @@ static void connect(void)
 					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return;
 	if (!open_ring()) {
-		WRITE_RELEASE(state, REFUSED);
+		WRITE_RELEASE(state, DECIDED);
 		return;
 	}
 	note_process();
 	walk_prepare();
 	if (!stacks_prepare(random_seed())) {
 		ring.reader = NULL;
-		WRITE_RELEASE(state, REFUSED);
+		WRITE_RELEASE(state, DECIDED);
 		return;
 	}
 	send_start();
 	report_own_allocator();
 	report_mappings();
 	cfi_note_objects();
-	WRITE_RELEASE(state, CONNECTED);
+	WRITE_RELEASE(is_connected, true);
+	WRITE_RELEASE(state, DECIDED);
 }
 
-bool is_recorded(void)
+bool connect_and_ask(void)
 {
 	if (READ_ACQUIRE(state) == NOT_CONNECTED)
 		connect();
-	return READ_ACQUIRE(state) == CONNECTED && is_recording();
+	return READ_ACQUIRE(is_connected) && is_recording();
 }
 
 void note_new_code(bool is_gone)

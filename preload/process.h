@@ -25,13 +25,23 @@ extern uint32_t *is_same_process;
 
 extern struct ring ring;
 
-/* Whether anybody wants to know. The first call connects. */
-bool is_recorded(void);
+/* Whether this process is connected, and ready to send. */
+extern bool is_connected;
 
-/* As above, for who is called often. */
 ALWAYS_INLINE bool is_recording(void)
 {
 	return ring.reader && READ(ring.reader->is_recording);
+}
+
+/* As below, for the first time. */
+bool connect_and_ask(void);
+
+/* Whether anybody wants to know. The first call connects. */
+ALWAYS_INLINE bool is_recorded(void)
+{
+	if (LIKELY(READ_ACQUIRE(is_connected)))
+		return READ(ring.reader->is_recording);
+	return connect_and_ask();
 }
 
 /* After a fork that nobody told us of. */

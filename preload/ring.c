@@ -20,6 +20,10 @@
 #define FREE_PROCESS 0xffffffffULL
 #define FREE_LAP_MASK (RECORD_DISCARDED - 1)
 #define SPINS 200
+/* The recorder makes room in pieces that take it longer. */
+#define NAP_NS 50000
+/* So far ahead lines of the cache are asked for, which the reader had last. */
+#define AHEAD_BYTES 512
 
 uint64_t stopped_clock_ns;
 
@@ -71,6 +75,7 @@ static bool is_stalled(struct ring *ring, uint64_t consumer_pos)
  */
 static bool wait_for_reader(struct ring *ring, uint64_t seen)
 {
+	struct timespec nap = {.tv_nsec = NAP_NS};
 	uint64_t deadline = 0;
 
 	ADD(ring->writer->n_waits, 1);
@@ -80,7 +85,7 @@ static bool wait_for_reader(struct ring *ring, uint64_t seen)
 		for (int i = 0; i < SPINS; i++)
 			pause_briefly();
 		if (!ring->is_sandboxed)
-			SYSTEM_CALL(NR_SCHED_YIELD);
+			SYSTEM_CALL(NR_NANOSLEEP, &nap, NULL);
 		if (deadline == 0)
 			deadline = now_ns(CLOCK_MONOTONIC) +
 				   READ(ring->reader->wait_ns);
@@ -113,8 +118,11 @@ void *ring_reserve(struct ring *ring, uint32_t size)
 			take(ring, position,
 			     RECORD_DISCARDED |
 				     (uint32_t)(rest - RECORD_HEADER_BYTES));
-		else if (take(ring, position, RECORD_BUSY | size))
+		else if (take(ring, position, RECORD_BUSY | size)) {
+			__builtin_prefetch(
+				header_at(ring, position + AHEAD_BYTES), 1);
 			return header_at(ring, position) + 1;
+		}
 	}
 }
 

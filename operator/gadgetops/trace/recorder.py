@@ -16,7 +16,7 @@ from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import AddressSpaces, ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.live_estimate import LiveEstimate
-from gadgetops.trace.events.priority import going_first
+from gadgetops.trace.events.priority import FIRST, going_first
 from gadgetops.trace.machine import mount_file_systems
 from gadgetops.trace.session import Session, Source
 from gadgetops.trace.signals import GroupWitness, StopRequest, stop_signals
@@ -157,6 +157,7 @@ def follow(
     stop: StopRequest,
     update: Callable[[], None],
     on_begun: Callable[[], None],
+    nice: int = FIRST,
 ) -> dict[str, int]:
     """
     Record what *source* sends of *target*, from its start until it ends or is to; return its counters.
@@ -172,13 +173,15 @@ def follow(
         stop: Ends it, too.
         update: Called now and then while the target runs.
         on_begun: Begins what is done beside it.
+        nice: Priority while the target runs, as setpriority(2) has it.
 
     Raises:
         StorageError: As `record`.
     """
     full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
     session = Session(source, tracker, RecordingWriter.create(output, full, segment_s=limits.segment_s))
-    _Run(session, target, _Ends(limits, stop, output), listener, update).to_its_end(on_begun)
+    run = _Run(session, target, _Ends(limits, stop, output), listener, update, nice)
+    run.to_its_end(on_begun)
     return session.counters()
 
 
@@ -197,7 +200,9 @@ class _Run:
         ends: "_Ends",
         listener: Listener,
         update: Callable[[], None],
+        nice: int,
     ) -> None:
+        self._nice = nice
         self._session = session
         self._writer = session.writer
         self._target = target
@@ -211,10 +216,10 @@ class _Run:
     def to_its_end(self, on_begun: Callable[[], None]) -> None:
         """Let the target begin, follow it, and close the recording, whatever happens."""
         try:
-            with going_first():
+            with going_first(self._nice):
                 self._target.start()
             on_begun()
-            with going_first():
+            with going_first(self._nice):
                 end = self._follow()
                 self._drain()
             self._close(end)

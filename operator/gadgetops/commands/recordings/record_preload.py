@@ -17,7 +17,7 @@ from gadgetops.commands.recordings.record_target import (
 )
 from gadgetops.errors import UsageError
 
-_DEFAULT_BUFFER_BYTES: Final = 16 << 20
+_DEFAULT_BUFFER_BYTES: Final = 32 << 20
 """Programs wait for the recorder where it has no room: more would only take memory."""
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 FIRST: Final = -10
 FIRST_OF_ALL: Final = -20
+BACK: Final = 5
+"""Of a recorder that loses nothing by coming later: what it takes in the meantime, its target has not."""
 
 
 def go_first(nice: int = FIRST) -> None:
@@ -17,11 +19,15 @@ def go_first(nice: int = FIRST) -> None:
 
 
 @contextlib.contextmanager
-def going_first() -> Iterator[None]:
-    """Let this thread go before others in the block; what it starts meanwhile goes with it."""
+def going_first(nice: int = FIRST) -> Iterator[None]:
+    """
+    Let this thread go before others in the block, or stand back; what it starts meanwhile goes with it.
+
+    Without the right to go first one that has stood back stays there.
+    """
     thread = threading.get_native_id()
     before = os.getpriority(os.PRIO_PROCESS, thread)
-    go_first()
+    go_first(nice)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gadgetops.errors import Interrupted
+from gadgetops.trace.events.priority import BACK
 from gadgetops.trace.preload.source import PreloadSource
 from gadgetops.trace.preload.target import PreloadedCommand
 from gadgetops.trace.preload.tracker import ReportedSpaces
@@ -55,4 +56,5 @@ def record_preloaded(
             stop=stop,
             update=describe,
             on_begun=on_begun,
+            nice=BACK,
         )

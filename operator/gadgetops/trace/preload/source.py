@@ -30,7 +30,7 @@ class Wishes:
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    buffer_bytes: int = 16 << 20
+    buffer_bytes: int = 32 << 20
     collect_stacks: bool = True
     symbolise: bool = True
     keep_slices: bool = False
