@@ -50,6 +50,10 @@ test-interop: setup-test interop-tools ## images and signatures between those cl
 test-verdicts: setup-test ## verdicts on servers of many shapes, twenty runs each, on a quiet and a starved machine (two hours)
 	pytest tests/kernel/test_verdicts.py -m "kernel and long" -v
 
+.PHONY: test-container
+test-container: setup-test ## the image of Containerfile, built on Debian's packages and run by a docker engine
+	pytest tests/kernel/test_container_image.py -m long -v
+
 .PHONY: test-programs
 test-programs: ## real programs of Debian, each run bare and recorded: only the recording differs
 	@scripts/setup.sh programs

@@ -13,7 +13,7 @@ TEST_PACKAGES="$TEST_PACKAGES heaptrack tmux zstd musl-tools libjemalloc2 libtcm
 TEST_PACKAGES="$TEST_PACKAGES g++ libgoogle-perftools4 libtbbmalloc2 dwz xz-utils"
 TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb strace git"
 TEST_PACKAGES="$TEST_PACKAGES chromium fonts-dejavu-core"
-TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 qemu-system-arm cpio kmod xz-utils"
+TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 qemu-system-arm cpio kmod xz-utils mmdebstrap"
 PROGRAM_PACKAGES="python3-numpy perl ruby php-cli php-fpm nginx-light curl redis-server postgresql sqlite3 rustc"
 
 as_root() {

@@ -9,6 +9,7 @@ from gadgetops.units import format_bytes, format_duration, plural
 
 _LABEL_WIDTH: Final = 12
 _SHOWN_MODULES: Final = 10
+_SHOWN_PROCESSES: Final = 5
 _WAYS: Final = {"dwarf": "processes unwound by their rules (DWARF):", "fp": "walked by frame pointers:"}
 _FRAME_POINTERS: Final = "build it with -fno-omit-frame-pointer, or record with --unwind dwarf"
 
@@ -56,8 +57,21 @@ def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
 def _target(target: Mapping[str, Any]) -> str:
     if "command" in target:
         return f"{' '.join(map(str, target['command']))} (process {target.get('pid', 'unknown')})"
+    if named := _named(target.get("processes")):
+        started = _named(target.get("descendants"))
+        return named + (f", and what they had started: {started}" if started else "")
+    if isinstance(container := target.get("container"), Mapping):
+        return f"container {container.get('name', 'unknown')}, image {container.get('image', 'unknown')}"
     known = {name: value for name, value in target.items() if isinstance(value, str | int) and value != 0}
     return ", ".join(f"{name} {value}" for name, value in known.items()) or "unknown"
+
+
+def _named(processes: Any) -> str:
+    """Return the processes of a target, each by name and number; empty where it lists none."""
+    known = [each for each in processes if isinstance(each, Mapping)] if isinstance(processes, list) else []
+    names = [f"{each.get('comm') or 'unknown'} (process {each.get('pid', 'unknown')})" for each in known]
+    left_out = len(names) - _SHOWN_PROCESSES
+    return ", ".join(names[:_SHOWN_PROCESSES]) + (f" and {left_out} more" if left_out > 0 else "")
 
 
 def _gadget(header: Mapping[str, Any]) -> str:

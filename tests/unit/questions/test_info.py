@@ -106,3 +106,32 @@ def test_symbolize_leaves_what_it_cannot_better(
     assert (shown.status, shown.out) == (0, "")
     assert "0 of 4 addresses symbolised" in shown.err
     assert (path / "symbols.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (
+            {"processes": [{"pid": 7, "comm": "server"}, {"pid": 8, "comm": None}], "children": True},
+            "server (process 7), unknown (process 8)",
+        ),
+        (
+            {
+                "processes": [{"pid": 7, "comm": "server"}],
+                "descendants": [{"pid": number, "comm": "worker"} for number in range(10, 17)],
+            },
+            "server (process 7), and what they had started: "
+            + ", ".join(f"worker (process {number})" for number in range(10, 15))
+            + " and 2 more",
+        ),
+        ({"container": {"name": "shop", "image": "shop:v1"}, "pid": 7}, "container shop, image shop:v1"),
+        ({"processes": "damaged"}, "processes damaged"),
+    ],
+)
+def test_the_target_is_named(target: Any, expected: str, write_recording: Write) -> None:
+    """Running processes by their names and numbers, and a container by its name."""
+    path = write_recording([])
+    header = json.loads((path / "recording.json").read_text())
+    (path / "recording.json").write_text(json.dumps({**header, "target": target}))
+    lines = info_as_text(info(open_recording(path))).splitlines()
+    assert f"target      {expected}" in lines
