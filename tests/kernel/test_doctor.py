@@ -76,7 +76,8 @@ def diagnosis(*within: str, folder: Path, options: Sequence[object] = ()) -> tup
     done = run(*within, *GADGETOPS, "doctor", "--format", "json", *options, folder=folder)
     answer = json.loads(done.stdout)
     assert done.returncode == (0 if answer["can_record"] else 1), done.stderr
-    return answer["can_record"], {each["name"]: each for each in answer["findings"]}
+    found = {each["name"]: each for each in answer["findings"]}
+    return answer["can_record"], {**found, "commands": answer["can_record_commands"]}
 
 
 def test_where_it_says_so_record_works_in_the_way_that_it_says(gadget_object: Path, tmp_path: Path) -> None:
@@ -100,6 +101,9 @@ def test_where_it_says_no_record_fails_for_that_reason(
     done = run(*within, *GADGETOPS, *record, folder=tmp_path)
     culprit = found[UNABLE[name].culprit]
     assert (can_record, culprit["state"], done.returncode) == (False, "missing", 1), done.stderr
+    command = ["record", "-q", "-o", "c.gadgetrec", "--", "true"]
+    recorded = run(*within, *GADGETOPS, *command, folder=tmp_path).returncode == 0
+    assert recorded == found["commands"], "whether commands can be recorded all the same"
     if culprit["name"] != "disk":
         assert f"gadgetops: error: {culprit['detail']}\n{culprit['remedy']}\n" == done.stderr
 

@@ -34,12 +34,13 @@ def command(pid: int | None, output_format: str, store: str) -> int:
 
     It asks the kernel as `record` does: probes are tried on a function of gadgetops itself. With --pid, the
     calls of that process are counted for a quarter of a second. Nothing is changed. The exit status is 0 if
-    `record` works here, else 1.
+    `record` works here for processes, too, else 1.
     """
     findings = _findings(pid, store)
     is_able = not any(finding.prevents_recording for finding in findings)
     if output_format == "json":
-        print_json({"can_record": is_able, "findings": [asdict(finding) for finding in findings]})
+        able = {"can_record": is_able, "can_record_commands": is_able or records_commands(findings)}
+        print_json({**able, "findings": [asdict(finding) for finding in findings]})
     else:
         _print(findings, is_able=is_able)
     return 0 if is_able else _MISSING
@@ -55,6 +56,12 @@ def _findings(pid: int | None, store: str) -> list[Finding]:
 
         found += process_findings(pid)
     return sorted(found, key=lambda finding: _ORDER.index(finding.area))
+
+
+def records_commands(findings: Iterable[Finding]) -> bool:
+    """Return whether commands can be recorded though others cannot: that takes a library and a folder."""
+    states = {finding.name: finding.state for finding in findings}
+    return states["preloaded library"] == "works" and states["disk"] != "missing"
 
 
 def _print(findings: Sequence[Finding], *, is_able: bool) -> None:
@@ -73,4 +80,9 @@ def _verdict(findings: Iterable[Finding], *, is_able: bool) -> str:
     if is_able:
         return "`gadgetops record` works here."
     missing = [finding.name for finding in findings if finding.prevents_recording]
+    if records_commands(findings):
+        return (
+            f"`gadgetops record -- CMD` works here, by a preloaded library; running processes, containers and"
+            f" the host cannot be recorded; in the way: {', '.join(missing)}."
+        )
     return f"`gadgetops record` does not work here; in its way: {', '.join(missing)}."

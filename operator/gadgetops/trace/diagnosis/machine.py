@@ -18,10 +18,13 @@ from gadgetops.trace.machine import (
     check_rights,
     missing_file_systems,
 )
+from gadgetops.trace.preload.library import find_library
 from gadgetops.trace.resource_limits import lift_limits
 from gadgetops.units import format_bytes
 
 _RECORDING, _STACKS, _CONTAINERS = "recording", "stacks", "containers"
+PRELOAD: Final = "preloaded library"
+"""Name of the finding about the way to record commands that needs no right and no feature of the kernel."""
 _LOW_DISK_BYTES: Final = 1 << 30
 _EVENT_LINKS_HINT: Final = "nothing to do: perf events take their place; recording ends up to 2 s later"
 _ELSEWHERE_HINT: Final = "write to another folder: `record -o FOLDER/NAME`"
@@ -50,6 +53,7 @@ def machine_findings(folder: Path) -> Iterator[Finding]:
     yield from _asked_as_root(has_rights=rights.state == "works")
     yield asked(_RECORDING, "libbpf", _libbpf, is_needed=True)
     yield asked(_RECORDING, "limits", _limits, is_needed=True)
+    yield asked(_RECORDING, PRELOAD, _preload, otherwise="limited")
     yield _disk(folder)
     yield asked(_STACKS, "libdw", _libdw, otherwise="limited")
     yield _container_engine()
@@ -112,6 +116,10 @@ def _file_systems() -> Finding:
 def _libbpf() -> str:
     library = libbpf.library()
     return f"{libbpf.LIBRARY}, version {library.libbpf_major_version()}.{library.libbpf_minor_version()}"
+
+
+def _preload() -> str:
+    return f"commands are recorded without root, too: {find_library().name}"
 
 
 def _libdw() -> str:
