@@ -46,7 +46,7 @@ _SEQ_BITS: Final = 44
 """So many bits a recording's own numbers have; events, of which there may be more than 2^32, have more."""
 _IDS: Final = frozenset({"pid", "parent_pid", "tid", "released_tid", "stack_id"})
 _SEQS: Final = frozenset({"seq", "released_seq", "allocation_seq"})
-_TIMES: Final = frozenset({"timestamp_ns", "released_ns"})
+_TIMES: Final = frozenset({"timestamp_ns", "released_ns", "first_ns", "last_ns"})
 _NO_LIFE: Final = -(2**63) + 1
 """A life whose beginning is not known, as in `sql/lives.sql`."""
 
@@ -165,7 +165,7 @@ def _create_views(
         for view in _TABLES
         for path in member.get(view, ())
     ]
-    kinds = {"file_name": "varchar", "recording": "bigint", "first_ns": "bigint"}
+    kinds = {"file_name": "varchar", "recording": "bigint", "begin_ns": "bigint"}
     create_table(connection, "recording_files", kinds, numbered)
     for view, columns in _TABLES.items():
         selected = ", ".join(f"{_unique(name)} as {name}" for name in columns)
@@ -183,9 +183,9 @@ def _unique(column: str) -> str:
     if column in _SEQS:
         return f"{column} + recording * {1 << _SEQ_BITS}"
     if column in _TIMES:
-        return f"{column} - first_ns"
+        return f"{column} - begin_ns"
     if column == "life_ns":
-        return f"case when life_ns = {_NO_LIFE} then life_ns else life_ns - first_ns end"
+        return f"case when life_ns = {_NO_LIFE} then life_ns else life_ns - begin_ns end"
     return column
 
 
@@ -199,6 +199,10 @@ class _FleetQuestion(Question):
         super().__init__(recording, connection, Extent(first_ns=0, last_ns=max(durations)), filters)
         self.certainty = _certainty(recording.members, extents)
         self._fleet = recording
+
+    def notes(self, recording: Recording, connection: Any) -> tuple[str, ...]:
+        """Return nothing: each recording says for itself what it cannot show."""
+        return ()
 
     def grouped(self, group_by: GroupBy | None) -> Groups:
         """Return the groups of the calls; those of threads and processes have their recording's name."""

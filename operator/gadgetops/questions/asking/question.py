@@ -72,11 +72,15 @@ class Question:
         self, recording: Recording, connection: "DuckDBPyConnection", extent: Extent, filters: Filters
     ) -> None:
         seen = Seen(extent.lost, extent.failed_stacks, extent.unseen_releases)
-        self.certainty = certainty(recording, seen, notes_of(recording, connection))
+        self.certainty = certainty(recording, seen, self.notes(recording, connection))
         self.connection = connection
         self.filters = filters
         self.span = _span(extent)
         self.groups: Mapping[int, Group] = {0: EVERYTHING}
+
+    def notes(self, recording: Recording, connection: "DuckDBPyConnection") -> tuple[str, ...]:
+        """Return what of the program's memory the recording cannot show."""
+        return notes_of(recording, connection)
 
     def group(self, group_by: GroupBy | None, *, calls: str = "allocations") -> None:
         """
