@@ -8,6 +8,7 @@ from gadgetops.questions.asking.stacks_of import Frame
 from gadgetops.questions.asking.wrappers import wrappers
 from gadgetops.questions.leaks.leaks import Amount, Leak, Leaks, total
 from gadgetops.questions.leaks.verdict import Kind
+from gadgetops.report.drawing import Drawing
 from gadgetops.units import format_bytes, format_duration, plural
 
 Memory = Literal["heap", "mappings", "all"]
@@ -17,6 +18,7 @@ SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 
 _OTHER: Final = {"heap": True, "mappings": False}
 """What is left out: whether it is a mapping."""
+_CURVE_WIDTH: Final = 24
 _FEW_FROM_STARTUP: Final = 3
 _KEYS: Final[dict[Sort, Callable[[Leak], Any]]] = {
     "bytes": lambda leak: -leak.live_bytes,
@@ -43,12 +45,14 @@ class View(NamedTuple):
         memory: Of the heap, of mappings, or of both.
         kinds: Verdicts that are shown; empty for all.
         sort: What rows are put in order by.
+        drawing: How the course of each stack is drawn; None: not at all.
     """
 
     limit: int
     memory: Memory = "heap"
     kinds: tuple[Kind, ...] = ()
     sort: Sort = "verdict"
+    drawing: Drawing | None = None
 
 
 def leaks_as_text(leaks: Leaks, view: View) -> str:
@@ -74,7 +78,7 @@ def _lines(leaks: Leaks, view: View) -> Iterator[str]:
     rows = [leak for leak in chosen if leak not in folded_away]
     for leak in rows[: view.limit]:
         yield ""
-        yield from _leak_lines(leak)
+        yield from _leak_lines(leak, view.drawing)
     yield from _before_exit(leaks, view, max(0, view.limit - len(rows)))
     below = [*_below(rows[view.limit :]), *_one_line(folded_away, "from start-up", "--kind startup")]
     if view.memory == "heap":
@@ -95,7 +99,7 @@ def _before_exit(leaks: Leaks, view: View, limit: int) -> Iterator[str]:
     yield f"released at the program's end: {_amount(total(released))}, {of}"
     for leak in growing[:limit]:
         yield ""
-        yield from _leak_lines(leak)
+        yield from _leak_lines(leak, view.drawing)
     if len(growing) > limit:
         yield from ("", f"{plural(len(growing) - limit, 'more stack')} that had grown; --limit shows them")
 
@@ -166,11 +170,13 @@ def _bounds_lines(found: Bounds, live: Amount) -> Iterator[str]:
         yield f"  at least {least}{most}"
 
 
-def _leak_lines(leak: Leak) -> Iterator[str]:
+def _leak_lines(leak: Leak, drawing: Drawing | None) -> Iterator[str]:
     amount = _amount(Amount(leak.live_bytes, leak.live_count), leak.is_mapping)
     yield f"{amount}, {_age(leak)}{_at(leak)}"
     if leak.owner is not None:
         yield f"  {leak.owner}"
+    if drawing is not None and leak.curve:
+        yield f"  {drawing.sparkline(leak.curve, _CURVE_WIDTH)}"
     yield f"  {leak.trend.sentence}"
     if leak.no_stack is not None:
         yield f"  <{leak.no_stack}>"

@@ -1,11 +1,16 @@
 """Pictures of characters keep the order and the extent of what they show."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgetops.report.drawing import Drawing, resampled, stretched
 
+DEMO = Path(__file__).parents[2] / "data" / "demo.gadgetrec"
 BLOCKS, ASCII = Drawing(), Drawing(is_ascii=True)
 VALUES = st.lists(st.integers(-5, 10**12), max_size=200)
 DRAWINGS = st.sampled_from([BLOCKS, ASCII])
@@ -65,3 +70,16 @@ def test_more_values_than_room_keep_the_highest() -> None:
     assert stretched([1, 9, 2, 3], 2) == [9, 3]
     assert stretched([1, 2], 4) == [1, 1, 2, 2]
     assert resampled([1, 9, 2, 3], 2) == [9, 3]
+
+
+def test_leaks_draw_the_course_of_each_stack(gadgetops: Callable[..., Any]) -> None:
+    """Where it is asked for, or there is a terminal; also from the answer that is kept."""
+    for _ in range(2):
+        lines = gadgetops("leaks", DEMO, "--ascii").out.splitlines()
+        courses = [
+            lines[number - 1] for number, line in enumerate(lines) if line.startswith("  likely a leak")
+        ]
+        assert len(courses) == 2
+        assert all(course.isascii() and course.endswith("@") for course in courses)
+        assert all(len(course) == 2 + 24 for course in courses)
+    assert "@" not in gadgetops("leaks", DEMO).out

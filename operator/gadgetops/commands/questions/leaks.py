@@ -1,5 +1,6 @@
 """`gadgetops leaks`: what was never released, by stack."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_rows
 from gadgetops.commands.common.question_options import (
@@ -73,6 +75,7 @@ _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stac
 )
 @filter_options
 @format_option
+@ascii_option
 def command(
     recording: Path,
     limit: int | None,
@@ -83,13 +86,14 @@ def command(
     group_by: str,
     filters: "Filters",
     output_format: str,
+    is_ascii: bool,
 ) -> int:
     """Show what RECORDING allocated and the program never released, by stack, what grows first.
 
     The first word says how far to believe it: certain, possible (something is missing; how much there is at
     least is shown too), or inconclusive (nothing was recorded; exit status 4). Below each stack's amount
     stands whether it grows like a leak or rests like a cache, and why; docs/verdicts.md has the rules.
-    RECORDING may still be written.
+    RECORDING may still be written. On a terminal the course of each stack's live bytes is drawn.
 
     Of many recordings, as 'fleet/**/*.gadgetrec', or by other groups than stacks, the answer is that of
     `top --by live`.
@@ -108,7 +112,8 @@ def command(
     if not filters.is_empty and not found.allocated.count:
         messages.warn("the filters choose no allocation of this recording")
     memory = memory or ("all" if output_format == "json" else "heap")
-    view = View(_SHOWN_STACKS if limit is None else limit, memory, kinds, sort)
+    drawn = drawing(is_ascii) if is_ascii or sys.stdout.isatty() else None
+    view = View(_SHOWN_STACKS if limit is None else limit, memory, kinds, sort, drawn)
     if output_format == "table":
         show(leaks_as_text(found, view))
     else:

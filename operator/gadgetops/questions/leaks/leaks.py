@@ -25,7 +25,7 @@ from gadgetops.questions.leaks.activity import Activity, Cell
 from gadgetops.questions.leaks.kept import Kept, kept_for
 from gadgetops.questions.leaks.owners import owner_of
 from gadgetops.questions.leaks.suppressions import Suppression
-from gadgetops.questions.leaks.verdict import Course, Kind, Trend, verdict
+from gadgetops.questions.leaks.verdict import Course, Kind, Trend, curve, verdict
 from gadgetops.questions.texts import rows, text
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 5
+_ANSWER_VERSION: Final = 6
 
 SCHEMA_VERSION: Final = 2
 """Of the JSON: 2 tells the heap from mappings, has the growing stacks first, and a verdict in words."""
@@ -98,6 +98,7 @@ class Leak(NamedTuple):
         no_stack: Why the stack is empty; None if it is not.
         is_mapping: Whether these are mappings, not blocks of the heap.
         owner: Who maps them for itself, if that is not the program.
+        curve: Its live bytes at equal distances of time; empty where that is not known.
     """
 
     live_bytes: int
@@ -109,6 +110,7 @@ class Leak(NamedTuple):
     no_stack: str | None
     is_mapping: bool = False
     owner: str | None = None
+    curve: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the leak as the documented JSON."""
@@ -438,6 +440,7 @@ def _by_stack(
             stack.no_stack,
             is_mapping,
             owner_of(stack.frames) if is_mapping else None,
+            curve(course, activity),
         )
 
 
@@ -560,7 +563,8 @@ def _from_document(document: Mapping[str, Any]) -> Leaks:
 
     def made(leak: Mapping[str, Any]) -> Leak:
         stack = tuple(frames[number] for number in leak["stack"])
-        return Leak(**{**leak, "trend": Trend(**leak["trend"]), "stack": stack})
+        parts = {"trend": Trend(**leak["trend"]), "stack": stack, "curve": tuple(leak["curve"])}
+        return Leak(**{**leak, **parts})
 
     return Leaks(
         certainty=Certainty(

@@ -367,6 +367,11 @@ def _is_flat(course: Course, activity: Activity) -> bool:
     return 10 * (max(later) - min(later)) <= 2 * max(later)
 
 
+def curve(course: Course, activity: Activity) -> tuple[int, ...]:
+    """Return the live bytes of *course* at equal distances of time."""
+    return tuple(_levels(course, activity, 0))
+
+
 def _levels(course: Course, activity: Activity, clock: int) -> list[int]:
     """Return the live bytes at the end of each bin."""
     base = sum(change for cell, change in course.changes.items() if activity.is_startup(cell))
