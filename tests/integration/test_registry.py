@@ -511,3 +511,30 @@ def test_a_terminal_shows_a_bar(name: str, store: Layout) -> None:
         pass
     assert b"MiB" in shown and b"/s" in shown and b"push" in shown
     assert pushed.stdout.startswith(name.encode() + b"@sha256:")
+
+
+def test_a_mirror_is_asked_first_and_the_registry_where_it_has_nothing(
+    gadgetops: Gadgetops,
+    store: Layout,
+    registry: RunningRegistry,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the file that podman and skopeo read; the image keeps the name it was asked for by."""
+    image = put_image(store, name)
+    assert gadgetops("push", name).status == 0
+    host, _, path = name.partition("/")
+    settings = tmp_path / "registries.conf"
+    settings.write_text(
+        f'[[registry]]\nlocation = "nowhere.invalid"\n'
+        f'[[registry.mirror]]\nlocation = "{host}/empty"\ninsecure = true\n'
+        f'[[registry.mirror]]\nlocation = "{host}"\ninsecure = true\n'
+    )
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(settings))
+    monkeypatch.delenv("GADGETOPS_PLAIN_HTTP")
+    forget_store(tmp_path, monkeypatch)
+    done = gadgetops("pull", f"nowhere.invalid/{path}")
+    assert done.status == 0, done.err
+    assert open_store().resolve(f"nowhere.invalid/{path}").digest == image.digest
+    assert f"/v2/empty/{path.partition(':')[0]}/" in registry.log

@@ -13,7 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from gadgetops.errors import DigestMismatch, InvalidReference, NotFound, UsageError
+from gadgetops.errors import (
+    DigestMismatch,
+    InvalidReference,
+    NotFound,
+    RegistryError,
+    StorageError,
+    UsageError,
+)
 from gadgetops.oci.attachments import signed_digest, tops
 from gadgetops.oci.content import Descriptor, Index, Platform
 from gadgetops.oci.graph import Source, Target, children_of, fetch_document, walk
@@ -26,6 +33,7 @@ from gadgetops.oci.parallel import Parallel
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry.access import Access
 from gadgetops.oci.registry.client import Repository
+from gadgetops.oci.registry.mirrors import Candidate, candidates
 from gadgetops.whole_files import storage_errors, write_file
 
 N_THREADS: Final = 6
@@ -154,9 +162,24 @@ def open_origin(location: Location, *, store: str = AUTO, access: Access | None 
         layout = open_store(store, create=False)
         yield Origin(layout, layout.resolve(name), str(name) if isinstance(name, Reference) else None)
     else:
-        reference = _in_registry(location)
-        repository = Repository.open(reference, access)
-        yield Origin(repository, repository.resolve(reference), str(reference))
+        yield _origin_in_registry(_in_registry(location), access or Access())
+
+
+def _origin_in_registry(reference: Reference, access: Access) -> Origin:
+    """Return the image at the first place that has it: a mirror, or the registry itself."""
+    *mirrors, own = candidates(reference)
+    for mirror in mirrors:
+        # What a mirror lacks, or why it cannot be asked, is no matter: the registry has the last word.
+        with contextlib.suppress(NotFound, RegistryError, StorageError):
+            return _origin_at(mirror, reference, access)
+    return _origin_at(own, reference, access)
+
+
+def _origin_at(place: Candidate, reference: Reference, access: Access) -> Origin:
+    if place.is_insecure:
+        access = replace(access, plain_http=access.plain_http | {place.reference.registry})
+    repository = Repository.open(place.reference, access)
+    return Origin(repository, repository.resolve(place.reference), str(reference))
 
 
 @contextlib.contextmanager
