@@ -26,7 +26,7 @@ export function frontOf(model: Model, whole: Sums): HTMLElement {
 
 /** Where it grows, beside the verdict. */
 function whereOf(model: Model): HTMLElement | null {
-  const growing = sorted(model.header.leaks).filter((leak) => leak.kind === "growing" || leak.kind === "levelling");
+  const growing = sorted(model.header.leaks).filter((leak) => !leak.owner && (leak.kind === "growing" || leak.kind === "levelling"));
   if (!growing.length) return null;
   const items = growing.slice(0, SHOWN).map((leak) =>
     element("li", {}, element("code", {}, placeOf(model, leak)), `: ${formatBytes(leak.bytes)} in ${plural(leak.count, "allocation")}`),
@@ -58,6 +58,7 @@ function sureOf(model: Model): HTMLElement {
     inconclusive: "How sure: nothing was recorded.",
   };
   const reasons = certainty.reasons.map((reason) => element("li", {}, printable(reason)));
+  for (const note of certainty.notes ?? []) reasons.push(element("li", {}, printable(note)));
   const least = bounds?.at_least_bytes;
   if (certainty.certainty === "possible" && least != null) {
     reasons.push(element("li", {}, `at least ${formatBytes(least)} were not released`));
@@ -115,6 +116,7 @@ function leakItem(model: Model, leak: Leak, many: boolean, onShow: (stack: numbe
     element("span", {}, ` in ${plural(leak.count, "allocation")} `),
     element("code", {}, placeOf(model, leak)),
     many ? element("span", { class: "quiet" }, printable(leak.recording)) : null,
+    leak.owner ? element("span", { class: "quiet" }, printable(leak.owner)) : null,
     element("span", { class: "reason" }, printable(leak.reason)),
   );
   const buttons = element(
@@ -144,6 +146,6 @@ export function stackOf(model: Model, stack: number): HTMLElement {
 function placeOf(model: Model, leak: Leak): string {
   const frames = model.stacks[leak.stack];
   if (!frames.length) return model.stackName(leak.stack);
-  const frame = model.frames[frames[frames.length - 1]];
+  const frame = model.frames[frames[frames.length - 1 - leak.place]];
   return frameText({ ...frame, file: frame.file && fileName(frame.file), module: frame.module && fileName(frame.module) });
 }

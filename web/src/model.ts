@@ -9,6 +9,10 @@ export interface Leak {
   oldest_ns: number;
   youngest_ns: number;
   kind: string;
+  /** How many frames from the innermost one the function is that it is named by. */
+  place: number;
+  /** What it is, if it is no block of the heap. */
+  owner: string | null;
   reason: string;
   recording: string;
   stack: number;
@@ -44,7 +48,7 @@ export interface Header {
   title: string;
   recordings: RecordingFacts[];
   verdict: { level: string; sentence: string };
-  certainty: { certainty: string; reasons: string[]; lost: number | null; failed_stacks: number };
+  certainty: { certainty: string; reasons: string[]; lost: number | null; failed_stacks: number; notes?: string[] };
   bounds: Bounds | null;
   leaks: Leak[];
   leak_count: number;

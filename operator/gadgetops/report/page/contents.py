@@ -8,6 +8,7 @@ import numpy as np
 
 from gadgetops import __version__
 from gadgetops.questions.asking.stacks_of import Frame, Stack
+from gadgetops.questions.asking.wrappers import wrappers
 from gadgetops.questions.diff import Diff
 from gadgetops.questions.leaks.leaks import Leak, Leaks
 from gadgetops.questions.slots.slot_sums import Histogram, SlotSums
@@ -220,6 +221,9 @@ def _leak(leak: Leak) -> dict[str, Any]:
         "count": leak.live_count,
         "oldest_ns": leak.oldest_ns,
         "youngest_ns": leak.youngest_ns,
+        # How far from the innermost frame: what is between only passes allocations on.
+        "place": leak.stack.index(place) if (place := wrappers().place(leak.stack)) else 0,
+        "owner": f"mapping: {leak.owner}" if leak.owner else "mapping" if leak.is_mapping else None,
         "kind": leak.trend.kind,
         "reason": leak.trend.sentence,
     }

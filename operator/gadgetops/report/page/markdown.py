@@ -7,6 +7,7 @@ something are written as numeric entities.
 
 from collections.abc import Iterator, Sequence
 
+from gadgetops.questions.asking.wrappers import wrappers
 from gadgetops.questions.leaks.leaks import Leak, Leaks
 from gadgetops.questions.timeline import Timeline
 from gadgetops.report.answers import printable
@@ -46,7 +47,7 @@ def _lines(title: str, answers: Sequence[Leaks], timeline: Timeline) -> Iterator
 
 
 def _row(leak: Leak) -> str:
-    frame = leak.stack[0] if leak.stack else None
+    frame = wrappers().place(leak.stack)
     name = f"<{leak.no_stack}>" if frame is None else frame.name
     line = (
         "" if frame is None or frame.file is None else f" {frame.file.rpartition('/')[2]}:{frame.line or 0}"

@@ -31,23 +31,37 @@ class Verdict(NamedTuple):
 
 def verdict(answers: Sequence[Leaks]) -> Verdict:
     """Return the verdict on the recordings that *answers* are about."""
-    leaks = [leak for answer in answers for leak in answer.leaks]
-    live_bytes = sum(answer.live.size_bytes for answer in answers)
     if all(answer.certainty.word == "inconclusive" for answer in answers):
         return Verdict("unknown", "Nothing was recorded, so there is no verdict.")
-    if not leaks:
-        return Verdict("none", "No leak: everything that was allocated was released.")
-    growing = [leak for leak in leaks if leak.trend.kind == GROWING]
-    if growing:
+    # As `leaks`: of the heap. Mappings are in the list, with who maps them.
+    leaks = [leak for answer in answers for leak in answer.leaks if not leak.is_mapping]
+    live_bytes = sum(answer.heap.live.size_bytes for answer in answers)
+    return _of_growth(answers, leaks, live_bytes) or _without_growth(leaks, live_bytes)
+
+
+def _of_growth(answers: Sequence[Leaks], leaks: Sequence[Leak], live_bytes: int) -> Verdict | None:
+    if growing := _of_kind(GROWING, leaks):
         return Verdict("leak", f"Likely a leak: {_grow(growing)}, with {_of(growing, live_bytes)}.")
-    slowing = [leak for leak in leaks if leak.trend.kind == _SLOWING]
-    if slowing:
+    if ended := _of_kind(GROWING, [leak for answer in answers for leak in answer.before_exit]):
+        words = f"{_grow(ended)} until the program released all at its end"
+        return Verdict("perhaps", f"Perhaps a leak: {words}.")
+    if slowing := _of_kind(_SLOWING, leaks):
         words = f"{_grow(slowing)} but may level off, with {_of(slowing, live_bytes)}"
         return Verdict("perhaps", f"Perhaps a leak: {words}.")
+    return None
+
+
+def _without_growth(leaks: Sequence[Leak], live_bytes: int) -> Verdict:
+    if not leaks:
+        return Verdict("none", "No leak: everything that was allocated on the heap was released.")
     left = f"{format_bytes(live_bytes)} in {plural(len(leaks), 'place')}"
-    if all(leak.trend.kind == "unclear" for leak in leaks):
+    if len(_of_kind("unclear", leaks)) == len(leaks):
         return Verdict("unknown", f"Not released: {left}. The recording does not show whether it grows.")
     return Verdict("none", f"No leak seen: nothing grows. Not released: {left}.")
+
+
+def _of_kind(kind: str, leaks: Sequence[Leak]) -> list[Leak]:
+    return [leak for leak in leaks if leak.trend.kind == kind]
 
 
 def _grow(leaks: Sequence[Leak]) -> str:
