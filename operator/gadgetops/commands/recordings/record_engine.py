@@ -31,15 +31,11 @@ class Choice(NamedTuple):
 
 def choose_engine(request: TargetRequest, parameters: Sequence[str]) -> Choice:
     """
-    Return the engine for *request*: eBPF where it is needed and allowed, else the preloaded library.
+    Return the engine for *request*: eBPF where it is allowed, else the preloaded library.
 
     Args:
         request: What is to be recorded.
         parameters: Keys of the gadget's parameters that are set.
-
-    Raises:
-        NoSuchProgram: The command will not be found.
-        NotExecutable: The kernel will refuse it.
     """
     if not request.command_line:
         return Choice("libbpf", "what runs already is reached by eBPF alone", is_asked_for=True)
@@ -47,15 +43,9 @@ def choose_engine(request: TargetRequest, parameters: Sequence[str]) -> Choice:
     options = [*given, *(key for key in parameters if key.replace("_", "-") not in _OF_LIBRARY)]
     if options:
         return Choice("libbpf", f"{options[0]} is an option of the gadget", is_asked_for=True)
-    # Imported here: numpy and DuckDB would cost every `--help` a third of a second.
-    from gadgetops.trace.preload.coverage import obstacle_of  # noqa: PLC0415
-
-    obstacle = obstacle_of(request.command_line)
-    if obstacle is None:
-        return Choice("preload", "a command, which needs no root and costs least")
     refused = _why_not_traced()
     if refused is None:
-        return Choice("libbpf", f"{obstacle.reason}: a preloaded library would see nothing of it")
+        return Choice("libbpf", "eBPF is allowed here, and sees every program")
     return Choice("preload", f"eBPF is not allowed here: {refused}")
 
 
