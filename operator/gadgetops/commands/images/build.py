@@ -10,8 +10,8 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.images.header_options import Change, header_options
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import UsageError
 from gadgetops.gadget.building.build import Built, build, file_name
 from gadgetops.gadget.building.buildfile import BuildFile

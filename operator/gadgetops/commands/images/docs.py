@@ -14,9 +14,9 @@ from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.commands import VERBS, cli
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import show_all, verb
-from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.images.header_options import Change, header_options
 from gadgetops.commands.images.ig_version_option import ig_version_option
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import DriftError, ObjectError, UsageError
 from gadgetops.gadget.building.build import compile_source, file_name
 from gadgetops.gadget.building.buildfile import BuildFile

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from gadgetops.commands.common import messages
-from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.image_argument import parse_image
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import UsageError
 from gadgetops.oci.layout.archive import export_archive
 from gadgetops.oci.layout.store import open_store

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import click
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.oci.attachments import signed_digest
 from gadgetops.oci.layout.archive import import_archive
 from gadgetops.oci.layout.store import open_store

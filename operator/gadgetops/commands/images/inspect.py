@@ -12,8 +12,8 @@ from gadgetops.commands.common import messages
 from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json, print_table
-from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.images.ig_version_option import ig_version_option
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import ObjectError, ToolError, UsageError
 from gadgetops.gadget.building.toolchain import TARGETS
 from gadgetops.gadget.reading import witness

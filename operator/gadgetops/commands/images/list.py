@@ -9,8 +9,8 @@ import click
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_rows
-from gadgetops.commands.common.registry_options import registry_options
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.registry_options import registry_options
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import ContentError, InvalidReference, NotFound, UsageError
 from gadgetops.oci.attachments import signed_digest
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, Descriptor

@@ -4,7 +4,7 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.oci.layout.store import open_store
 from gadgetops.units import plural
 

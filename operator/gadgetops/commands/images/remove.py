@@ -4,9 +4,9 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.completers import images as images_of_store
-from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.image_argument import parse_image
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.oci.layout.store import open_store
 
 

@@ -13,9 +13,9 @@ from gadgetops.commands.common.config import budget_file
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.output_file import write_bytes
-from gadgetops.commands.common.question_options import recording_argument
 from gadgetops.commands.common.terminal import show
 from gadgetops.commands.common.value_types import count, size
+from gadgetops.commands.options.question_options import recording_argument
 from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:

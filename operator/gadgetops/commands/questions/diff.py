@@ -7,7 +7,7 @@ import click
 
 from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.question_options import answer_options, print_answer, status_of
+from gadgetops.commands.options.question_options import answer_options, print_answer, status_of
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy

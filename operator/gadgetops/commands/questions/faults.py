@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.question_options import (
+from gadgetops.commands.options.question_options import (
     answer_options,
     fleet_options,
     opened,

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from gadgetops.commands.common import messages
-from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_rows
-from gadgetops.commands.common.question_options import (
+from gadgetops.commands.common.terminal import show
+from gadgetops.commands.common.value_types import count
+from gadgetops.commands.options.drawing_option import ascii_option, drawing
+from gadgetops.commands.options.question_options import (
     filter_options,
     fleet_options,
     group_by_option,
     is_fleet,
 )
-from gadgetops.commands.common.terminal import show
-from gadgetops.commands.common.value_types import count
 from gadgetops.commands.questions.top import print_top
 from gadgetops.errors import UsageError
 

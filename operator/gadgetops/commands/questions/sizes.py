@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.question_options import (
+from gadgetops.commands.options.drawing_option import ascii_option, drawing
+from gadgetops.commands.options.question_options import (
     answer_options,
     fleet_options,
     opened,

@@ -14,8 +14,8 @@ from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_table
 from gadgetops.commands.common.output_file import read_text
-from gadgetops.commands.common.question_options import recording_argument
 from gadgetops.commands.common.value_types import count
+from gadgetops.commands.options.question_options import recording_argument
 
 if TYPE_CHECKING:
     from gadgetops.questions.free_query import Table

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from gadgetops.commands.common.options import format_option, verb
 from gadgetops.commands.common.output import print_json, print_rows
-from gadgetops.commands.common.question_options import (
+from gadgetops.commands.common.terminal import show
+from gadgetops.commands.options.question_options import (
     filter_options,
     fleet_options,
     opened,
     status_of,
 )
-from gadgetops.commands.common.terminal import show
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters

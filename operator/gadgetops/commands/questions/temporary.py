@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.question_options import (
+from gadgetops.commands.common.value_types import count
+from gadgetops.commands.options.question_options import (
     answer_options,
     fleet_options,
     opened,
     print_answer,
     status_of,
 )
-from gadgetops.commands.common.value_types import count
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.question_options import (
+from gadgetops.commands.options.question_options import (
     answer_options,
     fleet_options,
     opened,

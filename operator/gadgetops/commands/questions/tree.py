@@ -7,8 +7,8 @@ import click
 
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
-from gadgetops.commands.common.question_options import filter_options, fleet_options, opened, status_of
 from gadgetops.commands.common.terminal import show
+from gadgetops.commands.options.question_options import filter_options, fleet_options, opened, status_of
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters

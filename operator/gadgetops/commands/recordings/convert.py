@@ -11,7 +11,7 @@ from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import OutputFile
 from gadgetops.commands.common.progress_line import ProgressLine
-from gadgetops.commands.common.question_options import filter_options, recording_argument, status_of
+from gadgetops.commands.options.question_options import filter_options, recording_argument, status_of
 from gadgetops.errors import UsageError
 from gadgetops.report.exports.formats import FORMATS
 from gadgetops.units import format_bytes

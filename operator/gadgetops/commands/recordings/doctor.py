@@ -10,7 +10,7 @@ import click
 
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.findings import Finding
 
 _SIGNS: Final = {"works": "ok", "limited": "--", "missing": "NO", "unknown": "??"}

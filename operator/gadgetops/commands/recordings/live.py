@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gadgetops.commands.common import messages
-from gadgetops.commands.common.drawing_option import ascii_option, drawing
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import make_room
+from gadgetops.commands.options.drawing_option import ascii_option, drawing
 from gadgetops.errors import RecordingError, UsageError
 
 if TYPE_CHECKING:

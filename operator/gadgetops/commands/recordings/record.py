@@ -12,12 +12,12 @@ import click
 
 from gadgetops import __version__
 from gadgetops.commands.common import messages
-from gadgetops.commands.common.drawing_option import ascii_option
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import make_room
 from gadgetops.commands.common.progress_line import ProgressLine
-from gadgetops.commands.common.store_option import store_option
 from gadgetops.commands.common.value_types import count, seconds, size
+from gadgetops.commands.options.drawing_option import ascii_option
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.commands.recordings.record_engine import choose_engine, is_given
 from gadgetops.commands.recordings.record_ig import default_image, record_ig
 from gadgetops.commands.recordings.record_preload import record_preload

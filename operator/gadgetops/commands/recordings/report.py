@@ -9,7 +9,7 @@ import click
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import make_parents
-from gadgetops.commands.common.question_options import filter_options, status_of
+from gadgetops.commands.options.question_options import filter_options, status_of
 from gadgetops.errors import StorageError, UsageError
 from gadgetops.units import format_bytes
 

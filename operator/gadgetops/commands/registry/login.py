@@ -8,7 +8,7 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.registry_options import registry_options
+from gadgetops.commands.options.registry_options import registry_options
 from gadgetops.errors import Unauthorized, UsageError
 from gadgetops.oci.registry.access import Access
 from gadgetops.oci.registry.credentials import AuthFile, Credentials, login_file

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.registry_options import registry_options
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.registry_options import registry_options
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.commands.registry.transfer_options import platform_option, referrers_option, transfer
 from gadgetops.oci.location import Location, Place
 from gadgetops.oci.reference import Reference

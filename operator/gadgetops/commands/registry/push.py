@@ -6,8 +6,8 @@ import click
 
 from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.registry_options import registry_options
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.registry_options import registry_options
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.commands.registry.attest import attach, attest_option, claims_of
 from gadgetops.commands.registry.transfer_options import platform_option, referrers_option, transfer
 from gadgetops.errors import UsageError
@@ -70,7 +70,7 @@ def command(
 def _attest(
     reference: Reference, folder: Path | None, key_file: Path | None, *, with_referrers: bool, store: str
 ) -> None:
-    from gadgetops.commands.common.key_option import read_private_key  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_private_key  # noqa: PLC0415
 
     if folder is None:
         raise UsageError("--key signs what --attest attaches", hint="`gadgetops sign` signs the image")

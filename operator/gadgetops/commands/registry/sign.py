@@ -6,9 +6,9 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.completers import images as images_of_store
-from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.image_argument import parse_image
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.commands.registry.attest import attach, attest_option, claims_of
 from gadgetops.errors import UsageError
 from gadgetops.oci.layout.layout import Layout
@@ -63,7 +63,7 @@ def command(
     same key changes nothing. The password of FILE is taken from GADGETOPS_KEY_PASSWORD or COSIGN_PASSWORD, or
     asked for.
     """
-    from gadgetops.commands.common.key_option import read_private_key  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_private_key  # noqa: PLC0415
     from gadgetops.oci.signing.sealed import Form  # noqa: PLC0415
     from gadgetops.oci.signing.sign import Others, sign  # noqa: PLC0415
 

@@ -76,7 +76,7 @@ def transfer(
 def _read_keys(files: Sequence[Path]) -> list["PublicKey"]:
     if not files:
         return []
-    from gadgetops.commands.common.key_option import read_public_key  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_public_key  # noqa: PLC0415
 
     return [read_public_key(path) for path in files]
 

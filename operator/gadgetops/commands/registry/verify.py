@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gadgetops.commands.common.image_argument import parse_image
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json, print_table
-from gadgetops.commands.common.store_option import store_option
+from gadgetops.commands.options.image_argument import parse_image
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import NotFound, VerificationError
 from gadgetops.oci.content import Descriptor
 from gadgetops.oci.layout.layout import Layout
@@ -57,7 +57,7 @@ def command(
     Fails unless a signature by one of the keys is about just this image, and every part of the image is there
     and has its digest. ig checks the signature, but not the parts it has in its store.
     """
-    from gadgetops.commands.common.key_option import read_public_key  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_public_key  # noqa: PLC0415
     from gadgetops.oci.signing.verify import verify, verify_attestations  # noqa: PLC0415
 
     reference = parse_image(image)
