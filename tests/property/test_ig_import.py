@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from services.ig_output import event
 
-from gadgetops.recording.ig.event import OPERATIONS
 from gadgetops.recording.ig.importer import Importer, Summary, import_header
 from gadgetops.recording.ig.parts import line_ends, split_lines, split_members
 from gadgetops.recording.ig.stack import parse_stack
+from gadgetops.recording.operations import NAMES as OPERATIONS
 from gadgetops.recording.reader import open_recording
 from gadgetops.recording.writer import RecordingWriter
 

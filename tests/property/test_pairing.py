@@ -158,12 +158,16 @@ class Model:
         self.left: dict[int, Counter[int]] = {}
         self.parts: list[tuple[int, int, int]] = []
         self.idle: set[int] = set()
+        self.inner: dict[tuple[int, int], int] = {}
         pending = sorted(processes)
         for seq, event in enumerate(events):
             while pending and pending[0].index <= seq:
                 self.process(pending.pop(0))
-            if event.address and not self.is_void(seq) and not self.is_inner(seq):
-                self.apply(seq, event)
+            if event.address and not self.is_void(seq):
+                if self.is_inner(seq):
+                    self.inner.setdefault((event.pid, event.address), seq)
+                else:
+                    self.apply(seq, event)
         for process in pending:
             self.process(process)
 
@@ -190,6 +194,7 @@ class Model:
             return
         blocks = self.blocks.setdefault(event.pid, {})
         before = blocks.pop(event.address, None)
+        first = self.inner.pop((event.pid, event.address), seq)
         if event.operation in RELEASES:
             if before is not None:
                 self.end(before, seq, event.operation)
@@ -197,7 +202,8 @@ class Model:
                 self.idle.add(seq)
         else:
             if before is not None:
-                self.end(before, seq, "lost")
+                # The call of the program began with the one inside it.
+                self.end(before, first, "lost")
             blocks[event.address] = seq
         self.inherited_blocks.get(event.pid, set()).discard(event.address)
 
