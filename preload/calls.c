@@ -35,8 +35,7 @@ EXPORTED void *malloc(size_t size)
 	FIND_REAL();
 	call = CALL_ENTERS();
 	block = real.malloc(size);
-	report_allocation(&call, OPERATION_malloc, (uintptr_t)real.malloc,
-			  (uintptr_t)block, size);
+	report_allocation(&call, OPERATION_malloc, (uintptr_t)block, size);
 	call_leaves(&call);
 	return block;
 }
@@ -49,8 +48,8 @@ EXPORTED void *calloc(size_t count, size_t size)
 	FIND_REAL();
 	call = CALL_ENTERS();
 	block = real.calloc(count, size);
-	report_allocation(&call, OPERATION_calloc, (uintptr_t)real.calloc,
-			  (uintptr_t)block, saturating_product(count, size));
+	report_allocation(&call, OPERATION_calloc, (uintptr_t)block,
+			  saturating_product(count, size));
 	call_leaves(&call);
 	return block;
 }
@@ -61,11 +60,11 @@ static bool is_silent(const struct call *call)
 	return !call->is_outermost && this_thread.is_release;
 }
 
-static void give_back(struct call *call, uintptr_t function, void *block)
+static void give_back(struct call *call, void *block)
 {
 	if (block && !is_silent(call))
-		report_release(call->caller, OPERATION_free, function,
-			       (uintptr_t)block, 0);
+		report_release(call->caller, OPERATION_free, (uintptr_t)block,
+			       0);
 }
 
 EXPORTED void free(void *block)
@@ -74,7 +73,7 @@ EXPORTED void free(void *block)
 
 	FIND_REAL();
 	call = RELEASE_ENTERS();
-	give_back(&call, (uintptr_t)real.free, block);
+	give_back(&call, block);
 	real.free(block);
 	call_leaves(&call);
 }
@@ -85,7 +84,7 @@ EXPORTED void free_sized(void *block, size_t size)
 
 	FIND_REAL();
 	call = RELEASE_ENTERS();
-	give_back(&call, (uintptr_t)real.free, block);
+	give_back(&call, block);
 	if (real.free_sized)
 		real.free_sized(block, size);
 	else
@@ -99,7 +98,7 @@ EXPORTED void free_aligned_sized(void *block, size_t alignment, size_t size)
 
 	FIND_REAL();
 	call = RELEASE_ENTERS();
-	give_back(&call, (uintptr_t)real.free, block);
+	give_back(&call, block);
 	if (real.free_aligned_sized)
 		real.free_aligned_sized(block, alignment, size);
 	else
@@ -107,20 +106,19 @@ EXPORTED void free_aligned_sized(void *block, size_t alignment, size_t size)
 	call_leaves(&call);
 }
 
-static void before_realloc(struct call *call, uintptr_t function, void *block)
+static void before_realloc(struct call *call, void *block)
 {
 	if (block && call->is_outermost)
-		report_release(call->caller, OPERATION_realloc_free, function,
+		report_release(call->caller, OPERATION_realloc_free,
 			       (uintptr_t)block, 0);
 }
 
-static void after_realloc(struct call *call, uintptr_t function, void *block,
-			  uint64_t size)
+static void after_realloc(struct call *call, void *block, uint64_t size)
 {
 	/* realloc(p, 0) gave the block back: that is no failure. */
 	if (size != 0 || block)
-		report_allocation(call, OPERATION_realloc, function,
-				  (uintptr_t)block, size);
+		report_allocation(call, OPERATION_realloc, (uintptr_t)block,
+				  size);
 }
 
 EXPORTED void *realloc(void *block, size_t size)
@@ -130,9 +128,9 @@ EXPORTED void *realloc(void *block, size_t size)
 
 	FIND_REAL();
 	call = RELEASE_ENTERS();
-	before_realloc(&call, (uintptr_t)real.realloc, block);
+	before_realloc(&call, block);
 	moved = real.realloc(block, size);
-	after_realloc(&call, (uintptr_t)real.realloc, moved, size);
+	after_realloc(&call, moved, size);
 	call_leaves(&call);
 	return moved;
 }
@@ -145,13 +143,13 @@ EXPORTED void *reallocarray(void *block, size_t count, size_t size)
 
 	FIND_REAL();
 	call = RELEASE_ENTERS();
-	before_realloc(&call, (uintptr_t)real.realloc, block);
+	before_realloc(&call, block);
 	if (real.reallocarray)
 		moved = real.reallocarray(block, count, size);
 	else
 		moved = wanted == UINT64_MAX ? fail(ENOMEM)
 					     : real.realloc(block, wanted);
-	after_realloc(&call, (uintptr_t)real.realloc, moved, wanted);
+	after_realloc(&call, moved, wanted);
 	call_leaves(&call);
 	return moved;
 }
@@ -167,7 +165,6 @@ EXPORTED int posix_memalign(void **place, size_t alignment, size_t size)
 			? real.posix_memalign(place, alignment, size)
 			: EINVAL;
 	report_allocation(&call, OPERATION_posix_memalign,
-			  (uintptr_t)real.posix_memalign,
 			  error ? 0 : (uintptr_t)*place, size);
 	call_leaves(&call);
 	return error;
@@ -183,27 +180,25 @@ EXPORTED int posix_memalign(void **place, size_t alignment, size_t size)
 		FIND_REAL();                                                   \
 		call = CALL_ENTERS();                                          \
 		block = real.name ? real.name(alignment, size) : fail(ENOMEM); \
-		report_allocation(&call, OPERATION_##name,                     \
-				  (uintptr_t)real.name, (uintptr_t)block,      \
+		report_allocation(&call, OPERATION_##name, (uintptr_t)block,   \
 				  size);                                       \
 		call_leaves(&call);                                            \
 		return block;                                                  \
 	}
 
-#define PAGE_ALIGNED(name)                                                \
-	EXPORTED void *name(size_t size)                                  \
-	{                                                                 \
-		struct call call;                                         \
-		void *block;                                              \
-                                                                          \
-		FIND_REAL();                                              \
-		call = CALL_ENTERS();                                     \
-		block = real.name ? real.name(size) : fail(ENOMEM);       \
-		report_allocation(&call, OPERATION_##name,                \
-				  (uintptr_t)real.name, (uintptr_t)block, \
-				  size);                                  \
-		call_leaves(&call);                                       \
-		return block;                                             \
+#define PAGE_ALIGNED(name)                                                   \
+	EXPORTED void *name(size_t size)                                     \
+	{                                                                    \
+		struct call call;                                            \
+		void *block;                                                 \
+                                                                             \
+		FIND_REAL();                                                 \
+		call = CALL_ENTERS();                                        \
+		block = real.name ? real.name(size) : fail(ENOMEM);          \
+		report_allocation(&call, OPERATION_##name, (uintptr_t)block, \
+				  size);                                     \
+		call_leaves(&call);                                          \
+		return block;                                                \
 	}
 
 ALIGNED(aligned_alloc)
@@ -228,7 +223,7 @@ EXPORTED void *mmap(void *hint, size_t length, int protection, int flags,
 	call = CALL_ENTERS();
 	start = real.mmap(hint, length, protection, flags, file, offset);
 	if (!is_allocators_own(&call))
-		report_allocation(&call, OPERATION_mmap, (uintptr_t)real.mmap,
+		report_allocation(&call, OPERATION_mmap,
 				  start == MAP_FAILED ? 0 : (uintptr_t)start,
 				  length);
 	call_leaves(&call);
@@ -250,8 +245,7 @@ EXPORTED int munmap(void *start, size_t length)
 	/* The kernel refuses others (EINVAL): nothing is released. */
 	if (length != 0 && !((uintptr_t)start & PAGE_MASK) &&
 	    call.is_outermost && !is_allocators_own(&call))
-		report_release(call.caller, OPERATION_munmap,
-			       (uintptr_t)real.munmap, (uintptr_t)start,
+		report_release(call.caller, OPERATION_munmap, (uintptr_t)start,
 			       length);
 	ADD(stacks_unmapped, 1);
 	result = real.munmap(start, length);
@@ -274,10 +268,9 @@ EXPORTED void *mremap(void *start, size_t old_length, size_t length, int flags,
 		ADD(stacks_unmapped, 1);
 		if (old_length)
 			report_release(call.caller, OPERATION_munmap,
-				       (uintptr_t)real.mremap, (uintptr_t)start,
-				       old_length);
-		report_allocation(&call, OPERATION_mmap, (uintptr_t)real.mremap,
-				  (uintptr_t)moved, length);
+				       (uintptr_t)start, old_length);
+		report_allocation(&call, OPERATION_mmap, (uintptr_t)moved,
+				  length);
 	}
 	call_leaves(&call);
 	return moved;

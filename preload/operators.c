@@ -29,49 +29,47 @@ static void find_operator(struct operator* operator, const char * name)
 	WRITE_RELEASE(operator->function, (void *)address);
 }
 
-#define NEW(name, parameters, ...)                                       \
-	EXPORTED void *name parameters                                   \
-	{                                                                \
-		static struct operator operator;                         \
-		void *(*function)parameters;                             \
-		struct call call;                                        \
-		void *block;                                             \
-                                                                         \
-		if (UNLIKELY(!READ_ACQUIRE(operator.function)))          \
-			find_operator(&operator, #name);                 \
-		function = (void *(*)parameters) operator.function;      \
-		if (LIKELY(!operator.is_own))                            \
-			return function(__VA_ARGS__);                    \
-		call = CALL_ENTERS();                                    \
-		block = function(__VA_ARGS__);                           \
-		report_allocation(&call, OPERATION_malloc,               \
-				  (uintptr_t)function, (uintptr_t)block, \
-				  size);                                 \
-		call_leaves(&call);                                      \
-		return block;                                            \
+#define NEW(name, parameters, ...)                                           \
+	EXPORTED void *name parameters                                       \
+	{                                                                    \
+		static struct operator operator;                             \
+		void *(*function)parameters;                                 \
+		struct call call;                                            \
+		void *block;                                                 \
+                                                                             \
+		if (UNLIKELY(!READ_ACQUIRE(operator.function)))              \
+			find_operator(&operator, #name);                     \
+		function = (void *(*)parameters) operator.function;          \
+		if (LIKELY(!operator.is_own))                                \
+			return function(__VA_ARGS__);                        \
+		call = CALL_ENTERS();                                        \
+		block = function(__VA_ARGS__);                               \
+		report_allocation(&call, OPERATION_malloc, (uintptr_t)block, \
+				  size);                                     \
+		call_leaves(&call);                                          \
+		return block;                                                \
 	}
 
-#define DELETE(name, parameters, ...)                                         \
-	EXPORTED void name parameters                                         \
-	{                                                                     \
-		static struct operator operator;                              \
-		void(*function) parameters;                                   \
-		struct call call;                                             \
-                                                                              \
-		if (UNLIKELY(!READ_ACQUIRE(operator.function)))               \
-			find_operator(&operator, #name);                      \
-		function = (void(*) parameters) operator.function;            \
-		if (LIKELY(!operator.is_own)) {                               \
-			function(__VA_ARGS__);                                \
-			return;                                               \
-		}                                                             \
-		call = RELEASE_ENTERS();                                      \
-		if (block && call.is_outermost)                               \
-			report_release(call.caller, OPERATION_free,           \
-				       (uintptr_t)function, (uintptr_t)block, \
-				       0);                                    \
-		function(__VA_ARGS__);                                        \
-		call_leaves(&call);                                           \
+#define DELETE(name, parameters, ...)                               \
+	EXPORTED void name parameters                               \
+	{                                                           \
+		static struct operator operator;                    \
+		void(*function) parameters;                         \
+		struct call call;                                   \
+                                                                    \
+		if (UNLIKELY(!READ_ACQUIRE(operator.function)))     \
+			find_operator(&operator, #name);            \
+		function = (void(*) parameters) operator.function;  \
+		if (LIKELY(!operator.is_own)) {                     \
+			function(__VA_ARGS__);                      \
+			return;                                     \
+		}                                                   \
+		call = RELEASE_ENTERS();                            \
+		if (block && call.is_outermost)                     \
+			report_release(call.caller, OPERATION_free, \
+				       (uintptr_t)block, 0);        \
+		function(__VA_ARGS__);                              \
+		call_leaves(&call);                                 \
 	}
 
 #define OPERATORS(plain, array)                                                \

@@ -29,15 +29,13 @@ static bool is_wanted(void)
 	return only == 0 || only == ring.pid;
 }
 
-void report_event(struct frame caller, uint32_t operation, uintptr_t function,
-		  uint64_t address, uint64_t size)
+void report_event(struct frame caller, uint32_t operation, uint64_t address,
+		  uint64_t size)
 {
 	struct event *event;
 	uint64_t slice;
 
-	slice = READ(ring.reader->collect_stacks)
-			? stack_number(function, caller)
-			: 0;
+	slice = READ(ring.reader->collect_stacks) ? stack_number(caller) : 0;
 	event = ring_reserve(&ring, sizeof(*event));
 	if (UNLIKELY(!event)) {
 		ring_lose(&ring);
@@ -55,8 +53,8 @@ void report_event(struct frame caller, uint32_t operation, uintptr_t function,
 	ring_submit(event);
 }
 
-void report_allocation(struct call *call, uint32_t operation,
-		       uintptr_t function, uint64_t address, uint64_t size)
+void report_allocation(struct call *call, uint32_t operation, uint64_t address,
+		       uint64_t size)
 {
 	if (!call->is_outermost || !is_recorded() || !is_wanted())
 		return;
@@ -65,15 +63,15 @@ void report_allocation(struct call *call, uint32_t operation,
 	/* Mappings may be released in parts, whose addresses hash otherwise. */
 	if (operation != OPERATION_mmap && address != 0 && !is_sampled(address))
 		return;
-	report_event(call->caller, operation, function, address, size);
+	report_event(call->caller, operation, address, size);
 }
 
-void report_release(struct frame caller, uint32_t operation, uintptr_t function,
-		    uint64_t address, uint64_t size)
+void report_release(struct frame caller, uint32_t operation, uint64_t address,
+		    uint64_t size)
 {
 	if (!is_recorded() || !is_wanted())
 		return;
 	if (operation != OPERATION_munmap && !is_sampled(address))
 		return;
-	report_event(caller, operation, function, address, size);
+	report_event(caller, operation, address, size);
 }

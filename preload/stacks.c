@@ -118,15 +118,14 @@ static uint64_t numbered(const struct walk *walk)
 	return number;
 }
 
-uint64_t stack_number(uintptr_t function, struct frame frame)
+uint64_t stack_number(struct frame frame)
 {
 	struct scratch *scratch = take_scratch();
 	uint64_t number;
 
 	if (!scratch)
 		return SLICE_MISSED;
-	scratch->walk.pcs[0] = function;
-	scratch->walk.n_frames = 1;
+	scratch->walk.n_frames = 0;
 	walk_stack(&this_thread.readable, frame, &scratch->walk);
 	if (UNLIKELY(READ(has_new_code))) {
 		WRITE(has_new_code, false);

@@ -16,9 +16,9 @@ void stacks_begin_anew(uint64_t seed);
 void stacks_free_scratches(void);
 
 /*
- * The number of the stack that begins in `function`, called from `frame`: sent
+ * The number of the stack of who called the allocator from `frame`: sent
  * if it is a new one.
  */
-uint64_t stack_number(uintptr_t function, struct frame frame);
+uint64_t stack_number(struct frame frame);
 
 #endif /* PRELOAD_STACKS_H */
