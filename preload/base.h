@@ -103,6 +103,7 @@ WEAK int pthread_atfork(void (*prepare)(void), void (*parent)(void),
 #define MAP_ANONYMOUS 0x20
 #define MAP_NORESERVE 0x4000
 #define MAP_FAILED ((void *)-1L)
+#define MREMAP_DONTUNMAP 4
 #define MADV_WIPEONFORK 18
 #define O_RDONLY 0
 #define O_RDWR 2

@@ -253,23 +253,28 @@ EXPORTED int munmap(void *start, size_t length)
 	return result;
 }
 
-/* One mapping goes, and another one comes. */
+/* One mapping goes as it begins, and another one has come as it returns. */
 EXPORTED void *mremap(void *start, size_t old_length, size_t length, int flags,
 		      void *hint)
 {
 	struct call call;
+	uint64_t began;
 	void *moved;
 
 	FIND_REAL();
 	call = CALL_ENTERS();
+	began = now_ns(CLOCK_BOOTTIME);
 	moved = real.mremap(start, old_length, length, flags, hint);
-	if (moved != MAP_FAILED && call.is_outermost &&
-	    !is_allocators_own(&call)) {
+	if (call.is_outermost && !is_allocators_own(&call)) {
 		ADD(stacks_unmapped, 1);
-		if (old_length)
-			report_release(call.caller, OPERATION_munmap,
-				       (uintptr_t)start, old_length);
-		report_allocation(&call, OPERATION_mmap, (uintptr_t)moved,
+		/* Another thread may be given the old pages before we return.
+		 */
+		if (moved != MAP_FAILED && old_length &&
+		    !(flags & MREMAP_DONTUNMAP))
+			report_release_at(call.caller, OPERATION_munmap,
+					  (uintptr_t)start, old_length, began);
+		report_allocation(&call, OPERATION_mmap,
+				  moved == MAP_FAILED ? 0 : (uintptr_t)moved,
 				  length);
 	}
 	call_leaves(&call);

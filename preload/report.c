@@ -29,8 +29,8 @@ static bool is_wanted(void)
 	return only == 0 || only == ring.pid;
 }
 
-void report_event(struct frame caller, uint32_t operation, uint64_t address,
-		  uint64_t size)
+static void report_event(struct frame caller, uint32_t operation,
+			 uint64_t address, uint64_t size, uint64_t timestamp)
 {
 	struct event *event;
 	uint64_t slice;
@@ -49,7 +49,7 @@ void report_event(struct frame caller, uint32_t operation, uint64_t address,
 	event->size = size;
 	event->lost = READ(ring.writer->lost_events);
 	event->slice = slice;
-	event->timestamp_raw = now_ns(CLOCK_BOOTTIME);
+	event->timestamp_raw = timestamp ? timestamp : now_ns(CLOCK_BOOTTIME);
 	ring_submit(event);
 }
 
@@ -63,15 +63,21 @@ void report_allocation(struct call *call, uint32_t operation, uint64_t address,
 	/* Mappings may be released in parts, whose addresses hash otherwise. */
 	if (operation != OPERATION_mmap && address != 0 && !is_sampled(address))
 		return;
-	report_event(call->caller, operation, address, size);
+	report_event(call->caller, operation, address, size, 0);
 }
 
-void report_release(struct frame caller, uint32_t operation, uint64_t address,
-		    uint64_t size)
+void report_release_at(struct frame caller, uint32_t operation,
+		       uint64_t address, uint64_t size, uint64_t timestamp)
 {
 	if (!is_recorded() || !is_wanted())
 		return;
 	if (operation != OPERATION_munmap && !is_sampled(address))
 		return;
-	report_event(caller, operation, address, size);
+	report_event(caller, operation, address, size, timestamp);
+}
+
+void report_release(struct frame caller, uint32_t operation, uint64_t address,
+		    uint64_t size)
+{
+	report_release_at(caller, operation, address, size, 0);
 }

@@ -49,16 +49,16 @@ ALWAYS_INLINE void call_leaves(struct call *call)
 		this_thread.owner_sp = 0;
 }
 
-/* Report what a function did that `caller` called. */
-void report_event(struct frame caller, uint32_t operation, uint64_t address,
-		  uint64_t size);
-
-/* As above, of an allocation, as far as it is wanted; 0: it failed. */
+/* Report an allocation, as far as it is wanted; address 0: it failed. */
 void report_allocation(struct call *call, uint32_t operation, uint64_t address,
 		       uint64_t size);
 
-/* As above, of a release: before it happens, since then another may follow. */
+/* Report a release: before it happens, since then another may follow. */
 void report_release(struct frame caller, uint32_t operation, uint64_t address,
 		    uint64_t size);
+
+/* As above, of one that began at `timestamp` and is known only now; 0: now. */
+void report_release_at(struct frame caller, uint32_t operation,
+		       uint64_t address, uint64_t size, uint64_t timestamp);
 
 #endif /* PRELOAD_REPORT_H */

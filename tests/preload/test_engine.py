@@ -172,3 +172,16 @@ def test_a_running_process_is_not_for_this_engine(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "the engine preload records a command that it starts" in done.stderr
+
+
+def test_moved_mappings_are_released_once(tmp_path: Path) -> None:
+    """By threads that take each other's addresses; what fails is a failure, and what is left is left."""
+    program = tmp_path / "remappings"
+    source = Path(__file__).parents[1] / "workloads" / "remappings.c"
+    subprocess.run(["gcc", "-O1", "-pthread", str(source), "-o", str(program)], check=True)
+    recorded = record(tmp_path, program)
+    asked = [sys.executable, "-m", "gadgetops", "faults", recorded.folder, "--format", "json"]
+    faults = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)
+    found = [(each["kind"], each["operation"], each["count"]) for each in faults["faults"]]
+    assert found == [("failed", "mmap", 1)]
+    assert recorded.sizes("mmap").count(7 * 4096) >= 1
