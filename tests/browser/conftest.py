@@ -15,9 +15,9 @@ CHROMIUM = "chromium"
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium of the distribution, headless."""
+    """A Chromium of the distribution, headless; while it is there, no other test may have an event loop."""
     program = shutil.which(CHROMIUM)
     if program is None:
         pytest.skip("no `chromium` on PATH: scripts/setup.sh test installs it")

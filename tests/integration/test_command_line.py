@@ -109,6 +109,7 @@ def test_every_number_is_typed_in_the_same_way() -> None:
         (["record", "--max-events", "0.5", "--", "true"], "--max-events: not a whole number: '0.5'"),
         (["record", "--max-events", "0", "--", "true"], "--max-events 0: expected at least 1"),
         (["record", "--stack-size", "1", "--", "true"], "--stack-size 1: expected 4.00 KiB to 1.00 MiB"),
+        (["tree", "--min-share", "all", "x"], "--min-share: not a percentage: 'all'"),
         (["leaks", "--limit", "few", "x"], "--limit: not a number: 'few'"),
     ],
 )

@@ -93,7 +93,7 @@ _ROOMS: Final = {verb: room for room, verbs in _VERBS_BY_ROOM.items() for verb i
 
 
 _FIRST: Final[Sequence[str]] = (
-    *("record", "live", "leaks", "report", "summary", "top", "check", "diff", "doctor"),
+    *("record", "leaks", "report", "live", "summary", "top", "check", "diff", "doctor"),
     *("peak", "timeline", "temporary", "sizes", "lifetimes", "faults", "sql", "info"),
 )
 """Verbs that stand first in their section, everyday ones before all others."""

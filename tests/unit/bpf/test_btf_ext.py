@@ -40,7 +40,8 @@ def test_lines_and_relocations_are_sorted_by_position() -> None:
         part((16, 1, ACCESS, 5), (8, 1, ACCESS, 0)),
     )
     extension = Extension.from_bytes(data, make_btf(), "little")
-    assert [tuple(line) for line in extension.lines["kprobe/one"]] == [(0, "  a line;"), (8, "")]
+    lines = [(line.position_bytes, line.text) for line in extension.lines["kprobe/one"]]
+    assert lines == [(0, "  a line;"), (8, "")]
     relocations = extension.core_relocations["kprobe/one"]
     assert [(each.position_bytes, each.type_id, each.access, each.kind) for each in relocations] == [
         (8, 1, "0:1", 0),

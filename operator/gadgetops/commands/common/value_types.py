@@ -84,3 +84,15 @@ def seconds() -> _Type:
 def nanoseconds() -> _Type:
     """Return the type of times after the first event, in nanoseconds, written as durations are."""
     return _Value("time", parse_duration, lambda number: f"{number} ns")
+
+
+def percent() -> _Type:
+    """Return the type of shares, in percent: `5`, `0.5%`."""
+    return _Value("percent", _parse_percent, lambda number: f"{number} %", 0, 100)
+
+
+def _parse_percent(text: str) -> float:
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError as error:
+        raise UsageError(f"not a percentage: {text!r}", hint="write it as `5%`") from error

@@ -8,6 +8,7 @@ import click
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.terminal import show
+from gadgetops.commands.common.value_types import percent
 from gadgetops.commands.options.question_options import filter_options, fleet_options, opened, status_of
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 @click.option("--up", is_flag=True, help="Begin with the functions that allocate, then their callers.")
 @click.option(
     "--min-share",
-    metavar="PERCENT",
-    type=click.FloatRange(0, 100),
+    type=percent(),
     default=1.0,
     show_default=True,
     help="Fold branches away that have less of the whole.",
