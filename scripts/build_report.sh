@@ -2,12 +2,13 @@
 # Make the program of `gadgetops report`'s page of web/. Needs npm; packages are fetched once.
 #   scripts/build_report.sh FOLDER   into FOLDER: report.js, report.css, licences.txt
 #   scripts/build_report.sh test     check its types and run the tests of web/test
+#   scripts/build_report.sh packages have npm's packages in web/node_modules, and no more
 set -eu
 command -v npm >/dev/null || {
 	echo "npm: not found" >&2
 	exit 127
 }
-folder=$(realpath -m "${1:?a folder, or test}")
+folder=$(realpath -m "${1:?a folder, test, or packages}")
 cd "$(dirname "$0")/../web"
 
 install_packages() {
@@ -41,4 +42,8 @@ run_tests() {
 }
 
 install_packages
-if [ "$1" = test ]; then run_tests; else build; fi
+case "$1" in
+packages) ;;
+test) run_tests ;;
+*) build ;;
+esac
