@@ -11,6 +11,7 @@ from gadgetops.errors import MissingRequirement
 from gadgetops.trace.c_library import libc
 from gadgetops.trace.kernel import features
 from gadgetops.trace.processes import has_capability
+from gadgetops.trace.resource_limits import lift_limits
 
 _FILE_SYSTEMS: Final = {
     "tracefs": Path("/sys/kernel/tracing"),
@@ -51,6 +52,18 @@ def check_machine() -> None:
     check_rights()
     for feature in NEEDED_FEATURES:
         check_feature(feature)
+
+
+def prepare_to_trace() -> None:
+    """
+    Lift this process's limits, and raise if it cannot record by eBPF here.
+
+    Raises:
+        TraceError: Names what is missing; the hint says what to do.
+    """
+    lift_limits()
+    check_machine()
+    check_pid_namespace()
 
 
 def check_rights() -> None:

@@ -87,7 +87,8 @@ MAX_SLICE_BYTES = 1 << 20
     type=click.Choice(["auto", "preload", "libbpf", "ig"]),
     default="auto",
     show_default=True,
-    help="preload: a library in the command; libbpf: eBPF; ig: `ig run`, whose flags --param then sets.",
+    help="libbpf: eBPF; preload: a library in the command; ig: `ig run`, whose flags --param then sets. "
+    "auto: eBPF where it is allowed, else preload.",
 )
 @click.option(
     "--probe-at",
@@ -212,12 +213,9 @@ def command(
     # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
     # time.
     from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
-    from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
-    from gadgetops.trace.resource_limits import lift_limits  # noqa: PLC0415
+    from gadgetops.trace.machine import prepare_to_trace  # noqa: PLC0415
 
-    lift_limits()
-    check_machine()
-    check_pid_namespace()
+    prepare_to_trace()
     if request.host and not is_host_recorder():
         return record_host()
     with RingMap(buffer_bytes) as ring:

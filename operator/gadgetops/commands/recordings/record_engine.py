@@ -59,13 +59,10 @@ def _why_not_traced() -> str | None:
     """Return why eBPF programs cannot be attached here; None if they can."""
     # Imported here: what `--help` needs is quick.
     from gadgetops.trace.kernel.libbpf import library  # noqa: PLC0415
-    from gadgetops.trace.machine import check_machine, check_pid_namespace  # noqa: PLC0415
-    from gadgetops.trace.resource_limits import lift_limits  # noqa: PLC0415
+    from gadgetops.trace.machine import prepare_to_trace  # noqa: PLC0415
 
     try:
-        lift_limits()
-        check_machine()
-        check_pid_namespace()
+        prepare_to_trace()
         library()
     except (GadgetOpsError, OSError) as error:
         return str(error).partition("\n")[0]
