@@ -1,6 +1,8 @@
 """
 The command line: one module per verb, in rooms by what they are about, loaded only when its verb is called.
 
+A verb's function imports the modules that do its work, so that `--help` does not wait for DuckDB.
+
 This package is the only place that parses arguments, prints errors and chooses exit statuses:
 0 done, 1 failed, 2 wrong request, 3 drift or budget exceeded, 4 inconclusive. Results go to standard output,
 progress and messages to standard error.

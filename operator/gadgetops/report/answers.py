@@ -4,8 +4,9 @@ What all answers look like as text: the certainty first, then blocks of stacks, 
 Lines are cut nowhere, and hold nothing that a terminal would obey: names come from the traced program.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.groups import Group
@@ -28,6 +29,26 @@ class Entry:
     group: Group
     sentence: str
     cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """
+    One answer in the forms that a verb prints.
+
+    Args:
+        certainties: How sure each recording's side of the answer is.
+        text: Returns the table for people, with the first N groups.
+        json_value: Returns the documented JSON, with the first N groups; None for all.
+        rows: Returns the rows of the CSV, of the first N groups; None for all.
+        columns: Their keys, in order.
+    """
+
+    certainties: tuple[Certainty, ...]
+    text: Callable[[int], str]
+    json_value: Callable[[int | None], Any]
+    rows: Callable[[int | None], Sequence[Mapping[str, Any]]]
+    columns: tuple[str, ...]
 
 
 def head(certainty: Certainty, sentence: str) -> Iterator[str]:

@@ -1,13 +1,13 @@
 """Two recordings compared, as text."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from gadgetops.questions.asking.filters import GroupBy
 from gadgetops.questions.asking.question import Amount
 from gadgetops.questions.diff import Diff, DiffRow, Per
 from gadgetops.questions.top import COUNTED, Measure
-from gadgetops.report.answers import Entry, amount_as_text, entries_as_lines, printable
+from gadgetops.report.answers import Entry, Forms, amount_as_text, entries_as_lines, one_line, printable
 from gadgetops.units import format_bytes, format_count, plural
 
 _SURENESS: Final = ("certain", "possible", "inconclusive")
@@ -25,12 +25,37 @@ _PER: Final[dict[Per, str]] = {
 }
 
 
-def diff_as_text(diff: Diff, group_by: GroupBy, *, limit: int) -> str:
-    """Return *diff* as lines: the totals, how many groups changed, and the *limit* greatest changes."""
-    return "\n".join(_lines(diff, group_by, limit))
+def diff_forms(diff: Diff, group_by: GroupBy) -> Forms:
+    """Return *diff* in its forms: the totals and how many groups changed, then the greatest changes."""
+    changed = [row for row in diff.rows if row.change != "same"]
+
+    def rows(limit: int | None) -> list[dict[str, Any]]:
+        return [
+            {
+                "change": row.change,
+                "change_amount": row.change_amount,
+                "before_bytes": row.before.size_bytes,
+                "before_count": row.before.count,
+                "after_bytes": row.after.size_bytes,
+                "after_count": row.after.count,
+                "group": one_line(row.group),
+            }
+            for row in changed[:limit]
+        ]
+
+    return Forms(
+        (diff.certainty_before, diff.certainty_after),
+        text=lambda limit: "\n".join(_lines(diff, changed, group_by, limit)),
+        json_value=diff.to_json,
+        rows=rows,
+        columns=(
+            *("change", "change_amount", "before_bytes", "before_count", "after_bytes", "after_count"),
+            "group",
+        ),
+    )
 
 
-def _lines(diff: Diff, group_by: GroupBy, limit: int) -> Iterator[str]:
+def _lines(diff: Diff, changed: Sequence[DiffRow], group_by: GroupBy, limit: int) -> Iterator[str]:
     by_count = diff.by in COUNTED
     sides = (("before", diff.certainty_before), ("after", diff.certainty_after))
     word = max((certainty.word for _, certainty in sides), key=_SURENESS.index)
@@ -40,7 +65,7 @@ def _lines(diff: Diff, group_by: GroupBy, limit: int) -> Iterator[str]:
         yield from (f"  {side}: {printable(reason)}" for reason in certainty.reasons)
     counts = [f"{format_count(count)} {change}" for change, count in diff.counts().items() if count]
     yield f"  {group_by}s: {', '.join(counts) or 'none'}"
-    entries = [_entry(row, by_count) for row in diff.rows if row.change != "same"]
+    entries = [_entry(row, by_count) for row in changed]
     yield from entries_as_lines(entries, ["change", "", "before", "after", group_by], limit)
 
 

@@ -1,16 +1,37 @@
 """Faulty calls as text."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from gadgetops.questions.asking.filters import GroupBy
 from gadgetops.questions.faults import KINDS, Fault, Faults
-from gadgetops.report.answers import Entry, entries_as_lines, head
+from gadgetops.report.answers import Entry, Forms, entries_as_lines, head, one_line
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 
 
-def faults_as_text(faults: Faults, group_by: GroupBy, *, limit: int) -> str:
-    """Return *faults* as lines: how many of each kind, and the first *limit* of them."""
-    return "\n".join(_lines(faults, group_by, limit))
+def faults_forms(faults: Faults, group_by: GroupBy) -> Forms:
+    """Return *faults* in its forms: how many of each kind, then each fault."""
+
+    def rows(limit: int | None) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": fault.kind,
+                "operation": fault.operation,
+                "calls": fault.count,
+                "bytes": fault.size_bytes,
+                "first_ns": fault.first_ns,
+                "group": one_line(fault.group),
+            }
+            for fault in faults.faults[:limit]
+        ]
+
+    return Forms(
+        (faults.certainty,),
+        text=lambda limit: "\n".join(_lines(faults, group_by, limit)),
+        json_value=faults.to_json,
+        rows=rows,
+        columns=("kind", "operation", "calls", "bytes", "first_ns", "group"),
+    )
 
 
 def _lines(faults: Faults, group_by: GroupBy, limit: int) -> Iterator[str]:

@@ -1,17 +1,19 @@
 """Sizes and lifetimes as text."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from gadgetops.questions.asking.filters import GroupBy
 from gadgetops.questions.lifetimes import Lifetimes, LifetimesAnswer
 from gadgetops.questions.sizes import GroupSizes, SizeBucket, Sizes
 from gadgetops.report.answers import (
     Entry,
+    Forms,
     amount_as_text,
     entries_as_lines,
     head,
     left_out,
+    one_line,
     printable,
     stack_lines,
     table,
@@ -24,17 +26,53 @@ _TABLE_WIDTH: Final = 46
 _LEAST_BAR, _MOST_BAR = 10, 80
 _SPAN_WIDTH: Final = 32
 _SIZE_HEADINGS: Final = ["size", "calls", "bytes", "live", ""]
+_LIFETIME_COLUMNS: Final = ("released_count", "other_count", "p50_ns", "p90_ns", "p99_ns", "max_ns")
 _LIFETIME_HEADINGS: Final = ["released", "other", "half", "90 %", "99 %", "longest"]
 
 
-def sizes_as_text(sizes: Sizes, group_by: GroupBy | None, *, limit: int, drawing: Drawing) -> str:
-    """Return *sizes* as a histogram for each of the first *limit* groups."""
-    return "\n".join(_sizes(sizes, group_by, limit, drawing))
+def sizes_forms(sizes: Sizes, group_by: GroupBy | None, drawing: Drawing) -> Forms:
+    """Return *sizes* in its forms: as text a histogram for each group, as CSV a row for each bucket."""
+
+    def rows(limit: int | None) -> list[dict[str, Any]]:
+        return [
+            {
+                "min_bytes": bucket.min_bytes,
+                "max_bytes": bucket.max_bytes,
+                "bytes": bucket.allocated.size_bytes,
+                "calls": bucket.allocated.count,
+                "live_bytes": bucket.live.size_bytes,
+                "live_count": bucket.live.count,
+                "group": one_line(group.group),
+            }
+            for group in sizes.groups[:limit]
+            for bucket in group.buckets
+        ]
+
+    return Forms(
+        (sizes.certainty,),
+        text=lambda limit: "\n".join(_sizes(sizes, group_by, limit, drawing)),
+        json_value=sizes.to_json,
+        rows=rows,
+        columns=("min_bytes", "max_bytes", "bytes", "calls", "live_bytes", "live_count", "group"),
+    )
 
 
-def lifetimes_as_text(lifetimes: LifetimesAnswer, group_by: GroupBy, *, limit: int, drawing: Drawing) -> str:
-    """Return *lifetimes* as lines: of all, and of the first *limit* groups."""
-    return "\n".join(_lifetimes(lifetimes, group_by, limit, drawing))
+def lifetimes_forms(lifetimes: LifetimesAnswer, group_by: GroupBy, drawing: Drawing) -> Forms:
+    """Return *lifetimes* in its forms: as text the sentence about all, then each group."""
+
+    def rows(limit: int | None) -> list[dict[str, Any]]:
+        return [
+            {**{name: getattr(row, name) for name in _LIFETIME_COLUMNS}, "group": one_line(row.group)}
+            for row in lifetimes.rows[:limit]
+        ]
+
+    return Forms(
+        (lifetimes.certainty,),
+        text=lambda limit: "\n".join(_lifetimes(lifetimes, group_by, limit, drawing)),
+        json_value=lifetimes.to_json,
+        rows=rows,
+        columns=(*_LIFETIME_COLUMNS, "group"),
+    )
 
 
 def _sizes(sizes: Sizes, group_by: GroupBy | None, limit: int, drawing: Drawing) -> Iterator[str]:

@@ -1,15 +1,29 @@
 """A recording at a glance, as text."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from gadgetops.questions.summary import Summary
-from gadgetops.report.answers import amount_as_text, head, printable, properties, share_as_text, table
+from gadgetops.report.answers import Forms, amount_as_text, head, printable, properties, share_as_text, table
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 
 
-def summary_as_text(summary: Summary) -> str:
-    """Return *summary* as lines: one sentence, a list of properties, and a table of the functions called."""
-    return "\n".join(_lines(summary))
+def summary_forms(summary: Summary) -> Forms:
+    """Return *summary* in its forms: a sentence, properties, and the functions called, which are the CSV."""
+
+    def rows(limit: int | None) -> list[dict[str, Any]]:
+        return [
+            {"operation": name, "bytes": amount.size_bytes, "calls": amount.count}
+            for name, amount in [*summary.operations.items()][:limit]
+        ]
+
+    return Forms(
+        (summary.certainty,),
+        text=lambda _limit: "\n".join(_lines(summary)),
+        json_value=lambda _limit: summary.to_json(),
+        rows=rows,
+        columns=("operation", "bytes", "calls"),
+    )
 
 
 def _lines(summary: Summary) -> Iterator[str]:

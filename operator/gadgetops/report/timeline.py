@@ -1,27 +1,43 @@
 """A timeline as a small chart of characters."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from gadgetops.questions.asking.filters import GroupBy
 from gadgetops.questions.timeline import Series, Timeline
-from gadgetops.report.answers import head, left_out, printable, stack_lines
+from gadgetops.report.answers import Forms, head, left_out, one_line, printable, stack_lines
 from gadgetops.report.drawing import Drawing, stretched
 from gadgetops.units import format_bytes, format_count, format_duration, plural
 
+_COLUMNS: Final = ("end_ns", "live_bytes", "live_count", "allocated_bytes", "allocated_count", "group")
 _HEIGHT: Final = 8
 _LABEL_WIDTH: Final = 9
 _LEAST_WIDTH: Final = 10
 _INDENT: Final = " " * _LABEL_WIDTH
 
 
-def timeline_as_text(timeline: Timeline, group_by: GroupBy | None, *, limit: int, drawing: Drawing) -> str:
+def timeline_forms(timeline: Timeline, group_by: GroupBy | None, drawing: Drawing) -> Forms:
     """
-    Return *timeline* as a chart of live bytes, a line of the rate, and one for each of *limit* groups.
+    Return *timeline* in its forms.
 
-    The chart is as wide as *drawing* has room.
+    As text a chart of live bytes as wide as *drawing* has room, a line of the rate, and one for each group;
+    as CSV a row for each part of the time and group.
     """
-    return "\n".join(_lines(timeline, group_by, limit, drawing))
+    return Forms(
+        (timeline.certainty,),
+        text=lambda limit: "\n".join(_lines(timeline, group_by, limit, drawing)),
+        json_value=timeline.to_json,
+        rows=lambda limit: [*_rows(timeline, limit)],
+        columns=_COLUMNS,
+    )
+
+
+def _rows(timeline: Timeline, limit: int | None) -> Iterator[dict[str, Any]]:
+    for series in timeline.series[:limit] or (timeline.total,):
+        for number in range(len(series.live_bytes)):
+            row = {name: getattr(series, name)[number] for name in _COLUMNS[1:-1]}
+            end_ns = timeline.start_ns + timeline.width_ns * (number + 1)
+            yield {"end_ns": end_ns, **row, "group": one_line(series.group)}
 
 
 def _lines(timeline: Timeline, group_by: GroupBy | None, limit: int, drawing: Drawing) -> Iterator[str]:

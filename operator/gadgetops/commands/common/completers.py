@@ -25,8 +25,8 @@ def _folders(folder: Path, typed: str) -> Iterator[CompletionItem]:
 
 def images(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return the names of the store's images, and of those that come with the package."""
-    from gadgetops.gadget.reading.own_images import BUILD_FILES  # noqa: PLC0415 - only for completion
-    from gadgetops.oci.layout.store import open_store  # noqa: PLC0415 - as above
+    from gadgetops.gadget.reading.own_images import BUILD_FILES
+    from gadgetops.oci.layout.store import open_store
 
     try:
         stored = [*open_store(context.params.get("store") or "auto", create=False).names()]
@@ -42,7 +42,7 @@ _USUAL = "ghcr.io/inspektor-gadget/gadget/"
 
 def processes(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return the processes with memory of their own, each with its name."""
-    from gadgetops.trace.processes import all_processes, is_kernel_thread, name_of  # noqa: PLC0415 - as above
+    from gadgetops.trace.processes import all_processes, is_kernel_thread, name_of
 
     before, _, last = typed.rpartition(",")
     start = f"{before}," if before else ""
@@ -54,7 +54,7 @@ def processes(_context: click.Context, _parameter: click.Parameter, typed: str) 
 
 def containers(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return the names of the running containers."""
-    from gadgetops.trace.targets.container import running_containers  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.container import running_containers
 
     try:
         names = running_containers(context.params.get("docker_host"))

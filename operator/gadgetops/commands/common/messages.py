@@ -36,6 +36,6 @@ def error(text: str, *, cause: BaseException) -> None:
     """Write *text* as the error that ends the verb; with `-v` also where it came from."""
     click.echo(f"gadgetops: error: {text}", err=True)
     if settings.verbose:
-        import traceback  # noqa: PLC0415 - for the one who asks
+        import traceback
 
         click.echo("".join(traceback.format_exception(cause)), err=True)

@@ -30,7 +30,7 @@ def show(text: str) -> None:
     if not sys.stdout.isatty():
         click.echo(text)
         return
-    from gadgetops.report.layout import fitted, painted, with_paths_once  # noqa: PLC0415 - for a terminal alone
+    from gadgetops.report.layout import fitted, painted, with_paths_once
 
     size = shutil.get_terminal_size()
     lines = fitted(with_paths_once(text), size.columns)

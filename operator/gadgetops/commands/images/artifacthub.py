@@ -43,7 +43,7 @@ def command(path: Path, version: str | None, image: str | None, output: Path | N
     logo from its annotations, if there. All else that the file says is kept, but no comments. It is checked
     by Artifact Hub's rules.
     """
-    from gadgetops.gadget.artifacthub import FILE_NAME, package, read, to_yaml  # noqa: PLC0415
+    from gadgetops.gadget.artifacthub import FILE_NAME, package, read, to_yaml
 
     file = output or path / FILE_NAME
     before = _content(file)

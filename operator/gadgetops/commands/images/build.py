@@ -197,7 +197,7 @@ def _refuse_for_ig(options: Mapping[str, bool]) -> None:
 def _build_with_ig(
     request: BuildFile, builder: str, image: str | None, pull: str | None, *, strict: bool
 ) -> Built:
-    from gadgetops.gadget.building.ig_build import build_with_ig  # noqa: PLC0415
+    from gadgetops.gadget.building.ig_build import build_with_ig
 
     options = [] if image is None else ["--builder-image", image]
     options += [] if pull is None else ["--builder-image-pull", pull]
@@ -205,7 +205,7 @@ def _build_with_ig(
 
 
 def _container(image: str | None, pull: str | None) -> Tools:
-    from gadgetops.gadget.building.container_build import DEFAULT_IMAGE, ContainerTools  # noqa: PLC0415
+    from gadgetops.gadget.building.container_build import DEFAULT_IMAGE, ContainerTools
 
     return ContainerTools.open(image or DEFAULT_IMAGE, pull or "missing")
 

@@ -76,7 +76,7 @@ def command(remote: str | None, untagged: bool, output_format: str, store: str, 
 
 
 def _remote_rows(reference: Reference, access: Access) -> Iterator[dict[str, str]]:
-    from gadgetops.oci.registry.client import Repository  # noqa: PLC0415
+    from gadgetops.oci.registry.client import Repository
 
     repository = Repository.open(reference, access)
     for tag in repository.tags():

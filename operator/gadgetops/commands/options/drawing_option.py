@@ -18,7 +18,7 @@ ascii_option = click.option(
 
 def drawing(is_ascii: bool) -> "Drawing":
     """Return how to draw: as wide as the terminal, or 80 columns where there is none."""
-    from gadgetops.report.drawing import Drawing  # noqa: PLC0415 - `--help` draws nothing
+    from gadgetops.report.drawing import Drawing
 
     return Drawing(shutil.get_terminal_size((80, 24)).columns, is_ascii or not _is_utf8())
 

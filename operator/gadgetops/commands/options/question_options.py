@@ -2,9 +2,9 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,7 +13,11 @@ from gadgetops.commands.common.options import Function, format_option
 from gadgetops.commands.common.output import print_json, print_rows
 from gadgetops.commands.common.terminal import show
 from gadgetops.commands.common.value_types import count, nanoseconds, size
+from gadgetops.commands.options.drawing_option import ascii_option, drawing
 from gadgetops.errors import UsageError
+
+if TYPE_CHECKING:
+    from gadgetops.report.answers import Forms
 
 SHOWN: Final = 20
 """How many groups a table shows, unless asked otherwise."""
@@ -47,7 +51,7 @@ def _use_wrappers(_context: click.Context, _parameter: click.Parameter, value: P
     configured = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / _WRAPPERS
     path = value or (configured if configured.is_file() else None)
     if path is not None:
-        from gadgetops.questions.asking.wrappers import read_wrappers, use  # noqa: PLC0415
+        from gadgetops.questions.asking.wrappers import read_wrappers, use
 
         use(read_wrappers(path))
 
@@ -95,19 +99,18 @@ def opened(path: Path, group_by: str | None = None) -> Any:
         RecordingError: There is none, or it cannot be read.
         UsageError: The engine is not there, or *group_by* is nothing to group by.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.fleet.fleet import check_group_by, is_fleet_grouping, open_fleet  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.fleet.fleet import check_group_by, is_fleet_grouping, open_fleet
+    from gadgetops.recording.reader import open_recording
 
     if group_by is not None:
         check_group_by(group_by)
     if not (is_fleet(path) or is_fleet_grouping(group_by)):
         return open_recording(path)
     if _uses_spark():
-        from gadgetops.fleet.spark_engine import SparkEngine  # noqa: PLC0415
+        from gadgetops.fleet.spark_engine import SparkEngine
 
         return open_fleet(path, SparkEngine(click.get_current_context().meta[_MASTER]))
-    from gadgetops.fleet.duckdb_engine import DuckDBEngine  # noqa: PLC0415
+    from gadgetops.fleet.duckdb_engine import DuckDBEngine
 
     return open_fleet(path, DuckDBEngine())
 
@@ -157,42 +160,49 @@ def limit_option(function: Function) -> Function:
     )(function)
 
 
-def answer_options(group_by: str | None) -> Callable[[Function], Function]:
-    """Add the filters, `--group-by` with its default, `--limit` and `--format`."""
+def question(
+    group_by: str | None, *, is_drawn: bool = False
+) -> Callable[[Callable[..., "Forms"]], Callable[..., int]]:
+    """
+    Return a decorator for the function of a verb that answers in groups.
 
-    def decorate(function: Function) -> Function:
-        grouped = group_by_option(group_by)(limit_option(format_option(function)))
-        return filter_options(grouped)
+    It adds the filters, `--group-by`, `--limit` and `--format`, prints the forms that the function returns,
+    and returns the exit status. The function gets `filters` and `group_by`.
+
+    Args:
+        group_by: Default of `--group-by`.
+        is_drawn: Whether to add `--ascii` and pass a `Drawing` on as `drawing`.
+    """
+
+    def decorate(function: Callable[..., "Forms"]) -> Callable[..., int]:
+        @functools.wraps(function)
+        def answer(*arguments: Any, limit: int | None, output_format: str, **options: Any) -> int:
+            if is_drawn:
+                options["drawing"] = drawing(options.pop("is_ascii"))
+            return print_forms(function(*arguments, **options), output_format, limit)
+
+        decorated = filter_options(group_by_option(group_by)(limit_option(format_option(answer))))
+        return ascii_option(decorated) if is_drawn else decorated
 
     return decorate
 
 
-def print_answer(
-    output_format: str,
-    *,
-    text: Callable[[int], str],
-    json_value: Callable[[int | None], Any],
-    rows: Callable[[], Sequence[dict[str, Any]]],
-    columns: Sequence[str],
-    limit: int | None,
-) -> None:
+def print_forms(forms: "Forms", output_format: str, limit: int | None = None) -> int:
     """
-    Print an answer.
+    Print an answer, and return the exit status.
 
     Args:
+        forms: The answer.
         output_format: `"table"`, `"json"` or `"csv"`.
-        text: Gives the table, of so many groups.
-        json_value: Gives the JSON, of so many groups; None for all.
-        rows: Gives the rows of the CSV.
-        columns: Their keys, in order.
-        limit: As asked for.
+        limit: How many groups; None for the usual number in a table, and all elsewhere.
     """
     if output_format == "table":
-        show(text(SHOWN if limit is None else limit))
+        show(forms.text(SHOWN if limit is None else limit))
     elif output_format == "json":
-        print_json(json_value(limit))
+        print_json(forms.json_value(limit))
     else:
-        print_rows(rows()[:limit], {column: column for column in columns}, output_format)
+        print_rows(forms.rows(limit), {column: column for column in forms.columns}, output_format)
+    return status_of(*(certainty.word for certainty in forms.certainties))
 
 
 def status_of(*words: str) -> int:
@@ -201,8 +211,7 @@ def status_of(*words: str) -> int:
 
 
 def _filters(**options: Any) -> Any:
-    # Imported here, as whatever needs the recording is.
-    from gadgetops.questions.asking.filters import Filters  # noqa: PLC0415
+    from gadgetops.questions.asking.filters import Filters
 
     filters = Filters(
         pids=options["pid"],

@@ -94,11 +94,10 @@ def command(
     Where something is missing from the recording, so that the budget is possibly exceeded and possibly not,
     the status is 4. Limits given here go before those of the file.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.leaks.budget import Tolerance, baseline_of, check, read_baseline  # noqa: PLC0415
-    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
-    from gadgetops.questions.leaks.suppressions import read_suppressions  # noqa: PLC0415
-    from gadgetops.report.gate import gate_as_text  # noqa: PLC0415
+    from gadgetops.questions.leaks.budget import Tolerance, baseline_of, check, read_baseline
+    from gadgetops.questions.leaks.leaks import leaks_in
+    from gadgetops.questions.leaks.suppressions import read_suppressions
+    from gadgetops.report.gate import gate_as_text
 
     limits = {
         **_limits_of_file(budget),
@@ -127,8 +126,8 @@ def command(
 def _write_files(
     gate: "Gate", recording: Path, junit: Path | None, sarif: Path | None, markdown: Path | None
 ) -> None:
-    from gadgetops.report.gate import gate_as_markdown  # noqa: PLC0415
-    from gadgetops.report.gate_files import gate_as_junit, gate_as_sarif  # noqa: PLC0415
+    from gadgetops.report.gate import gate_as_markdown
+    from gadgetops.report.gate_files import gate_as_junit, gate_as_sarif
 
     if junit is not None:
         _write(junit, gate_as_junit(gate, recording.name))
@@ -146,7 +145,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _limits_of_file(path: Path | None) -> "dict[Name, int]":
-    from gadgetops.questions.leaks.budget import read_budget  # noqa: PLC0415
+    from gadgetops.questions.leaks.budget import read_budget
 
     if path is not None:
         return read_budget(path)

@@ -7,14 +7,13 @@ import click
 
 from gadgetops.commands.common.completers import recordings
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.options.question_options import answer_options, print_answer, status_of
+from gadgetops.commands.options.question_options import question
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy
     from gadgetops.questions.diff import Per
     from gadgetops.questions.top import Measure
-
-_COLUMNS = ("change", "change_amount", "before_bytes", "before_count", "after_bytes", "after_count", "group")
+    from gadgetops.report.answers import Forms
 
 
 @verb(
@@ -38,7 +37,7 @@ _COLUMNS = ("change", "change_amount", "before_bytes", "before_count", "after_by
     show_default=True,
     help="Scale BEFORE to the duration of AFTER (second), or to its number of allocations (call).",
 )
-@answer_options("stack")
+@question("stack")
 def command(
     before: Path,
     after: Path,
@@ -46,39 +45,15 @@ def command(
     per: "Per",
     filters: "Filters",
     group_by: "GroupBy",
-    limit: int | None,
-    output_format: str,
-) -> int:
+) -> "Forms":
     """Show what is new, grown, shrunk or gone from the recording BEFORE to AFTER, by stack.
 
     Stacks are the same if their functions are, in files of the same names: whatever the addresses and lines,
     whenever it was compiled.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.diff import diff  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.report.answers import one_line  # noqa: PLC0415
-    from gadgetops.report.diff import diff_as_text  # noqa: PLC0415
+    from gadgetops.questions.diff import diff
+    from gadgetops.recording.reader import open_recording
+    from gadgetops.report.diff import diff_forms
 
     found = diff(open_recording(before), open_recording(after), by, per, filters, group_by)
-    print_answer(
-        output_format,
-        text=lambda shown: diff_as_text(found, group_by, limit=shown),
-        json_value=found.to_json,
-        rows=lambda: [
-            {
-                "change": row.change,
-                "change_amount": row.change_amount,
-                "before_bytes": row.before.size_bytes,
-                "before_count": row.before.count,
-                "after_bytes": row.after.size_bytes,
-                "after_count": row.after.count,
-                "group": one_line(row.group),
-            }
-            for row in found.rows
-            if row.change != "same"
-        ],
-        columns=_COLUMNS,
-        limit=limit,
-    )
-    return status_of(found.certainty_before.word, found.certainty_after.word)
+    return diff_forms(found, group_by)

@@ -18,17 +18,19 @@ from gadgetops.commands.options.question_options import (
     fleet_options,
     group_by_option,
     is_fleet,
+    opened,
+    print_forms,
+    status_of,
 )
-from gadgetops.commands.questions.top import print_top
 from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
-    from gadgetops.questions.asking.filters import Filters
+    from gadgetops.questions.asking.filters import Filters, GroupBy
     from gadgetops.questions.leaks.verdict import Kind
+    from gadgetops.report.answers import Forms
     from gadgetops.report.leaks import Memory, Sort
 
 _SHOWN_STACKS = 20
-_INCONCLUSIVE = 4
 _BY_STACK = "stack"
 _COLUMNS = {"bytes": "bytes", "count": "count", "trend": "trend", "stack": "stack"}
 
@@ -83,7 +85,7 @@ def command(
     sort: "Sort",
     memory: "Memory | None",
     suppressions: Sequence[Path],
-    group_by: str,
+    group_by: "GroupBy",
     filters: "Filters",
     output_format: str,
     is_ascii: bool,
@@ -101,11 +103,10 @@ def command(
     if group_by != _BY_STACK or is_fleet(recording):
         if suppressions:
             raise UsageError("--suppressions goes with the stacks of one recording alone")
-        return print_top(recording, "live", filters, group_by, limit, output_format)
-    # Imported here: what they import would cost every `--help` some time.
-    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
-    from gadgetops.questions.leaks.suppressions import read_suppressions  # noqa: PLC0415
-    from gadgetops.report.leaks import View, chosen_leaks, folded, leaks_as_text  # noqa: PLC0415
+        return print_forms(_by_other_groups(recording, filters, group_by), output_format, limit)
+    from gadgetops.questions.leaks.leaks import leaks_in
+    from gadgetops.questions.leaks.suppressions import read_suppressions
+    from gadgetops.report.leaks import View, chosen_leaks, folded, leaks_as_text
 
     patterns = read_suppressions(suppressions)
     found = leaks_in(recording, filters).without(patterns)
@@ -129,4 +130,11 @@ def command(
         ]
         document = {**found.to_json(), "leaks": [leak.to_json() for leak in shown]}
         print_rows(rows, _COLUMNS, output_format, json_value=document)
-    return _INCONCLUSIVE if found.certainty.word == "inconclusive" else 0
+    return status_of(found.certainty.word)
+
+
+def _by_other_groups(recording: Path, filters: "Filters", group_by: "GroupBy") -> "Forms":
+    from gadgetops.questions.top import top
+    from gadgetops.report.top import top_forms
+
+    return top_forms(top(opened(recording, group_by), "live", filters, group_by), group_by)

@@ -4,16 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.options.question_options import (
-    answer_options,
-    fleet_options,
-    opened,
-    print_answer,
-    status_of,
-)
+from gadgetops.commands.options.question_options import fleet_options, opened, question
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy
+    from gadgetops.report.answers import Forms
 
 
 @verb(
@@ -22,35 +17,14 @@ if TYPE_CHECKING:
     "gadgetops peak program.gadgetrec --thread 4712 --group-by module",
 )
 @fleet_options
-@answer_options("stack")
-def command(
-    recording: Path, filters: "Filters", group_by: "GroupBy", limit: int | None, output_format: str
-) -> int:
+@question("stack")
+def command(recording: Path, filters: "Filters", group_by: "GroupBy") -> "Forms":
     """Show what RECORDING had live at the moment when most bytes were, exactly.
 
     With filters: the moment when most bytes of the chosen allocations were live. Of several moments the
     first.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.peak import peak  # noqa: PLC0415
-    from gadgetops.report.answers import one_line  # noqa: PLC0415
-    from gadgetops.report.top import peak_as_text  # noqa: PLC0415
+    from gadgetops.questions.peak import peak
+    from gadgetops.report.top import peak_forms
 
-    found = peak(opened(recording, group_by), filters, group_by)
-    print_answer(
-        output_format,
-        text=lambda shown: peak_as_text(found, group_by, limit=shown),
-        json_value=found.to_json,
-        rows=lambda: [
-            {
-                "bytes": row.live.size_bytes,
-                "count": row.live.count,
-                "share": found.share(row),
-                "group": one_line(row.group),
-            }
-            for row in found.rows
-        ],
-        columns=("bytes", "count", "share", "group"),
-        limit=limit,
-    )
-    return status_of(found.certainty.word)
+    return peak_forms(peak(opened(recording, group_by), filters, group_by), group_by)

@@ -43,9 +43,8 @@ def command(recording: Path, query: str, limit: int | None, output_format: str) 
     unmatched_releases; docs/answers.md has their columns. A query reads these and no other file, and writes
     none.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.free_query import query as ask  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
+    from gadgetops.questions.free_query import query as ask
+    from gadgetops.recording.reader import open_recording
 
     with ask(open_recording(recording), read_text(query)) as table:
         if output_format == "table":
@@ -60,7 +59,7 @@ def command(recording: Path, query: str, limit: int | None, output_format: str) 
 
 
 def _print_table(table: "Table", limit: int) -> None:
-    from gadgetops.report.answers import printable  # noqa: PLC0415
+    from gadgetops.report.answers import printable
 
     rows = [*islice(table.rows, limit + 1)]
     shown = [["-" if value is None else printable(str(value)) for value in row] for row in rows[:limit]]

@@ -1,23 +1,18 @@
 """`gadgetops top`: who allocates most."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.options.question_options import (
-    answer_options,
-    fleet_options,
-    opened,
-    print_answer,
-    status_of,
-)
+from gadgetops.commands.options.question_options import fleet_options, opened, question
 from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy
     from gadgetops.questions.top import Measure
+    from gadgetops.report.answers import Forms
 
 
 @verb(
@@ -39,57 +34,17 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Count for each function, or module, what it calls, too; groups by function unless by module.",
 )
-@answer_options("stack")
+@question("stack")
 def command(
-    recording: Path,
-    by: "Measure",
-    inclusive: bool,
-    filters: "Filters",
-    group_by: "GroupBy",
-    limit: int | None,
-    output_format: str,
-) -> int:
+    recording: Path, by: "Measure", inclusive: bool, filters: "Filters", group_by: "GroupBy"
+) -> "Forms":
     """Show which stacks of RECORDING have most, and their share of the whole."""
+    from gadgetops.questions.top import top, top_inclusive
+    from gadgetops.report.top import top_forms
+
     if inclusive and group_by == "stack":
         group_by = "function"
-    return print_top(recording, by, filters, group_by, limit, output_format, inclusive=inclusive)
-
-
-def print_top(
-    recording: Path,
-    by: "Measure",
-    filters: "Filters | None",
-    group_by: Any,
-    limit: int | None,
-    output_format: str,
-    *,
-    inclusive: bool = False,
-) -> int:
-    """Print the answer and return the exit status; None for no filters."""
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.asking.filters import ALL  # noqa: PLC0415
-    from gadgetops.questions.top import top, top_inclusive  # noqa: PLC0415
-    from gadgetops.report.answers import one_line  # noqa: PLC0415
-    from gadgetops.report.top import top_as_text  # noqa: PLC0415
-
     if inclusive and group_by not in ("function", "module"):
         raise UsageError(f"--inclusive goes with --group-by function or module, not {group_by}")
     ask = top_inclusive if inclusive else top
-    found = ask(opened(recording, group_by), by, filters or ALL, group_by)
-    print_answer(
-        output_format,
-        text=lambda shown: top_as_text(found, group_by, limit=shown),
-        json_value=found.to_json,
-        rows=lambda: [
-            {
-                "bytes": share.amount.size_bytes,
-                "calls": share.amount.count,
-                "share": share.share,
-                "group": one_line(share.group),
-            }
-            for share in found.shares
-        ],
-        columns=("bytes", "calls", "share", "group"),
-        limit=limit,
-    )
-    return status_of(found.certainty.word)
+    return top_forms(ask(opened(recording, group_by), by, filters, group_by), group_by)

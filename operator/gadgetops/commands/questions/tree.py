@@ -52,10 +52,9 @@ def command(
 
     From the callers down; with --up from the functions that allocate, wrappers such as xmalloc left out.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.tree import tree  # noqa: PLC0415
-    from gadgetops.report.top import MEASURED  # noqa: PLC0415
-    from gadgetops.report.tree import tree_as_text  # noqa: PLC0415
+    from gadgetops.questions.tree import tree
+    from gadgetops.report.top import MEASURED
+    from gadgetops.report.tree import tree_as_text
 
     found = tree(opened(recording), by, filters, "up" if up else "down", min_share / 100)
     if output_format == "json":

@@ -68,8 +68,7 @@ def command(
         raise UsageError(
             f"--by does not go with --to {to}", hint="its file has all sums, or every allocation"
         )
-    # Imported here and below: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.report.exports.otlp_send import is_endpoint  # noqa: PLC0415
+    from gadgetops.report.exports.otlp_send import is_endpoint
 
     if is_endpoint(output):
         return _send(recording, to, output, headers, filters)
@@ -85,14 +84,14 @@ def command(
 
 
 def _export(recording: Path, filters: "Filters", by: "Measure | None", *, is_compressed: bool) -> "Export":
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.report.exports.export import Export  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording
+    from gadgetops.report.exports.export import Export
 
     return Export(open_recording(recording), filters, by or "live", is_compressed)
 
 
 def _send(recording: Path, to: str, endpoint: str, headers: Sequence[str], filters: "Filters") -> int:
-    from gadgetops.report.exports.otlp_send import send  # noqa: PLC0415
+    from gadgetops.report.exports.otlp_send import send
 
     if to != "otlp":
         raise UsageError(f"--to {to} cannot be sent", hint="an endpoint takes --to otlp")

@@ -47,12 +47,12 @@ def command(pid: int | None, output_format: str, store: str) -> int:
 
 
 def _findings(pid: int | None, store: str) -> list[Finding]:
-    from gadgetops.gadget.reading.diagnosis import image_findings  # noqa: PLC0415 - other verbs' help needs none of it
-    from gadgetops.trace.diagnosis.machine import machine_findings  # noqa: PLC0415 - as above
+    from gadgetops.gadget.reading.diagnosis import image_findings
+    from gadgetops.trace.diagnosis.machine import machine_findings
 
     found = [*machine_findings(Path()), *image_findings(store)]
     if pid is not None:
-        from gadgetops.trace.diagnosis.target import process_findings  # noqa: PLC0415 - as above
+        from gadgetops.trace.diagnosis.target import process_findings
 
         found += process_findings(pid)
     return sorted(found, key=lambda finding: _ORDER.index(finding.area))

@@ -39,10 +39,9 @@ def command(source: str, output: Path | None, strict: bool) -> int:
     grows; Ctrl-C ends it cleanly. What is no event is counted and shown: it may have been one, so it counts
     as lost.
     """
-    # Imported here: numpy and DuckDB would cost every `--help` a third of a second.
-    from gadgetops.questions.leaks.background import paired_beside  # noqa: PLC0415
-    from gadgetops.recording.ig.importer import Importer, import_header  # noqa: PLC0415
-    from gadgetops.recording.writer import RecordingWriter  # noqa: PLC0415
+    from gadgetops.questions.leaks.background import paired_beside
+    from gadgetops.recording.ig.importer import Importer, import_header
+    from gadgetops.recording.writer import RecordingWriter
 
     output = output or _default_output(source)
     if output.exists():
@@ -93,8 +92,8 @@ def _open_file(path: Path) -> BinaryIO:
 
 def _import(importer: "Importer", descriptor: int, name: str) -> str:
     """Import what *descriptor* gives, and return how it ended; the recording is complete in any case."""
-    from gadgetops.recording.ig.source import Blocks, decompressed  # noqa: PLC0415
-    from gadgetops.trace.signals import stop_signals  # noqa: PLC0415
+    from gadgetops.recording.ig.source import Blocks, decompressed
+    from gadgetops.trace.signals import stop_signals
 
     with stop_signals() as stopped:
         blocks = Blocks(descriptor, lambda: bool(stopped))

@@ -25,10 +25,9 @@ def command(recording: Path, output_format: str) -> None:
 
     A recording that was cut off anywhere is read as far as it goes.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.questions.info import info  # noqa: PLC0415
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.report.info import info_as_text  # noqa: PLC0415
+    from gadgetops.questions.info import info
+    from gadgetops.recording.reader import open_recording
+    from gadgetops.report.info import info_as_text
 
     found = info(open_recording(recording))
     if output_format == "json":

@@ -73,8 +73,7 @@ def record_and_watch(arguments: Sequence[str], path: Path, *, is_ascii: bool) ->
         AlreadyExists: There is such a recording.
         ToolError: The recorder could not record.
     """
-    # Imported here: `--help` needs none of it.
-    from gadgetops.live.recorder import RecorderProcess  # noqa: PLC0415
+    from gadgetops.live.recorder import RecorderProcess
 
     make_room(path)
     own = ["-o", str(path.absolute()), "--segment-seconds", str(_SEGMENT_SECONDS)]
@@ -93,7 +92,7 @@ def watch(path: Path, recorder: "RecorderProcess | None", *, is_ascii: bool) -> 
         recorder: What makes it, if that was begun here.
         is_ascii: Whether charts are drawn in ASCII alone.
     """
-    from gadgetops.pairing.progress import listener  # noqa: PLC0415
+    from gadgetops.pairing.progress import listener
 
     # The terminal is the view's.
     listener.set(lambda _done, _of: None)
@@ -101,13 +100,13 @@ def watch(path: Path, recorder: "RecorderProcess | None", *, is_ascii: bool) -> 
         _print_lines(path, recorder)
         return 0 if recorder is None else recorder.wait()
     try:
-        from gadgetops.live.app import LiveApp  # noqa: PLC0415
+        from gadgetops.live.app import LiveApp
     except ImportError as error:
         raise UsageError(
             "watching on a terminal needs the package `textual`",
             hint="install gadgetops[live], or print lines: gadgetops live … | cat",
         ) from error
-    from gadgetops.live.follower import Follower  # noqa: PLC0415
+    from gadgetops.live.follower import Follower
 
     app = LiveApp(Follower(path), path.name, can_end=recorder is not None, drawing=drawing(is_ascii))
     wish = app.run()
@@ -130,9 +129,9 @@ def _left(recorder: "RecorderProcess", path: Path, wish: str | None) -> int:
 
 
 def _print_lines(path: Path, recorder: "RecorderProcess | None") -> None:
-    from gadgetops.live.follower import Follower  # noqa: PLC0415
-    from gadgetops.live.lines import line_of  # noqa: PLC0415
-    from gadgetops.live.pace import Pace  # noqa: PLC0415
+    from gadgetops.live.follower import Follower
+    from gadgetops.live.lines import line_of
+    from gadgetops.live.pace import Pace
 
     follower, pace, snapshot = Follower(path), Pace(), None
     while snapshot is None or not snapshot.is_ended:

@@ -210,16 +210,15 @@ def command(
         _say_result(counters, description, output)
         say_what_is_unseen(output)
         return status
-    # Imported here and below: it would cost every `--help` half a second, and while the kernel works there is
     # time.
-    from gadgetops.trace.kernel.ring_map import RingMap  # noqa: PLC0415
-    from gadgetops.trace.machine import prepare_to_trace  # noqa: PLC0415
+    from gadgetops.trace.kernel.ring_map import RingMap
+    from gadgetops.trace.machine import prepare_to_trace
 
     prepare_to_trace()
     if request.host and not is_host_recorder():
         return record_host()
     with RingMap(buffer_bytes) as ring:
-        from gadgetops.trace.kernel.loader import Loader, Options  # noqa: PLC0415
+        from gadgetops.trace.kernel.loader import Loader, Options
 
         options = Options(
             all_parameters,
@@ -246,7 +245,7 @@ def command(
 
 def _watched(output: Path, *, is_ascii: bool) -> int:
     """Record in the background, with the options that this verb was given, and watch."""
-    from gadgetops.commands.recordings.live import record_and_watch  # noqa: PLC0415 - `textual` is large
+    from gadgetops.commands.recordings.live import record_and_watch
 
     arguments = [*click.get_current_context().find_root().obj]
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -263,9 +262,9 @@ def _record(
     *,
     with_pairs: bool,
 ) -> int:
-    from gadgetops.questions.leaks.background import paired_beside  # noqa: PLC0415 - as above
-    from gadgetops.trace.attachment import Attachment  # noqa: PLC0415 - as above
-    from gadgetops.trace.recorder import Limits, record  # noqa: PLC0415 - as above
+    from gadgetops.questions.leaks.background import paired_beside
+    from gadgetops.trace.attachment import Attachment
+    from gadgetops.trace.recorder import Limits, record
 
     target = request.target()
     with said_what_goes_on(target):
@@ -316,7 +315,7 @@ def _say_result(counters: Mapping[str, int], target: Mapping[str, Any], output: 
 
 def _gadget(image: str | None, store: str) -> "Subject":
     """Return the gadget that is asked for; by default the one that belongs to this package."""
-    from gadgetops.gadget.reading.subject import open_subject, own_subject  # noqa: PLC0415
+    from gadgetops.gadget.reading.subject import open_subject, own_subject
 
     subject = own_subject(DEFAULT_IMAGE) if image is None else open_subject(image, store=store)
     if subject.elf is None:
@@ -339,7 +338,7 @@ def _buffer_bytes(size_bytes: int) -> int:
 
 
 def _header(subject: "Subject", options: Any) -> dict[str, Any]:
-    from gadgetops.gadget.reading.own_images import is_own_object  # noqa: PLC0415 - as above
+    from gadgetops.gadget.reading.own_images import is_own_object
 
     uname = os.uname()
     return {

@@ -57,9 +57,8 @@ def is_given(name: str) -> bool:
 
 def _why_not_traced() -> str | None:
     """Return why eBPF programs cannot be attached here; None if they can."""
-    # Imported here: what `--help` needs is quick.
-    from gadgetops.trace.kernel.libbpf import library  # noqa: PLC0415
-    from gadgetops.trace.machine import prepare_to_trace  # noqa: PLC0415
+    from gadgetops.trace.kernel.libbpf import library
+    from gadgetops.trace.machine import prepare_to_trace
 
     try:
         prepare_to_trace()

@@ -32,11 +32,10 @@ def record_ig(
         UsageError: `ig` cannot record that.
         ToolError: `ig` is missing or failed.
     """
-    # Imported here: numpy and DuckDB would cost every `--help` a third of a second.
-    from gadgetops.recording.ig.importer import Importer  # noqa: PLC0415
-    from gadgetops.recording.writer import RecordingWriter  # noqa: PLC0415
-    from gadgetops.trace.ig_engine import IgRun, record_with_ig  # noqa: PLC0415
-    from gadgetops.trace.signals import stop_signals  # noqa: PLC0415
+    from gadgetops.recording.ig.importer import Importer
+    from gadgetops.recording.writer import RecordingWriter
+    from gadgetops.trace.ig_engine import IgRun, record_with_ig
+    from gadgetops.trace.signals import stop_signals
 
     _check(request)
     run = IgRun(
@@ -78,8 +77,8 @@ def default_image(without_stacks: str, *, collect_stacks: bool, store: str) -> s
 
 
 def _is_in_store(image: str, store: str) -> bool:
-    from gadgetops.oci.layout.store import open_store  # noqa: PLC0415 - as above
-    from gadgetops.oci.reference import Reference  # noqa: PLC0415 - as above
+    from gadgetops.oci.layout.store import open_store
+    from gadgetops.oci.reference import Reference
 
     try:
         open_store(store, create=False).resolve(Reference.parse(image))

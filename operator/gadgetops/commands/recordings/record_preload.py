@@ -41,13 +41,12 @@ def record_preload(
         TraceError: There is no library for this machine.
         StorageError: There is no room for the ring buffer or the recording.
     """
-    # Imported here: numpy and DuckDB would cost every `--help` a third of a second.
-    from gadgetops.questions.leaks.background import paired_beside  # noqa: PLC0415
-    from gadgetops.trace.preload.engine import record_preloaded  # noqa: PLC0415
-    from gadgetops.trace.preload.library import find_library  # noqa: PLC0415
-    from gadgetops.trace.preload.source import PreloadSource, Wishes  # noqa: PLC0415
-    from gadgetops.trace.preload.target import PreloadedCommand  # noqa: PLC0415
-    from gadgetops.trace.recorder import Limits  # noqa: PLC0415
+    from gadgetops.questions.leaks.background import paired_beside
+    from gadgetops.trace.preload.engine import record_preloaded
+    from gadgetops.trace.preload.library import find_library
+    from gadgetops.trace.preload.source import PreloadSource, Wishes
+    from gadgetops.trace.preload.target import PreloadedCommand
+    from gadgetops.trace.recorder import Limits
 
     if not request.command_line:
         raise UsageError(

@@ -107,7 +107,7 @@ class TargetRequest:
     @property
     def needs_events(self) -> bool:
         """Whether a process is named whose first thread has ended: links do not reach its other threads."""
-        from gadgetops.trace.processes import memory_holder  # noqa: PLC0415 - as below
+        from gadgetops.trace.processes import memory_holder
 
         return bool(self.pid) and any(memory_holder(pid) != pid for pid in _pids(self.pid or ""))
 
@@ -118,8 +118,7 @@ class TargetRequest:
 
     def target(self) -> "Target":
         """Return what is to be recorded."""
-        # Imported here: numpy and DuckDB would cost every `--help` half a second.
-        from gadgetops.trace.targets.base import CommandTarget, HostTarget, ProcessTarget  # noqa: PLC0415
+        from gadgetops.trace.targets.base import CommandTarget, HostTarget, ProcessTarget
 
         library = None if self.library == "auto" else Path(self.library).absolute()
         if self.command_line:
@@ -127,7 +126,7 @@ class TargetRequest:
         if self.pid:
             return ProcessTarget(_pids(self.pid), with_children=not self.no_children, library=library)
         if self.container:
-            from gadgetops.trace.targets.container import ContainerTarget  # noqa: PLC0415
+            from gadgetops.trace.targets.container import ContainerTarget
 
             return ContainerTarget(self.container, engine=self.docker_host, wait=self.wait, library=library)
         target = HostTarget(Path(f"/proc/{os.environ[_HOST_RECORDER]}/root"), library)
@@ -153,8 +152,8 @@ def record_host() -> int:
 
     A recorder on the library that it probes would record itself, recording itself.
     """
-    from gadgetops.trace.probes.allocator import allocators_of_command  # noqa: PLC0415 - as above
-    from gadgetops.trace.targets.launch import Command, private_copies  # noqa: PLC0415 - as above
+    from gadgetops.trace.probes.allocator import allocators_of_command
+    from gadgetops.trace.targets.launch import Command, private_copies
 
     os.environ[_HOST_RECORDER] = str(os.getpid())
     own = allocators_of_command([sys.executable]).found
@@ -170,8 +169,8 @@ def record_host() -> int:
 @contextlib.contextmanager
 def said_what_goes_on(target: "Target") -> Iterator[None]:
     """Say afterwards, also when the recording failed, what of a command goes on without being recorded."""
-    from gadgetops.trace.processes import is_alive, name_of  # noqa: PLC0415 - as above
-    from gadgetops.trace.targets.base import StartedCommand  # noqa: PLC0415 - as above
+    from gadgetops.trace.processes import is_alive, name_of
+    from gadgetops.trace.targets.base import StartedCommand
 
     try:
         yield
@@ -184,7 +183,7 @@ def said_what_goes_on(target: "Target") -> Iterator[None]:
 
 def runtime_environment(request: TargetRequest) -> dict[str, str]:
     """Return the variables of the target's environment that say whether a runtime's objects can be seen."""
-    from gadgetops.questions.asking.runtimes import ENVIRONMENT  # noqa: PLC0415 - as above
+    from gadgetops.questions.asking.runtimes import ENVIRONMENT
 
     if request.command_line:
         found = dict(os.environ)
@@ -206,9 +205,9 @@ def _environment_of(pid: str) -> dict[str, str]:
 
 def say_what_is_unseen(output: Path) -> None:
     """Say which runtimes the recording has met, whose objects are not in it, and what to type instead."""
-    from gadgetops.errors import GadgetOpsError  # noqa: PLC0415 - as above
-    from gadgetops.questions.asking.runtimes import notes_of  # noqa: PLC0415 - as above
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415 - as above
+    from gadgetops.errors import GadgetOpsError
+    from gadgetops.questions.asking.runtimes import notes_of
+    from gadgetops.recording.reader import open_recording
 
     with contextlib.suppress(GadgetOpsError):
         recording = open_recording(output)
@@ -219,6 +218,6 @@ def say_what_is_unseen(output: Path) -> None:
 
 def exit_status(target: "Target") -> int:
     """Return the exit status of a command that has ended; 0 for all others."""
-    from gadgetops.trace.targets.base import StartedCommand  # noqa: PLC0415 - as above
+    from gadgetops.trace.targets.base import StartedCommand
 
     return (target.exit_status or 0) if isinstance(target, StartedCommand) else 0

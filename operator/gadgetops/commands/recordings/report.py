@@ -84,9 +84,8 @@ def command(
     The page needs no network and no server. Several recordings are shown together, their times counted from
     each one's first event.
     """
-    # Imported here: DuckDB would cost every `--help` a tenth of a second.
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.whole_files import replacing_file  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording
+    from gadgetops.whole_files import replacing_file
 
     _check(
         output_format, output, picture=picture, by=by, compare=compare, per=per, sources=sources, force=force
@@ -122,8 +121,8 @@ def _check(output_format: str, output: Path, *, force: bool, **options: object) 
 
 
 def _together(opened: "Sequence[Recording]") -> "Recording":
-    from gadgetops.fleet.duckdb_engine import DuckDBEngine  # noqa: PLC0415
-    from gadgetops.fleet.fleet import fleet  # noqa: PLC0415
+    from gadgetops.fleet.duckdb_engine import DuckDBEngine
+    from gadgetops.fleet.fleet import fleet
 
     if len(opened) == 1:
         return opened[0]
@@ -137,11 +136,11 @@ def _page(
     has_sources: bool,
     filters: "Filters",
 ) -> tuple[str, str]:
-    from gadgetops.fleet.fleet import fleet_groupings  # noqa: PLC0415
-    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
-    from gadgetops.questions.slots.slot_sums import FACETS, slot_sums  # noqa: PLC0415
-    from gadgetops.report.page.contents import Contents  # noqa: PLC0415
-    from gadgetops.report.page.fitting import report_page  # noqa: PLC0415
+    from gadgetops.fleet.fleet import fleet_groupings
+    from gadgetops.questions.leaks.leaks import leaks_in
+    from gadgetops.questions.slots.slot_sums import FACETS, slot_sums
+    from gadgetops.report.page.contents import Contents
+    from gadgetops.report.page.fitting import report_page
 
     together = _together(opened)
     facets = FACETS if len(opened) == 1 else (*FACETS, *fleet_groupings(opened))
@@ -157,16 +156,16 @@ def _page(
 
 
 def _compared(earlier: "Recording", later: "Recording", per: "Per", filters: "Filters") -> "tuple[Diff, ...]":
-    from gadgetops.questions.diff import diff  # noqa: PLC0415
+    from gadgetops.questions.diff import diff
 
     return tuple(diff(earlier, later, by, per, filters) for by in _MEASURES)
 
 
 def _summary(opened: "Sequence[Recording]", filters: "Filters") -> tuple[str, str]:
-    from gadgetops.questions.leaks.leaks import leaks_in  # noqa: PLC0415
-    from gadgetops.questions.timeline import timeline  # noqa: PLC0415
-    from gadgetops.report.page.contents import title_of  # noqa: PLC0415
-    from gadgetops.report.page.markdown import N_POINTS, markdown_summary  # noqa: PLC0415
+    from gadgetops.questions.leaks.leaks import leaks_in
+    from gadgetops.questions.timeline import timeline
+    from gadgetops.report.page.contents import title_of
+    from gadgetops.report.page.markdown import N_POINTS, markdown_summary
 
     answers = [leaks_in(recording.path, filters) for recording in opened]
     course = timeline(_together(opened), N_POINTS, filters)
@@ -174,14 +173,14 @@ def _summary(opened: "Sequence[Recording]", filters: "Filters") -> tuple[str, st
 
 
 def _picture(together: "Recording", picture: str, by: "Measure", filters: "Filters") -> tuple[str, str]:
-    from gadgetops.report.page import svg  # noqa: PLC0415
+    from gadgetops.report.page import svg
 
     if picture == "timeline":
-        from gadgetops.questions.timeline import timeline  # noqa: PLC0415
+        from gadgetops.questions.timeline import timeline
 
         course = timeline(together, svg.N_POINTS, filters)
         return course.certainty.word, svg.timeline_picture(course)
-    from gadgetops.questions.top import top  # noqa: PLC0415
+    from gadgetops.questions.top import top
 
     found = top(together, by, filters)
     return found.certainty.word, svg.flame_picture(found)

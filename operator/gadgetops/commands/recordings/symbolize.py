@@ -51,11 +51,10 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], kee
     are still copies are unwound first, and the copies dropped; those that end in a file that is not here stay
     copies. What was interrupted goes on where it was.
     """
-    # Imported here: DuckDB and the symboliser would cost every `--help` half a second.
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.recording.writer import write_symbols  # noqa: PLC0415
-    from gadgetops.stacks.naming.symbolize import Finder, symbols_of  # noqa: PLC0415
-    from gadgetops.stacks.naming.symbols import DEBUG_FOLDER  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording
+    from gadgetops.recording.writer import write_symbols
+    from gadgetops.stacks.naming.symbolize import Finder, symbols_of
+    from gadgetops.stacks.naming.symbols import DEBUG_FOLDER
 
     finder = Finder(sysroot=sysroot, debug_folders=(*debug_folders, DEBUG_FOLDER))
     with ProgressLine() as line:
@@ -72,9 +71,9 @@ def command(recording: Path, sysroot: Path, debug_folders: tuple[Path, ...], kee
 
 
 def _unwind(recording: Path, finder: "Finder", line: ProgressLine, *, keep_slices: bool) -> None:
-    from gadgetops.recording.reader import open_recording  # noqa: PLC0415
-    from gadgetops.recording.writer import StackAppender  # noqa: PLC0415
-    from gadgetops.stacks.unwinding.unwind_recording import Unwinding  # noqa: PLC0415
+    from gadgetops.recording.reader import open_recording
+    from gadgetops.recording.writer import StackAppender
+    from gadgetops.stacks.unwinding.unwind_recording import Unwinding
 
     opened = open_recording(recording)
     if not opened.tables["slices"]:

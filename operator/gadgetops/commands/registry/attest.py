@@ -38,10 +38,10 @@ def claims_of(layout: Layout, reference: Reference | str, folder: Path) -> Claim
         DigestMismatch: Another image comes out.
         GadgetOpsError: There is no such image, or it cannot be built.
     """
-    from gadgetops.gadget.building.buildfile import BuildFile  # noqa: PLC0415
-    from gadgetops.gadget.origin import provenance, sbom  # noqa: PLC0415
-    from gadgetops.gadget.origin.materials import Materials  # noqa: PLC0415
-    from gadgetops.oci.image import Image  # noqa: PLC0415
+    from gadgetops.gadget.building.buildfile import BuildFile
+    from gadgetops.gadget.origin import provenance, sbom
+    from gadgetops.gadget.origin.materials import Materials
+    from gadgetops.oci.image import Image
 
     image = Image.load(layout, reference)
     materials = Materials.of(image, BuildFile.read(folder))
@@ -53,8 +53,8 @@ def claims_of(layout: Layout, reference: Reference | str, folder: Path) -> Claim
 
 def attach(layout: Layout, reference: Reference | str, claims: Claims, key: "PrivateKey") -> None:
     """Attach *claims* to the image *reference* of *layout*, signed with *key*."""
-    from gadgetops.oci.signing.find import resolve_tag, tag_of  # noqa: PLC0415
-    from gadgetops.oci.signing.sign import attest  # noqa: PLC0415
+    from gadgetops.oci.signing.find import resolve_tag, tag_of
+    from gadgetops.oci.signing.sign import attest
 
     image = layout.resolve(reference)
     name = reference.name if isinstance(reference, Reference) else image.digest

@@ -33,8 +33,8 @@ def command(prefix: str, force: bool) -> None:
     taken from GADGETOPS_KEY_PASSWORD or COSIGN_PASSWORD or asked for. PREFIX.pub is for everybody; keep
     PREFIX.key and its password for yourself.
     """
-    from gadgetops.commands.options.key_option import new_password  # noqa: PLC0415
-    from gadgetops.oci.signing.keys import PrivateKey  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import new_password
+    from gadgetops.oci.signing.keys import PrivateKey
 
     private, public = Path(f"{prefix}.key"), Path(f"{prefix}.pub")
     if not force:

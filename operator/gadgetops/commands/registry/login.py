@@ -42,7 +42,7 @@ def command(registry: str, username: str | None, password_stdin: bool, access: A
 
 
 def _check(host: str, access: Access) -> bool:
-    from gadgetops.oci.registry.http import Transport  # noqa: PLC0415
+    from gadgetops.oci.registry.http import Transport
 
     try:
         return Transport(host, access).check_login()

@@ -70,7 +70,7 @@ def command(
 def _attest(
     reference: Reference, folder: Path | None, key_file: Path | None, *, with_referrers: bool, store: str
 ) -> None:
-    from gadgetops.commands.options.key_option import read_private_key  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_private_key
 
     if folder is None:
         raise UsageError("--key signs what --attest attaches", hint="`gadgetops sign` signs the image")

@@ -63,9 +63,9 @@ def command(
     same key changes nothing. The password of FILE is taken from GADGETOPS_KEY_PASSWORD or COSIGN_PASSWORD, or
     asked for.
     """
-    from gadgetops.commands.options.key_option import read_private_key  # noqa: PLC0415
-    from gadgetops.oci.signing.sealed import Form  # noqa: PLC0415
-    from gadgetops.oci.signing.sign import Others, sign  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_private_key
+    from gadgetops.oci.signing.sealed import Form
+    from gadgetops.oci.signing.sign import Others, sign
 
     if add and replace:
         raise UsageError("--add keeps other signatures and --replace takes them away: pass one of them")

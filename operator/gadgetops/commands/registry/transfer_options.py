@@ -53,7 +53,7 @@ def transfer(
 
     With *key_files* nothing reaches *destination* that one of these public keys does not verify.
     """
-    from gadgetops.oci.transfer import copy_image, open_goal, open_origin  # noqa: PLC0415
+    from gadgetops.oci.transfer import copy_image, open_goal, open_origin
 
     keys = _read_keys(key_files)
     with (
@@ -76,7 +76,7 @@ def transfer(
 def _read_keys(files: Sequence[Path]) -> list["PublicKey"]:
     if not files:
         return []
-    from gadgetops.commands.options.key_option import read_public_key  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_public_key
 
     return [read_public_key(path) for path in files]
 
@@ -87,7 +87,7 @@ def _verified(origin: "Origin", keys: Sequence["PublicKey"], what: str) -> Itera
     if not keys:
         yield origin
         return
-    from gadgetops.oci.signing.arrival import verified_arrival  # noqa: PLC0415
+    from gadgetops.oci.signing.arrival import verified_arrival
 
     with contextlib.ExitStack() as stack:
         with _progress(f"verify {what}") as watch:
@@ -111,8 +111,8 @@ def _progress(what: str) -> Iterator["Watch | None"]:
     if messages.settings.quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),

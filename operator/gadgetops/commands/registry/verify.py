@@ -57,8 +57,8 @@ def command(
     Fails unless a signature by one of the keys is about just this image, and every part of the image is there
     and has its digest. ig checks the signature, but not the parts it has in its store.
     """
-    from gadgetops.commands.options.key_option import read_public_key  # noqa: PLC0415
-    from gadgetops.oci.signing.verify import verify, verify_attestations  # noqa: PLC0415
+    from gadgetops.commands.options.key_option import read_public_key
+    from gadgetops.oci.signing.verify import verify, verify_attestations
 
     reference = parse_image(image)
     keys = {path: read_public_key(path) for path in key_files}
