@@ -15,12 +15,17 @@
 #include <bpf/bpf_tracing.h>
 
 #define OWNER_SLOTS 4096
+#define DISPLACED_SLOTS 256
 
 /* An owner's word: its thread's number, a mark, its place on the stack. */
 #define OWNER_TID_SHIFT 54
 #define OWNER_MARK_SHIFT 45
 #define OWNER_MARK_MASK 0x1ff
 #define OWNER_PLACE_MASK ((1ULL << OWNER_MARK_SHIFT) - 1)
+
+/* A displaced owner's word: its thread's number, its place on the stack. */
+#define DISPLACED_TID_SHIFT 42
+#define DISPLACED_PLACE_MASK ((1ULL << DISPLACED_TID_SHIFT) - 1)
 
 /* Marks: nobody knows, or a return probe's address, or a hash above these. */
 #define MARK_NONE 0
@@ -39,6 +44,15 @@
  * see a mixture. A thread that finds the other's word knows nothing.
  */
 __u64 owners[OWNER_SLOTS] = {};
+
+/*
+ * The latest owner of each thread that lost its entry to a call which took it
+ * for gone. If it returns all the same, it was interrupted by a signal whose
+ * handler runs on another stack: above, or while the kernel's return trampoline
+ * had its own data where the return address had been. One word each: the
+ * thread's number and the place on the stack.
+ */
+__u64 displaced[DISPLACED_SLOTS] = {};
 
 /*
  * By the place of an instruction in its page: the bits above. Set by who
@@ -148,6 +162,50 @@ static __always_inline bool is_owner_gone(__u64 owner)
 
 #endif
 
+static __always_inline __u64 *displaced_of(__u32 tid)
+{
+	return &displaced[tid % DISPLACED_SLOTS];
+}
+
+static __always_inline __u64 displaced_word(__u32 tid, __u64 place)
+{
+	return (__u64)tid << DISPLACED_TID_SHIFT |
+	       (place & DISPLACED_PLACE_MASK);
+}
+
+/*
+ * A call enters: an owner that was displaced at this place is gone, as its
+ * stack is in use again.
+ */
+static __always_inline void forget_displaced(struct pt_regs *ctx, __u32 tid)
+{
+	__u64 *word = displaced_of(tid);
+
+	if (*word && *word == displaced_word(tid, owner_place(PT_REGS_SP(ctx))))
+		*word = 0;
+}
+
+/*
+ * Whether what returns is the thread's displaced owner, which then is none any
+ * more.
+ */
+static __always_inline bool was_displaced(struct pt_regs *ctx, __u32 tid)
+{
+	__u64 *word = displaced_of(tid);
+	__u64 place = owner_place(PT_REGS_SP(ctx));
+	bool was = *word == displaced_word(tid, place);
+
+	if (*word == 0)
+		return false;
+#if defined(__TARGET_ARCH_x86)
+	/* As in is_return_of(). */
+	was |= *word == displaced_word(tid, place - 1);
+#endif
+	if (was)
+		*word = 0;
+	return was;
+}
+
 /*
  * How an entering call asks for the thread's entry in `sizes`: BPF_ANY takes
  * it from an owner that is gone, BPF_NOEXIST leaves it to one that is not. A
@@ -160,12 +218,18 @@ static __always_inline __u64 owner_flags(struct pt_regs *ctx, __u32 tid)
 	__u64 place = owner_place(PT_REGS_SP(ctx));
 	__u64 trampoline;
 
+	forget_displaced(ctx, tid);
 	if (owner >> OWNER_TID_SHIFT != tid / OWNER_SLOTS)
 		return BPF_NOEXIST;
-	if (place > (owner & OWNER_PLACE_MASK))
+	if (place != (owner & OWNER_PLACE_MASK)) {
+		if (place < (owner & OWNER_PLACE_MASK) && !is_owner_gone(owner))
+			return BPF_NOEXIST;
+		/* The place is 0 where no call owned the entry. */
+		if (owner & OWNER_PLACE_MASK)
+			*displaced_of(tid) = displaced_word(
+				tid, owner & OWNER_PLACE_MASK);
 		return BPF_ANY;
-	if (place < (owner & OWNER_PLACE_MASK))
-		return is_owner_gone(owner) ? BPF_ANY : BPF_NOEXIST;
+	}
 	trampoline = return_trampoline();
 	return trampoline && return_address(ctx) == trampoline ? BPF_NOEXIST
 							       : BPF_ANY;

@@ -160,7 +160,7 @@ __noinline __u64 string_bytes(__u64 address)
  */
 static __always_inline bool gives_mapping_back(struct pt_regs *ctx)
 {
-	return !(PT_REGS_PARM1(ctx) & 0xfff) && PT_REGS_PARM2(ctx) &&
+	return !(PT_REGS_PARM1(ctx) & page_mask) && PT_REGS_PARM2(ctx) &&
 	       PT_REGS_PARM3(ctx) && !(PT_REGS_PARM4(ctx) & MREMAP_DONTUNMAP);
 }
 

@@ -32,7 +32,6 @@
 #define MAP_FAILED ((__u64)-1)
 /* In place of an address: the call is not reported. */
 #define NO_EVENT ((__u64)-1)
-#define PAGE_MASK 0xfff
 /* A filter by user or group that is not set. */
 #define NO_ID ((__u32)-1)
 
@@ -43,6 +42,9 @@ GADGET_PARAM(sample_every);
 /* Allocations of fewer bytes give no event. */
 const volatile __u64 min_size = 0;
 GADGET_PARAM(min_size);
+
+/* The bits of an address inside a page: some machines have larger pages. */
+const volatile __u64 page_mask = 0xfff;
 
 /* For a reader with no other use for callers: to read one takes 0.2 us. */
 const volatile bool callers_for_walks_only = false;
@@ -373,10 +375,12 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 	bool is_inside;
 	__u64 size;
 
-	if (!call)
-		return 0;
-	if (call->operation != operation || !is_return_of(ctx, call->sp)) {
-		leave_nested(ctx, call, &tid);
+	if (!call || call->operation != operation ||
+	    !is_return_of(ctx, call->sp)) {
+		if (unlikely(was_displaced(ctx, tid)))
+			count_lost(!is_filtered);
+		else if (call)
+			leave_nested(ctx, call, &tid);
 		return 0;
 	}
 	if (unlikely(call->result)) {
@@ -517,6 +521,7 @@ int BPF_UPROBE(trace_uprobe_mmap, void *hint, size_t length)
 	struct block *block = block_of(releases, current_tid());
 	__u64 variant = call_variant(ctx);
 
+	forget_displaced(ctx, current_tid());
 	if (is_own_code(ctx))
 		return 0;
 	/* It may be put where the block was that was released last. */
@@ -548,7 +553,7 @@ int BPF_UPROBE(trace_uprobe_munmap, void *start, size_t length)
 	__u64 addr = (__u64)start;
 
 	/* Both are refused by the kernel (EINVAL): nothing is released. */
-	if (length == 0 || addr & PAGE_MASK)
+	if (length == 0 || addr & page_mask)
 		return 0;
 	if (is_own_munmap(ctx, addr, length))
 		return 0;

@@ -1,5 +1,6 @@
 """One call of the program is one event, also where others never return or run on other stacks."""
 
+import mmap
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,8 @@ class Gadget:
         for name in FUNCTIONS:
             (function,) = program.functions(name, exported_only=False)
             self._bpf.attach_uprobe(f"trace_uprobe_{name}", path, [function.offset_bytes], at_return=False)
+        (function,) = program.functions("munmap", exported_only=False)
+        self._bpf.attach_uprobe("trace_uprobe_munmap", path, [function.offset_bytes], at_return=False)
 
     def seen(self) -> Seen:
         """What came of the workload's sizes."""
@@ -107,13 +110,16 @@ def returns_of(program: Executable, name: str) -> list[int]:
 
 
 @contextmanager
-def loaded(path: Path) -> Iterator[Gadget]:
-    """The gadget in the kernel."""
+def loaded(path: Path, page_bytes: int = mmap.PAGESIZE) -> Iterator[Gadget]:
+    """The gadget in the kernel, told that pages are so large."""
     data = path.read_bytes()
     gadget_object = Object.from_bytes(data)
     layout = EventLayout.from_object(gadget_object)
     with LoadedObject(data, "test") as bpf:
         bpf.resize(layout.map, 1 << 20)
+        mask = gadget_object.variable("page_mask")
+        assert mask is not None
+        bpf.set_bytes(mask.section, mask.offset_bytes, (page_bytes - 1).to_bytes(mask.size_bytes, "little"))
         bpf.load()
         room = bpf.map_fd(layout.map), bpf.max_entries(layout.map)
         yield Gadget(bpf, RingBuffer(*room, layout.event_bytes), gadget_object, layout)
@@ -185,3 +191,41 @@ def test_calls_on_two_stacks_are_never_mixed(gadget: Gadget, leaps: Path) -> Non
     assert set(seen.calls) <= set(known)
     assert seen.lost == seen.given_up <= MAX_NESTED + 1
     assert len(known) - len(seen.calls) <= seen.lost
+
+
+def test_a_call_that_a_signal_interrupted_is_counted_if_it_is_not_seen(gadget: Gadget, leaps: Path) -> None:
+    """The handler's call, deeper on a stack of its own, took it for gone; it returned all the same."""
+    known, seen = run(gadget, leaps, "interrupted-below")
+    assert len(known) == 1 + 4 * N_CALLS
+    # Who is not told where it was takes the handler's call for one that it makes itself.
+    assert seen.calls == (known if gadget.is_said else known[1:])
+    assert (seen.lost, seen.given_up) == (int(gadget.is_said), 0)
+
+
+@pytest.mark.parametrize(
+    "gadget",
+    [pytest.param((True, True), id="said"), pytest.param((True, False), id="not said")],
+    indirect=True,
+)
+def test_so_is_one_whose_signal_handler_has_its_stack_above(gadget: Gadget, leaps: Path) -> None:
+    """
+    It looks as if an exception had left the call.
+
+    With return instructions alone: where a stack above is used the kernel forgets return addresses.
+    """
+    known, seen = run(gadget, leaps, "interrupted")
+    assert len(known) == 1 + 4 * N_CALLS
+    assert known == seen.calls
+    assert (seen.lost, seen.given_up) == (1, 0)
+
+
+@pytest.mark.parametrize(("page_bytes", "n_seen"), [(4096, 2), (65536, 1)])
+def test_a_release_inside_of_a_page_is_refused_whatever_its_size(
+    gadget_object: Path, leaps: Path, page_bytes: int, n_seen: int
+) -> None:
+    """By the kernel: nothing is released. Machines of arm64 may have larger pages than x86-64 has."""
+    with loaded(gadget_object, page_bytes) as gadget:
+        gadget.attach(leaps, at_instructions=False, is_said=False)
+        known, seen = run(gadget, leaps, "pages")
+    assert len(known) == 2
+    assert known[-n_seen:] == seen.calls

@@ -1,19 +1,24 @@
 /*
  * A static program with an allocator of its own, some of whose calls never
  * return: realloc() of 666 bytes jumps back to its caller's caller, as an
- * exception would. What follows is known: a line for each call, with name,
- * size and address.
+ * exception would. A signal comes inside calloc() of 777 bytes, before it
+ * returns; its handler calls malloc() on a stack of its own. What follows is
+ * known: a line for each call, with name, size and address.
  *
  * leaps same|above|below|nested|fibers|stale-fiber|abandoned
+ * leaps interrupted|interrupted-below|pages
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #define N_CALLS 40
 #define STACK_BYTES 65536
+#define LARGEST_PAGE 65536
 
 void *malloc(size_t);
 void *calloc(size_t, size_t);
@@ -49,9 +54,27 @@ __attribute__((noinline)) void free(void *block)
 	(void)block;
 }
 
-__attribute__((noinline)) void *calloc(size_t count, size_t size)
+/*
+ * The handler may find anything in place of the return address: the kernel's
+ * return trampoline saves registers there.
+ */
+static void be_interrupted(void *volatile *return_address)
 {
-	return memset(malloc(count * size), 0, count * size);
+	void *saved = *return_address;
+
+	*return_address = NULL;
+	raise(SIGUSR1);
+	*return_address = saved;
+}
+
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) void *
+calloc(size_t count, size_t size)
+{
+	void *block = memset(malloc(count * size), 0, count * size);
+
+	if (size == 777)
+		be_interrupted((void *volatile *)__builtin_frame_address(0) + 1);
+	return block;
 }
 
 /* Never returns NULL; gcc would make jumps of these calls. */
@@ -168,6 +191,51 @@ static void run_fibers(void (*body)(int, int, int), int first, int escapes)
 	swapcontext(&main_context, &fibers[first]);
 }
 
+/* Inside of the largest page that machines have, and at its start. */
+static void release_pages(void)
+{
+	char *room = mmap(NULL, 2 * LARGEST_PAGE, PROT_READ,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *page = room + LARGEST_PAGE - (size_t)room % LARGEST_PAGE;
+
+	note("munmap", 1100, page + 4096);
+	munmap(page + 4096, 1100);
+	note("munmap", 1101, page);
+	munmap(page, 1101);
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+	call(1100);
+}
+
+static void interrupted_body(int self, int is_below, int unused)
+{
+	stack_t stack = { .ss_sp = stacks[!is_below], .ss_size = STACK_BYTES };
+	struct sigaction action = { .sa_handler = on_signal,
+				    .sa_flags = SA_ONSTACK };
+
+	(void)self;
+	(void)unused;
+	sigaltstack(&stack, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	calloc(1, 777);
+	repeat(call_all, 0);
+}
+
+/* The handler's stack lies above the interrupted one, or below it. */
+static void run_interrupted(int is_below)
+{
+	getcontext(&fibers[0]);
+	fibers[0].uc_stack.ss_sp = stacks[is_below];
+	fibers[0].uc_stack.ss_size = STACK_BYTES;
+	fibers[0].uc_link = &main_context;
+	makecontext(&fibers[0], (void (*)(void))interrupted_body, 3, 0,
+		    is_below, 0);
+	swapcontext(&main_context, &fibers[0]);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "same";
@@ -184,6 +252,10 @@ int main(int argc, char **argv)
 		if (setjmp(start) == 0)
 			deeper(escape, 666);
 		repeat(call, 0);
+	} else if (!strcmp(what, "pages")) {
+		release_pages();
+	} else if (!strncmp(what, "interrupted", 11)) {
+		run_interrupted(what[11] != '\0');
 	} else if (!strcmp(what, "below")) {
 		if (setjmp(start) == 0)
 			escape(666);

@@ -6,6 +6,7 @@ for the latter is imported here.
 """
 
 import contextlib
+import mmap
 import os
 import struct
 import threading
@@ -175,6 +176,7 @@ class Loader:
         self._set_flag("collect_ustack", self.options.collect_stacks)
         self._set_flag("collect_slices", self.slice_layout is not None)
         self._set("slice_bytes", self.options.slice_bytes.to_bytes(4, "little"))
+        self._set("page_mask", (mmap.PAGESIZE - 1).to_bytes(8, "little"))
         if self.object.variable("code_address_mask") is not None:
             self._set("code_address_mask", _address_mask().to_bytes(8, "little"))
         self._set_flag("gadget_buffer_is_polled", True)
