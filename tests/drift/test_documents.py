@@ -11,7 +11,7 @@ import pytest
 from gadgetops.bpf.diagrams import mermaid
 from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
-from gadgetops.commands import VERBS
+from gadgetops.commands import VERBS, VERBS_BY_ROOM
 from gadgetops.docs import Document
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +70,11 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def test_the_reference_shows_the_help_of_every_verb() -> None:
-    regions = [found.name for found in Document.read(ROOT / "docs" / "cli.md").regions]
-    assert regions == [f"help:{verb}" for verb in VERBS]
+    """A region for each room of verbs, a heading in it for each verb."""
+    document = Document.read(ROOT / "docs" / "cli.md")
+    assert [found.name for found in document.regions] == [f"help:{room}" for room in VERBS_BY_ROOM]
+    headings = [line.removeprefix("### ").strip() for line in document.lines if line.startswith("### ")]
+    assert headings == [*VERBS]
 
 
 def test_targets_the_documents_name_exist() -> None:

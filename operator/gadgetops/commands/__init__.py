@@ -30,7 +30,7 @@ from gadgetops.pairing.progress import listener
 _YOUNG_OBJECTS: Final = 50_000
 """After how many new objects garbage is looked for; Python's own number is 700."""
 
-_VERBS_BY_ROOM: Final = {
+VERBS_BY_ROOM: Final = {
     "images": {
         "build": "Compile a gadget and pack it into an image.",
         "inspect": "Show what is in an image or object.",
@@ -88,10 +88,10 @@ _VERBS_BY_ROOM: Final = {
 }
 """Package of this one -> its verbs, each with its one-line help; `--help` needs no verb's module."""
 
-VERBS: Final = {verb: text for verbs in _VERBS_BY_ROOM.values() for verb, text in verbs.items()}
+VERBS: Final = {verb: text for verbs in VERBS_BY_ROOM.values() for verb, text in verbs.items()}
 """Each verb and its one-line help, in the order people meet them."""
 
-_ROOMS: Final = {verb: room for room, verbs in _VERBS_BY_ROOM.items() for verb in verbs}
+_ROOMS: Final = {verb: room for room, verbs in VERBS_BY_ROOM.items() for verb in verbs}
 
 
 _FIRST: Final[Sequence[str]] = (

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gadgetops.questions.asking.certainty import Certainty
+from gadgetops.questions.asking.filters import GroupBy
 from gadgetops.questions.asking.groups import Group
 from gadgetops.questions.asking.question import Amount
+from gadgetops.questions.figures import Figure, FigureAnswer
 from gadgetops.report.leaks import frame_as_text
-from gadgetops.units import format_bytes, plural
+from gadgetops.units import format_bytes, format_count, plural
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,41 @@ class Forms:
     json_value: Callable[[int | None], Any]
     rows: Callable[[int | None], Sequence[Mapping[str, Any]]]
     columns: tuple[str, ...]
+
+
+def figure_forms(answer: FigureAnswer, group_by: GroupBy) -> Forms:
+    """Return *answer* in its forms, which its question's figures describe."""
+    figures = answer.question.figures
+
+    def rows(limit: int | None) -> list[dict[str, Any]]:
+        return [{**answer.named(row.values), "group": one_line(row.group)} for row in answer.rows[:limit]]
+
+    return Forms(
+        (answer.certainty,),
+        text=lambda limit: "\n".join(_figure_lines(answer, group_by, limit)),
+        json_value=answer.to_json,
+        rows=rows,
+        columns=(*(figure.name for figure in figures), "group"),
+    )
+
+
+def _figure_lines(answer: FigureAnswer, group_by: GroupBy, limit: int) -> Iterator[str]:
+    figures = answer.question.figures
+    totals = dict(zip((figure.name for figure in figures), _cells(figures, answer.total), strict=True))
+    yield from head(answer.certainty, answer.question.sentence.format(**totals))
+    entries = []
+    for row in answer.rows:
+        cells = _cells(figures, row.values)
+        words = (f"{cell} {figure.heading}" for cell, figure in zip(cells, figures, strict=True))
+        entries.append(Entry(row.group, ", ".join(words), cells))
+    yield from entries_as_lines(entries, [*(figure.heading for figure in figures), group_by], limit)
+
+
+def _cells(figures: Sequence[Figure], values: Sequence[int]) -> tuple[str, ...]:
+    return tuple(
+        format_bytes(value) if figure.unit == "bytes" else format_count(value)
+        for figure, value in zip(figures, values, strict=True)
+    )
 
 
 def head(certainty: Certainty, sentence: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import click
 from gadgetops import docs
 from gadgetops.bpf.object import Object
 from gadgetops.bpf.reading import NEWEST, Reading
-from gadgetops.commands import VERBS, cli
+from gadgetops.commands import VERBS, VERBS_BY_ROOM, cli
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import show_all, verb
 from gadgetops.commands.images.header_options import Change, header_options
@@ -79,7 +79,7 @@ def command(
     read_object = compile_object if subject is None else partial(_open_object, subject, store, reading)
     own = docs.diagrams(cache(read_object), is_complete=is_complete)
     further = _further_diagrams(with_headers, reading, is_complete=is_complete)
-    contents = own | further | _help_screens()
+    contents: dict[str, Callable[[], str]] = {**own, **further, **_help_screens(), "figures": _figures}
     if is_check:
         _report(docs.check(documents, contents))
         return
@@ -136,7 +136,24 @@ def _open_object(subject: str, store: str, reading: Reading) -> Object:
 
 
 def _help_screens() -> dict[str, Callable[[], str]]:
-    return {f"help:{name}": partial(_help_screen, name) for name in VERBS}
+    of_verbs = {f"help:{name}": partial(_help_screen, name) for name in VERBS}
+    return of_verbs | {f"help:{room}": partial(_help_of_room, verbs) for room, verbs in VERBS_BY_ROOM.items()}
+
+
+def _help_of_room(verbs: Iterable[str]) -> str:
+    """Return the help of *verbs*, each under a heading of its own."""
+    return "\n".join(f"### {verb}\n\n{_help_screen(verb)}" for verb in verbs)
+
+
+def _figures() -> str:
+    """Return the table of the questions that answer with figures, and of these."""
+    from gadgetops.questions.figures import FIGURE_QUESTIONS
+
+    lines = ["| verb | asks | figures of each group |", "|---|---|---|"]
+    for name, question in FIGURE_QUESTIONS.items():
+        figures = "; ".join(f"`{figure.name}`: {figure.meaning}" for figure in question.figures)
+        lines.append(f"| `{name}` | {VERBS[name]} | {figures} |")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _help_screen(name: str) -> str:
