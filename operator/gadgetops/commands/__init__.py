@@ -76,6 +76,7 @@ VERBS_BY_ROOM: Final = {
         "timeline": "Show live memory and allocations over time.",
         "sizes": "Show how large allocations are.",
         "lifetimes": "Show how long allocations lived.",
+        "resizes": "Show what realloc resized, and how much it held.",
         "faults": "Show wrong releases, and allocations that failed.",
         "diff": "Compare two recordings, stack by stack.",
         "sql": "Ask a recording anything, in SQL.",

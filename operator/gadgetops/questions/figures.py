@@ -90,7 +90,20 @@ class FigureAnswer:
         return {figure.name: value for figure, value in zip(self.question.figures, values, strict=True)}
 
 
-FIGURE_QUESTIONS: Final[Mapping[str, FigureQuestion]] = {}
+FIGURE_QUESTIONS: Final[Mapping[str, FigureQuestion]] = {
+    each.verb: each
+    for each in (
+        FigureQuestion(
+            "resizes",
+            "{resize_count} of {allocation_count} allocations were given to realloc, holding {resized_bytes}",
+            (
+                Figure("resized_bytes", "bytes", "held", "bytes that they held: at most so many were copied"),
+                Figure("resize_count", "count", "resized", "allocations that were given to `realloc`"),
+                Figure("allocation_count", "count", "of", "all allocations of the group"),
+            ),
+        ),
+    )
+}
 """By verb."""
 
 

@@ -38,7 +38,7 @@ from gadgetops.report.schemas import answer_schema
 Write = Callable[..., Path]
 Gadgetops = Callable[..., Any]
 DEMO = Path(__file__).parents[2] / "data" / "demo.gadgetrec"
-QUESTIONS = ["summary", "top", "temporary", "peak", "timeline", "sizes", "lifetimes", "faults"]
+QUESTIONS = ["summary", "top", "temporary", "peak", "timeline", "sizes", "lifetimes", "faults", "resizes"]
 MIXED = [
     ("malloc", 16, 100, 1, 1),
     ("malloc", 32, 2000, 2, 2),
@@ -52,6 +52,17 @@ MIXED = [
     ("free", 4096, 0, 1, 1),
     ("calloc", 64, 0, -2, 1),
 ]
+RESIZED = [
+    ("malloc", 80, 100, 1, 1),
+    ("realloc_free", 80, 0, 1, 1),
+    ("realloc", 96, 200, 2, 1),
+    ("realloc_free", 96, 0, 2, 1),
+    ("realloc", 112, 400, 2, 1),
+    ("realloc_free", 112, 0, 2, 1),
+    ("realloc", 0, 1 << 60, 2, 1),
+    ("free", 112, 0, 1, 1),
+]
+"""A buffer that grows in two steps; a third one fails."""
 
 
 @pytest.fixture
@@ -309,7 +320,7 @@ def test_diff_json_is_as_its_schema_says(write_recording: Write, gadgetops: Gadg
 @pytest.mark.parametrize("verb", [*QUESTIONS, "diff"])
 def test_csv_has_one_width(verb: str, write_recording: Write, gadgetops: Gadgetops) -> None:
     """A heading and rows of as many cells."""
-    path = write_recording(MIXED)
+    path = write_recording([*MIXED, *RESIZED])
     paths = [path, DEMO] if verb == "diff" else [path]
     lines = gadgetops(verb, *paths, "--format", "csv").out.splitlines()
     assert len(lines) > 1
@@ -325,6 +336,18 @@ def test_the_documents_describe_every_answer() -> None:
     for verb in [*QUESTIONS, "diff"]:
         for member in answer_schema(verb)["$defs"][verb]["properties"]:
             assert f"`{member}`" in document, (verb, member)
+
+
+def test_resizes_counts_what_was_given_to_realloc(write_recording: Write, gadgetops: Gadgetops) -> None:
+    """Two steps of one buffer; a step that failed is none, nor is what was only released."""
+    path = write_recording(RESIZED)
+    document = json.loads(gadgetops("resizes", path, "--group-by", "thread", "--format", "json").out)
+    figures = {"resized_bytes": 300, "resize_count": 2, "allocation_count": 3}
+    assert document["total"] == figures
+    assert [{name: row[name] for name in figures} for row in document["groups"]] == [figures]
+    text = gadgetops("resizes", path).out
+    assert "2 of 3 allocations were given to realloc, holding 300 B" in text
+    assert "200 B held, 1 resized, 2 of" in text
 
 
 def test_top_table(mixed: Recording, gadgetops: Gadgetops) -> None:

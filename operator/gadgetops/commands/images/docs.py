@@ -79,7 +79,7 @@ def command(
     read_object = compile_object if subject is None else partial(_open_object, subject, store, reading)
     own = docs.diagrams(cache(read_object), is_complete=is_complete)
     further = _further_diagrams(with_headers, reading, is_complete=is_complete)
-    contents: dict[str, Callable[[], str]] = {**own, **further, **_help_screens(), "figures": _figures}
+    contents = own | further | _help_screens() | {"figures": _figures}
     if is_check:
         _report(docs.check(documents, contents))
         return
@@ -136,8 +136,9 @@ def _open_object(subject: str, store: str, reading: Reading) -> Object:
 
 
 def _help_screens() -> dict[str, Callable[[], str]]:
-    of_verbs = {f"help:{name}": partial(_help_screen, name) for name in VERBS}
-    return of_verbs | {f"help:{room}": partial(_help_of_room, verbs) for room, verbs in VERBS_BY_ROOM.items()}
+    found: dict[str, Callable[[], str]] = {f"help:{name}": partial(_help_screen, name) for name in VERBS}
+    found |= {f"help:{room}": partial(_help_of_room, verbs) for room, verbs in VERBS_BY_ROOM.items()}
+    return found
 
 
 def _help_of_room(verbs: Iterable[str]) -> str:
