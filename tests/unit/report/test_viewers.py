@@ -18,12 +18,10 @@ from gadgetops.questions.peak import peak
 from gadgetops.questions.temporary import temporary
 from gadgetops.questions.top import totals
 from gadgetops.recording.reader import open_recording
+from gadgetops.report.exports.formats import FORMATS
 
 Gadgetops = Callable[..., Any]
 DEMO = Path(__file__).parents[2] / "data" / "demo.gadgetrec"
-FORMATS = [
-    *("folded", "pprof", "speedscope", "perfetto", "heaptrack", "firefox", "otlp", "csv", "parquet", "ndjson")
-]
 
 
 @pytest.fixture(scope="module", params=["demo", "synthetic"])
@@ -245,7 +243,7 @@ def test_without_the_package_the_extra_is_named(
     assert (result.status, "install gadgetops[otlp]" in result.err) == (2, True)
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", [*FORMATS])
 def test_a_dash_is_standard_output(to: str, tmp_path: Path) -> None:
     """The same bytes as in a file, and nothing else."""
     argv = [sys.executable, "-m", "gadgetops", "convert", DEMO, "--to", to, "-o"]

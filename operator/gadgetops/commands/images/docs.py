@@ -79,7 +79,7 @@ def command(
     read_object = compile_object if subject is None else partial(_open_object, subject, store, reading)
     own = docs.diagrams(cache(read_object), is_complete=is_complete)
     further = _further_diagrams(with_headers, reading, is_complete=is_complete)
-    contents = own | further | _help_screens() | {"figures": _figures}
+    contents = own | further | _help_screens() | {"figures": _figures, "formats": _formats}
     if is_check:
         _report(docs.check(documents, contents))
         return
@@ -150,11 +150,24 @@ def _figures() -> str:
     """Return the table of the questions that answer with figures, and of these."""
     from gadgetops.questions.figures import FIGURE_QUESTIONS
 
-    lines = ["| verb | asks | figures of each group |", "|---|---|---|"]
-    for name, question in FIGURE_QUESTIONS.items():
-        figures = "; ".join(f"`{figure.name}`: {figure.meaning}" for figure in question.figures)
-        lines.append(f"| `{name}` | {VERBS[name]} | {figures} |")
-    return "".join(f"{line}\n" for line in lines)
+    rows = [
+        (f"`{name}`", VERBS[name], "; ".join(f"`{each.name}`: {each.meaning}" for each in question.figures))
+        for name, question in FIGURE_QUESTIONS.items()
+    ]
+    return _table("verb", "asks", "figures of each group", rows=rows)
+
+
+def _formats() -> str:
+    """Return the table of the formats that `convert` writes."""
+    from gadgetops.report.exports.formats import FORMATS
+
+    rows = [(f"`{name}`", each.opened_by, each.holds, each.tested_with) for name, each in FORMATS.items()]
+    return _table("`--to`", "open it with", "it holds", "tested with", rows=rows)
+
+
+def _table(*headings: str, rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _help_screen(name: str) -> str:
