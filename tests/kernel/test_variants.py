@@ -40,6 +40,7 @@ needs_cookies = pytest.mark.skipif(
         ("mimalloc_family", "libmimalloc.so.2"),
         ("jemalloc_family", "libjemalloc.so.2"),
         ("tbb_family", "libtbbmalloc.so.2"),
+        ("memkind_family", "libmemkind.so.0"),
     ],
 )
 def test_an_allocators_own_functions(record, workload, library):

@@ -254,5 +254,17 @@ _SNMALLOC: Final = Family(
     dealloc                         free            block
     """,
 )
-FAMILIES: Final = (_JEMALLOC, _TCMALLOC, _MIMALLOC, _TBB, _RPMALLOC, _SNMALLOC)
+_MEMKIND: Final = Family(
+    ("hbw_malloc",),
+    ("hbw_",),
+    """
+    malloc                          malloc          size
+    calloc                          calloc          count size
+    realloc                         realloc         block size
+    posix_memalign                  posix_memalign  _ _ size
+    posix_memalign_psize            posix_memalign  _ _ size
+    free                            free            block
+    """,
+)
+FAMILIES: Final = (_JEMALLOC, _TCMALLOC, _MIMALLOC, _TBB, _RPMALLOC, _SNMALLOC, _MEMKIND)
 """Allocators with variants under names of their own."""
