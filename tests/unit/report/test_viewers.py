@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,19 @@ def test_heaptrack_has_the_same_calls_peak_and_leaks(
     highest = peak(open_recording(recording), group_by=None).live.size_bytes
     expected = (allocated.count, in_heaptrack(highest), in_heaptrack(live.size_bytes))
     assert viewers.heaptrack(tmp_path / name) == expected
+
+
+def test_massif_has_the_same_peak_and_end(recording: Path, tmp_path: Path, gadgetops: Gadgetops) -> None:
+    """In the table of `ms_print`, and in the trees of both moments."""
+    gadgetops("convert", recording, "--to", "massif", "-o", tmp_path / "massif.out")
+    printed = viewers.run(viewers.needed("ms_print"), tmp_path / "massif.out")
+    snapshots = re.findall(r"^ *\d+ +[\d,]+ +([\d,]+) +([\d,]+) +0 +0$", printed, re.MULTILINE)
+    totals_shown = [int(total.replace(",", "")) for total, _ in snapshots]
+    highest = peak(open_recording(recording), group_by=None).live.size_bytes
+    live = sums(recording)[1].size_bytes
+    assert (len(snapshots), max(totals_shown), totals_shown[-1]) == (102, highest, live)
+    trees = re.findall(r"^100.00% \(([\d,]+)B\) \(heap allocation functions\)", printed, re.MULTILINE)
+    assert [int(size.replace(",", "")) for size in trees] == [highest, live]
 
 
 def test_heaptrack_sees_parts_of_a_mapping_go(mappings: Path, tmp_path: Path, gadgetops: Gadgetops) -> None:

@@ -92,6 +92,13 @@ FORMATS: Final[Mapping[str, Format]] = {
         "heaptrack 1.4.0",
         is_text=True,
     ),
+    "massif": Format(
+        "massif",
+        "`ms_print FILE`, massif-visualizer",
+        "valgrind's massif output: live bytes at 100 moments, and by stack at the peak and at the end",
+        "valgrind 3.19",
+        is_text=True,
+    ),
     "firefox": Format(
         "firefox",
         'https://profiler.firefox.com, "Load a profile from file"',
