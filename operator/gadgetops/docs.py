@@ -28,6 +28,7 @@ from gadgetops.bpf.contract import Contract
 from gadgetops.bpf.diagrams import mermaid
 from gadgetops.bpf.diagrams.complete import CompleteGraph
 from gadgetops.bpf.diagrams.complete_markdown import complete_markdown
+from gadgetops.bpf.diagrams.counts import Counts
 from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.errors import DriftError, MarkdownError, StorageError, UsageError
@@ -35,6 +36,8 @@ from gadgetops.whole_files import replacing_files
 
 Content = Callable[[], str]
 """Makes the content of a region, line feeds after every line; called only if a document has that region."""
+CountEdges = Callable[[Object, CompleteGraph], Counts]
+"""Says how often the edges of an object's graph were taken."""
 
 _MARK: Final = re.compile(r"\ufeff?(?P<indent>\s*)<!--\s*(?P<side>begin|end)\s+(?P<name>\S+)(\s.*)?-->\s*")
 _CODE: Final = ("fence", "code_block")
@@ -167,20 +170,23 @@ def check(documents: Sequence[Document], contents: Mapping[str, Content]) -> lis
     return [_drift(old, new) for old, new in pairs if old.lines != new.lines]
 
 
-def diagrams(read_object: Callable[[], Object], *, is_complete: bool = False) -> dict[str, Content]:
+def diagrams(
+    read_object: Callable[[], Object], *, is_complete: bool = False, count: CountEdges | None = None
+) -> dict[str, Content]:
     """
     Return the regions `flowchart` and `sequence` of a gadget.
 
     Args:
         read_object: Returns the gadget's object; called only if one of them is needed.
         is_complete: Draw in the flowchart what ig leaves out, too, with a legend and links to the source.
+        count: Says how often each edge was taken, if the complete flowchart is to show it.
     """
     drawings = {"flowchart": mermaid.flowchart, "sequence": mermaid.sequence}
     regions: dict[str, Content] = {
         name: partial(_diagram, draw, read_object) for name, draw in drawings.items()
     }
     if is_complete:
-        regions["flowchart"] = partial(_complete, read_object)
+        regions["flowchart"] = partial(_complete, read_object, count)
     return regions
 
 
@@ -194,10 +200,11 @@ def _diagram(draw: Callable[..., str], read_object: Callable[[], Object]) -> str
     return fenced(draw(Graph.from_object(read_object()), is_escaped=True), "mermaid")
 
 
-def _complete(read_object: Callable[[], Object]) -> str:
+def _complete(read_object: Callable[[], Object], count: CountEdges | None) -> str:
     obj = read_object()
     runs_on = None if obj.btf is None else Contract.from_object(obj).target_maps
-    return complete_markdown(CompleteGraph.from_object(obj, runs_on))
+    graph = CompleteGraph.from_object(obj, runs_on)
+    return complete_markdown(graph, None if count is None else count(obj, graph))
 
 
 def _require_regions(documents: Sequence[Document]) -> None:

@@ -1,11 +1,16 @@
 """`gadgetops docs` on a gadget of its own and a real compiler."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from services.gadget_build import build_gadget
+from services.planted import write_planted
+
+from gadgetops.recording.reader import open_recording
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -153,3 +158,40 @@ def test_complete_drawings_show_what_ig_leaves_out(gadgetops, tmp_path: Path) ->
     assert 'jumps_away -- "TailCall" --> jumps' in document.read_text()
     assert gadgetops(*arguments, "--complete", "--check").status == 0
     assert gadgetops(*arguments, "--check").status == 3
+
+
+def test_the_edges_of_a_recording_carry_its_counts(gadgetops: Gadgetops, tmp_path: Path) -> None:
+    """The planted server's calls, at the programs that saw them."""
+    recording = write_planted(tmp_path / "r.gadgetrec")
+    with open_recording(recording).connect() as connection:
+        [(n_freed,)] = connection.execute("select count(*) from events where operation = 'free'").fetchall()
+    picture = tmp_path / "picture.md"
+    picture.write_text(EMPTY)
+    object_file = build_gadget(tmp_path)
+    assert gadgetops("docs", "--counts", recording, "--object", object_file, picture).status == 0
+    text = picture.read_text()
+    assert f'-. "≥ {n_freed:,}" .-> trace_uprobe_free' in text
+    assert "-.-> trace_uprobe_mmap" in text and "events of the recording r.gadgetrec" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--check", "--counts", "1s", "D.md"], "--check"),
+        (["--counts", "1s"], "name the file to write"),
+        (["--counts", "nowhere", "D.md"], "neither a recording nor a time"),
+        (["--counts", "preload.gadgetrec", "D.md"], "without a BPF program"),
+        (["--counts", "r.gadgetrec", "D.md"], "none of its operations is one of this gadget's programs"),
+    ],
+)
+def test_counts_that_cannot_be_had_are_refused(
+    gadgetops: Gadgetops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("D.md").write_text(EMPTY)
+    write_planted(tmp_path / "r.gadgetrec")
+    header = json.loads((write_planted(tmp_path / "preload.gadgetrec") / "recording.json").read_text())
+    (tmp_path / "preload.gadgetrec" / "recording.json").write_text(json.dumps(header | {"engine": "preload"}))
+    done = gadgetops("docs", *arguments, "--object", FIELDS)
+    assert done.status in (1, 2) and says in done.err, done.err
+    assert Path("D.md").read_text() == EMPTY

@@ -16,6 +16,7 @@ from services.planted import write_planted
 from gadgetops.bpf.btf_ext import Line
 from gadgetops.bpf.diagrams.complete import CompleteGraph, Held, Use
 from gadgetops.bpf.diagrams.complete_markdown import complete_markdown
+from gadgetops.bpf.diagrams.counts import Count, Counts, of_runs
 from gadgetops.bpf.diagrams.graph import Edge, Graph
 from gadgetops.bpf.diagrams.mermaid import flowchart, sequence
 from gadgetops.bpf.maps import Map
@@ -120,9 +121,15 @@ def complete_parts() -> dict[str, dict[str, Any]]:
     return parts
 
 
-def drawing(graph: CompleteGraph) -> str:
+def drawing(graph: CompleteGraph, counts: Counts | None = None) -> str:
     """Return the Mermaid text of *graph*."""
-    return complete_markdown(graph).partition("```mermaid\n")[2].partition("```")[0]
+    return complete_markdown(graph, counts).partition("```mermaid\n")[2].partition("```")[0]
+
+
+def counts_of(graph: CompleteGraph, obj: Object, runs: dict[str, int]) -> Counts:
+    """Return counts of *runs*, with statistics of every map."""
+    exact = {program: Count.exactly(number) for program, number in runs.items()}
+    return Counts("counted", exact, of_runs(graph, obj.programs, runs), dict.fromkeys(graph.maps, "9 now"))
 
 
 @pytest.mark.parametrize("name", ["ours", "maps_of_maps", "target_maps"])
@@ -134,8 +141,10 @@ def test_drawings_are_rendered_in_a_browser(parser: Path, name: str, tmp_path: P
         object_file = ROOT / "tests" / "data" / "objects" / f"{name}.bpf.o"
     obj = Object.from_bytes(object_file.read_bytes())
     graph = CompleteGraph.from_object(obj)
+    runs = {program: 1000 + number for number, program in enumerate(graph.programs)}
     pictures = {
         "complete": drawing(graph),
+        "counted": drawing(graph, counts_of(graph, obj, runs)),
         "flowchart": flowchart(Graph.from_object(obj), is_escaped=True),
         "sequence": sequence(Graph.from_object(obj), is_escaped=True),
     }
@@ -144,8 +153,15 @@ def test_drawings_are_rendered_in_a_browser(parser: Path, name: str, tmp_path: P
     for program, section in graph.programs.items():
         assert all(program in text for text in shown.values())
         assert section in shown["complete"]
+        assert f"{runs[program]:,}" in shown["counted"]
     for found in graph.maps.values():
         assert found.name in shown["complete"] and found.type_name in shown["complete"]
+        assert (
+            f"{found.name}{found.type_name}" in shown["counted"].replace(" ", "")
+            and "9 now" in shown["counted"]
+        )
+    bounds = {str(count) for count in of_runs(graph, obj.programs, runs).values()}
+    assert bounds and all(bound in shown["counted"] for bound in bounds)
 
 
 def rendered(parser: Path, pictures: dict[str, str], folder: Path) -> dict[str, str]:

@@ -5,13 +5,14 @@ Besides look-ups, updates and deletions: output by ring buffers, stacks, tail ca
 iteration; the maps in maps of maps; what each program is attached to; and the source line of each use.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gadgetops.bpf import helpers
 from gadgetops.bpf.btf_ext import Line
 from gadgetops.bpf.diagrams.flow import NOTHING, Call, Values, calls_of
+from gadgetops.bpf.diagrams.paths import Site
 from gadgetops.bpf.maps import Map, MapType
 from gadgetops.bpf.object import Object, Program
 
@@ -58,12 +59,24 @@ _MAPS_OF_MAPS: Final = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 
 
 class Use(NamedTuple):
-    """*program* calls a helper named after *verb* on *map*, as *line* of the source says."""
+    """
+    *program* calls a helper named after *verb* on *map*, as *line* of the source says.
+
+    Attributes:
+        program: The program.
+        verb: What it does.
+        map: To which map.
+        line: Where it does so first; None if the object does not say.
+        sites: The calls.
+        certain_sites: Those that are on this map whichever way led there.
+    """
 
     program: str
     verb: str
     map: str
     line: Line | None
+    sites: frozenset[Site] = frozenset()
+    certain_sites: frozenset[Site] = frozenset()
 
 
 class Held(NamedTuple):
@@ -136,13 +149,19 @@ def _uses(program: Program, obj: Object, held: tuple[Held, ...]) -> Iterator[Use
             return NOTHING
         return frozenset(each.held for each in held if each.map in first)
 
-    seen = set()
+    calls: dict[tuple[str, str], list[Call]] = {}
     for call in calls_of(program, result):
         verb, register = _BY_NUMBER.get(call.helper, ("", 0))
         for name in sorted(call.argument(register)) if verb else ():
-            if (verb, name) not in seen:
-                seen.add((verb, name))
-                yield Use(program.name, verb, name, _line_of(call, lines.get(call.function.section, {})))
+            calls.setdefault((verb, name), []).append(call)
+    for (verb, name), found in calls.items():
+        certain = [each for each in found if len(each.argument(_BY_NUMBER[each.helper][1])) == 1]
+        line = _line_of(found[0], lines.get(found[0].function.section, {}))
+        yield Use(program.name, verb, name, line, _sites(found), _sites(certain))
+
+
+def _sites(calls: Iterable[Call]) -> frozenset[Site]:
+    return frozenset((call.function.name, call.instruction.position_bytes) for call in calls)
 
 
 def _line_of(call: Call, lines: Mapping[int, Line]) -> Line | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from gadgetops.bpf.btf_ext import Line
 from gadgetops.bpf.diagrams.complete import CompleteGraph, Use
+from gadgetops.bpf.diagrams.counts import UNKNOWN, Counts
 from gadgetops.bpf.diagrams.mermaid import identifiers
 from gadgetops.bpf.maps import Map
 
@@ -19,24 +20,31 @@ LEGEND: Final = (
     "entries. Solid arrow: helpers that a program calls on a map, whether a branch leads there or not. "
     "Dotted arrow: a program is attached, or a map holds a map or program, at the index it bears."
 )
+COUNTS_LEGEND: Final = (
+    "Numbers on solid arrows: how often the call was made; on dotted ones to programs: how often the program "
+    "ran. ≤: at most so often, since a branch leads around the call; ≥: at least so often; none: not known."
+)
 _UNSAFE: Final = re.compile(r"[^\w .,:;/()\[\]+*=?!@-]")
 
 
-def complete_markdown(graph: CompleteGraph) -> str:
+def complete_markdown(graph: CompleteGraph, counts: Counts | None = None) -> str:
     """
-    Return *graph* as Markdown; ends with a line feed.
+    Return *graph* as Markdown, with *counts* if there are any; ends with a line feed.
 
     Links to source lines are relative to the gadget's folder, as the object names its sources; files outside
     of it are named without a link.
     """
-    lines = ["```mermaid", *_flowchart(graph), "```", "", f"_{LEGEND}_"]
+    lines = ["```mermaid", *_flowchart(graph, counts), "```", "", f"_{LEGEND}_"]
+    if counts is not None:
+        lines += ["", f"_{_cell(counts.caption, is_code=False)}_", "", f"_{COUNTS_LEGEND}_"]
     if graph.uses:
-        lines += ["", "| program | calls | on map | source |", "| --- | --- | --- | --- |"]
-        lines += [_row(use) for use in graph.uses]
+        titles = ["program", "calls", "on map", *([] if counts is None else ["times"]), "source"]
+        lines += ["", f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+        lines += [_row(use, counts) for use in graph.uses]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _flowchart(graph: CompleteGraph) -> Iterator[str]:
+def _flowchart(graph: CompleteGraph, counts: Counts | None) -> Iterator[str]:
     sections = dict.fromkeys(graph.programs.values())
     hooks = {section: f"hook {number}" for number, section in enumerate(sections, start=1)}
     names = {
@@ -51,11 +59,12 @@ def _flowchart(graph: CompleteGraph) -> Iterator[str]:
     for section, hook in hooks.items():
         yield f'{of_hook[hook]}(["{_label(section)}"])'
     for name, found in graph.maps.items():
-        yield f'{node[name]}[("{_map_label(name, found)}")]'
+        told = "" if counts is None else counts.maps.get(name, "")
+        yield f'{node[name]}[("{_map_label(name, found)}{f"<br>{_label(told)}" if told else ""}")]'
     for program, section in graph.programs.items():
         yield f'{node[program]}["{_label(program)}"]'
-        yield f"{of_hook[hooks[section]]} -.-> {node[program]}"
-        for name, verbs in _verbs(graph.uses, program).items():
+        yield f"{of_hook[hooks[section]]} {_dotted(program, counts)} {node[program]}"
+        for name, verbs in _verbs(graph.uses, program, counts).items():
             yield f'{node[program]} -- "{", ".join(verbs)}" --> {node[name]}'
         if program in graph.runs_on:
             yield f'{node[graph.runs_on[program]]} -. "each entry" .-> {node[program]}'
@@ -70,13 +79,23 @@ def _free(identifier: str, taken: set[str]) -> str:
     return identifier
 
 
-def _verbs(uses: Iterable[Use], program: str) -> dict[str, list[str]]:
-    """Return the verbs of *program* by map, in order of first use."""
+def _dotted(program: str, counts: Counts | None) -> str:
+    """Return the arrow from what *program* is attached to."""
+    times = "" if counts is None else str(counts.runs.get(program, UNKNOWN))
+    return f'-. "{times}" .->' if times else "-.->"
+
+
+def _verbs(uses: Iterable[Use], program: str, counts: Counts | None) -> dict[str, list[str]]:
+    """Return the verbs of *program* by map, in order of first use, each with its count if there are any."""
     found: dict[str, list[str]] = {}
     for use in uses:
         if use.program == program:
-            found.setdefault(use.map, []).append(use.verb)
+            found.setdefault(use.map, []).append(" ".join([use.verb, *_times(use, counts)]).strip())
     return found
+
+
+def _times(use: Use, counts: Counts | None) -> list[str]:
+    return [] if counts is None else [str(counts.uses.get(use[:3], UNKNOWN))]
 
 
 def _map_label(name: str, found: Map) -> str:
@@ -89,12 +108,16 @@ def _label(text: str) -> str:
     return _UNSAFE.sub(lambda found: f"#{ord(found[0])};", text)
 
 
-def _row(use: Use) -> str:
-    return f"| {_cell(use.program)} | {use.verb} | {_cell(use.map)} | {_place(use.line)} |"
+def _row(use: Use, counts: Counts | None) -> str:
+    cells = [_cell(use.program), use.verb, _cell(use.map), *_times(use, counts), _place(use.line)]
+    return f"| {' | '.join(cells)} |"
 
 
-def _cell(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text) if _UNSAFE.search(text) else f"`{text}`"
+def _cell(text: str, *, is_code: bool = True) -> str:
+    """Return *text* as code, or with what Markdown could take for its own escaped."""
+    if is_code and not _UNSAFE.search(text):
+        return f"`{text}`"
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
 
 
 def _place(line: Line | None) -> str:

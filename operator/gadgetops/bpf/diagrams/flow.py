@@ -64,14 +64,39 @@ def calls_of(program: Program, result: Callable[[int, Values], Values]) -> Itera
         yield from flow.calls(function)
 
 
+def positions(function: Function) -> dict[int, int]:
+    """Return the index of each instruction of *function* by its position in the section, in bytes."""
+    return {each.position_bytes: index for index, each in enumerate(function.instructions)}
+
+
+def successors(function: Function, index: int, indexes: Mapping[int, int]) -> Iterator[int]:
+    """
+    Yield which instructions of *function* may run next after the one at *index*, none after its end.
+
+    Args:
+        function: Has them.
+        index: Of the instruction.
+        indexes: `positions` of *function*.
+    """
+    instruction = function.instructions[index]
+    if instruction.opcode == _EXIT:
+        return
+    is_jump = instruction.opcode & 7 in _JUMP_CLASSES and not instruction.is_call
+    if is_jump:
+        distance = instruction.immediate if instruction.opcode == _ALWAYS_LONG else instruction.offset
+        found = indexes.get(instruction.position_bytes + SLOT_BYTES * (distance + 1))
+        if found is not None:
+            yield found
+    falls_through = not is_jump or instruction.opcode not in (_ALWAYS, _ALWAYS_LONG)
+    if falls_through and index + 1 < len(function.instructions):
+        yield index + 1
+
+
 class _Flow:
     def __init__(self, functions: Mapping[str, Function], result: Callable[[int, Values], Values]) -> None:
         self._functions = functions
         self._result = result
-        self._indexes = {
-            name: {each.position_bytes: index for index, each in enumerate(function.instructions)}
-            for name, function in functions.items()
-        }
+        self._indexes = {name: positions(function) for name, function in functions.items()}
         self._before: dict[tuple[str, int], State] = {}
         self._waiting: deque[tuple[str, int]] = deque()
 
@@ -110,7 +135,7 @@ class _Flow:
             self._call(instruction, state)
         elif instruction.opcode & 7 not in _JUMP_CLASSES:
             _assign(instruction, state)
-        for following in self._next(function, index, instruction):
+        for following in successors(function, index, self._indexes[function.name]):
             self._enter(function.name, following, state)
 
     def _call(self, instruction: Instruction, state: State) -> None:
@@ -123,20 +148,6 @@ class _Flow:
         for register in _SCRATCH:
             state.pop(register, None)
         state[0] = returned
-
-    def _next(self, function: Function, index: int, instruction: Instruction) -> Iterator[int]:
-        if instruction.opcode == _EXIT:
-            return
-        is_jump = instruction.opcode & 7 in _JUMP_CLASSES and not instruction.is_call
-        if is_jump:
-            distance = instruction.immediate if instruction.opcode == _ALWAYS_LONG else instruction.offset
-            target = instruction.position_bytes + SLOT_BYTES * (distance + 1)
-            found = self._indexes[function.name].get(target)
-            if found is not None:
-                yield found
-        falls_through = not is_jump or instruction.opcode not in (_ALWAYS, _ALWAYS_LONG)
-        if falls_through and index + 1 < len(function.instructions):
-            yield index + 1
 
 
 def _assign(instruction: Instruction, state: State) -> None:

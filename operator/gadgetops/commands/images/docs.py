@@ -16,6 +16,7 @@ from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import show_all, verb
 from gadgetops.commands.images.header_options import Change, header_options
 from gadgetops.commands.images.ig_version_option import ig_version_option
+from gadgetops.commands.images.run_counts import read_counts
 from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import DriftError, ObjectError, UsageError
 from gadgetops.gadget.building.build import compile_source, file_name
@@ -36,6 +37,7 @@ gadgetops docs
 gadgetops docs --check
 gadgetops docs --check NOTES.md --image trace_malloc:v1
 gadgetops docs --complete DIAGRAM.md
+gadgetops docs --counts 10s DIAGRAM.md
 """,
 )
 @click.argument("files", metavar="[FILE]…", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
@@ -51,6 +53,12 @@ gadgetops docs --complete DIAGRAM.md
     help="Draw also what ig leaves out (ring buffers, stacks, tail calls, inner maps, what programs are "
     "attached to), with a legend and links to the source.",
 )
+@click.option(
+    "--counts",
+    metavar="RECORDING|TIME",
+    help="Draw as --complete does, and say how often each edge was taken: in a recording, or while the "
+    "gadget runs on this machine, watched for TIME.",
+)
 @header_options
 @ig_version_option
 @store_option
@@ -60,6 +68,7 @@ def command(
     image: str | None,
     object_file: str | None,
     is_complete: bool,
+    counts: str | None,
     reading: Reading | None,
     store: str,
     with_headers: Change,
@@ -72,19 +81,33 @@ def command(
     """
     if image is not None and object_file is not None:
         raise UsageError("--image and --object both say what to draw", hint="pass one of them")
+    _check_counts(counts, files, is_check=is_check)
     reading = reading or NEWEST
     documents = [docs.Document.read(path) for path in _distinct(files or _default_files())]
     subject = image or object_file
     compile_object = partial(_compile_object, with_headers, reading, None)
     read_object = compile_object if subject is None else partial(_open_object, subject, store, reading)
-    own = docs.diagrams(cache(read_object), is_complete=is_complete)
-    further = _further_diagrams(with_headers, reading, is_complete=is_complete)
+    drawn = partial(
+        docs.diagrams,
+        is_complete=is_complete or counts is not None,
+        count=None if counts is None else partial(read_counts, counts),
+    )
+    own = drawn(cache(read_object))
+    further = _further_diagrams(with_headers, reading, drawn)
     contents = own | further | _help_screens() | {"figures": _figures, "formats": _formats}
     if is_check:
         _report(docs.check(documents, contents))
         return
     for path in docs.write(documents, contents):
         messages.say(f"{path}: updated")
+
+
+def _check_counts(counts: str | None, files: tuple[Path, ...], *, is_check: bool) -> None:
+    """Raise `UsageError` if counts, which are of one run, would go into what has to stay the same."""
+    if counts is not None and is_check:
+        raise UsageError("--check asks for the same text each time, and --counts never gives it")
+    if counts is not None and not files:
+        raise UsageError("--counts draws one run", hint="name the file to write")
 
 
 def _distinct(paths: Iterable[Path]) -> Iterable[Path]:
@@ -104,15 +127,16 @@ def _default_files() -> list[Path]:
 
 
 def _further_diagrams(
-    with_headers: Change, reading: Reading, *, is_complete: bool
+    with_headers: Change,
+    reading: Reading,
+    drawn: Callable[[Callable[[], Object]], dict[str, Callable[[], str]]],
 ) -> dict[str, Callable[[], str]]:
     """Return the diagrams of each further build file here: `flowchart:ustack` of build-ustack.yaml."""
     contents: dict[str, Callable[[], str]] = {}
     for path in sorted(Path().glob(_FURTHER_BUILD_FILES)):
         variant = path.stem.partition("-")[2]
         read_object = cache(partial(_compile_object, with_headers, reading, path))
-        drawings = docs.diagrams(read_object, is_complete=is_complete)
-        contents |= {f"{name}:{variant}": content for name, content in drawings.items()}
+        contents |= {f"{name}:{variant}": content for name, content in drawn(read_object).items()}
     return contents
 
 

@@ -20,8 +20,14 @@ def bpf(command: int, attributes: bytes) -> int:
     Raises:
         OSError: The kernel refuses.
     """
+    return bpf_in_place(command, bytearray(attributes))
+
+
+def bpf_in_place(command: int, attributes: bytearray) -> int:
+    """Do as `bpf` does, for a command that answers in its attributes."""
     size = ctypes.c_uint(len(attributes))
-    result: int = libc.syscall(_SYS_BPF[os.uname().machine], command, attributes, size)
+    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    result: int = libc.syscall(_SYS_BPF[os.uname().machine], command, buffer, size)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
