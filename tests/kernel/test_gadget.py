@@ -4,10 +4,13 @@ import ctypes
 import json
 import re
 import subprocess
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import duckdb
 import pytest
+from services.patience import PATIENCE
 
 pytestmark = [pytest.mark.kernel, pytest.mark.clang]
 
@@ -194,6 +197,20 @@ def test_process_and_thread_are_those_that_called(record):
     assert all(known[who] <= calls[who] for who in ids)
     # The main thread makes its threads and nothing else.
     assert {pid for pid, _ in calls} == {pid for pid, _ in ids}
+
+
+def test_resident_memory_is_measured(record):
+    """Of the program, while it runs."""
+    with record.held_at_end("mixture", options="--segment-seconds 1") as recorder:
+        folder = Path(recorder.args[recorder.args.index("-o") + 1])
+        deadline = time.monotonic() + 60 * PATIENCE
+        while not list(folder.glob("resident-*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    rows = duckdb.sql(f"SELECT pid, resident_bytes FROM '{folder}/resident-*.parquet'").fetchall()
+    [(pid,)] = duckdb.sql(f"SELECT DISTINCT pid FROM '{folder}/events-*.parquet'").fetchall()
+    assert {row[0] for row in rows} == {pid}
+    # The kernel counts pages for each processor, and adds them up now and then.
+    assert all(0 < row[1] < 1_000_000_000 for row in rows)
 
 
 def _marked_events(recording):

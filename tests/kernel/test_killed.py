@@ -42,7 +42,7 @@ class Listener:
     wants_progress = False
     def say(self, sentence): pass
     def progress(self, progress): pass
-    def stage(self, what): pass
+    def stage(self, what, done=0, of=0): pass
 
 # Where the test finds the copies of libraries that killed ones leave behind.
 Folder = tempfile.TemporaryDirectory

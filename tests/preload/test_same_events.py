@@ -23,6 +23,7 @@ class TestVolume(gadget.TestVolume):
 test_munmap_says_how_much = gadget.test_munmap_says_how_much
 test_time_is_boot_time = gadget.test_time_is_boot_time
 test_process_and_thread_are_those_that_called = gadget.test_process_and_thread_are_those_that_called
+test_resident_memory_is_measured = gadget.test_resident_memory_is_measured
 
 
 @pytest.mark.parametrize(

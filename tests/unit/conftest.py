@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from services import elf_files
 
-from gadgetops.recording.schema import FrameRow, ModuleRow, ProcessRow, StackRow, SymbolRow
+from gadgetops.recording.schema import FrameRow, ModuleRow, ProcessRow, ResidentRow, StackRow, SymbolRow
 from gadgetops.recording.writer import RecordingWriter
 
 Event = tuple[Any, ...]
@@ -53,14 +53,24 @@ def write_recording(tmp_path: Path) -> Callable[..., Path]:
     """Write a recording: `write_recording([("malloc", 0x10, 5), …], lost=1)`; returns its folder."""
 
     def write(
-        events: Sequence[Event], *, name: str = "r.gadgetrec", modules: Any = MODULES, **counters: int
+        events: Sequence[Event],
+        *,
+        name: str = "r.gadgetrec",
+        modules: Any = MODULES,
+        resident: Sequence[ResidentRow] = (),
+        times_ns: Sequence[int] | None = None,
+        **counters: int,
     ) -> Path:
         writer = RecordingWriter.create(tmp_path / name, {"host": {"kernel": "6.1"}})
         writer.write_modules(modules)
         writer.write_frames(FRAMES)
         writer.write_stacks(STACKS)
         writer.write_processes(PROCESSES)
-        writer.write_events(*columns_of(events))
+        writer.write_resident(resident)
+        columns, operations = columns_of(events)
+        if times_ns is not None:
+            columns["timestamp_ns"] = np.array(times_ns, dtype=np.uint64)
+        writer.write_events(columns, operations)
         writer.write_symbols(SYMBOLS)
         writer.close(counters=counters, end="complete")
         return writer.path

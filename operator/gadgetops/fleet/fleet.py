@@ -28,7 +28,13 @@ from gadgetops.questions.asking.stacks_of import Frame, Stacks, stacks_of
 from gadgetops.questions.texts import rows
 from gadgetops.recording import operations
 from gadgetops.recording.reader import Recording, open_recording
-from gadgetops.recording.schema import EVENT_COLUMNS, FAILED_STACK, NO_STACK, PROCESS_COLUMNS
+from gadgetops.recording.schema import (
+    EVENT_COLUMNS,
+    FAILED_STACK,
+    NO_STACK,
+    PROCESS_COLUMNS,
+    RESIDENT_COLUMNS,
+)
 
 LABEL: Final = "label:"
 """A grouping by a label begins so; the label's key follows."""
@@ -38,6 +44,7 @@ FLEET_GROUPINGS: Final = ("recording", "host", "image")
 _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "events": EVENT_COLUMNS,
     "processes": PROCESS_COLUMNS,
+    "resident": RESIDENT_COLUMNS,
     **{f"stored_{table}": columns for table, columns in STORED.items()},
 }
 """View -> columns of what is read from files."""
@@ -142,6 +149,7 @@ def _ask_fleet(
             {
                 "events": member.tables["events"],
                 "processes": member.tables["processes"],
+                "resident": member.tables["resident"],
                 **{f"stored_{table}": paths for table, paths in store.paths(state).items()},
             }
             for member, (store, state) in zip(recording.members, states, strict=True)

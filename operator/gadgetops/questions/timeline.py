@@ -9,6 +9,7 @@ from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters, GroupBy
 from gadgetops.questions.asking.groups import EVERYTHING, Group
 from gadgetops.questions.asking.question import Question, Span, asked, of_what_is_readable
+from gadgetops.questions.resident import resident_course
 from gadgetops.recording.reader import Recording
 
 BUCKETS: Final = 60
@@ -56,6 +57,8 @@ class Timeline:
         width_ns: How long each bucket is; the last one ends with the last event.
         total: All groups together.
         series: Each group, the one that ever had most bytes live first; empty if there are no groups.
+        resident_bytes: The most that the processes had in RAM in each bucket, None where that is not known;
+            None if it never is.
     """
 
     certainty: Certainty
@@ -63,6 +66,7 @@ class Timeline:
     width_ns: int
     total: Series
     series: tuple[Series, ...]
+    resident_bytes: tuple[int | None, ...] | None = None
 
     def to_json(self, limit: int | None = None) -> dict[str, Any]:
         """Return all, of the groups the first *limit*, as the documented JSON."""
@@ -71,6 +75,7 @@ class Timeline:
             "start_ns": self.start_ns,
             "width_ns": self.width_ns,
             "total": self.total.to_json(),
+            "resident_bytes": None if self.resident_bytes is None else [*self.resident_bytes],
             "groups": [series.to_json() for series in self.series[:limit]],
             "group_count": len(self.series),
         }
@@ -94,6 +99,7 @@ def timeline(
     with asked(recording, filters, group_by) as question:
         start_ns, width_ns = _cut(question.span, filters.since_ns, buckets)
         changes = _changes(question, buckets, start_ns, width_ns)
+        resident = resident_course(question, start_ns, width_ns, buckets)
     series = [_series(question.groups[group_id], changes[group_id]) for group_id in changes]
     return Timeline(
         question.certainty,
@@ -101,6 +107,7 @@ def timeline(
         width_ns,
         _total(series, buckets),
         () if group_by is None else tuple(sorted(series, key=_rank)),
+        tuple(None if each < 0 else each for each in resident.tolist()) or None,
     )
 
 

@@ -1,7 +1,8 @@
 """
 Reading a recording, whole or cut off anywhere: what is readable is read, and what is missing is said.
 
-Queries see the tables `events`, `stacks`, `frames`, `modules` and `processes`; what is missing is empty.
+Queries see the tables `events`, `stacks`, `frames`, `modules`, `processes` and `resident`; what is
+missing is empty.
 Answers are left to `analysis`.
 """
 

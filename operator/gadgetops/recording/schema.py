@@ -75,6 +75,9 @@ PROCESS_COLUMNS: Final = {
 }
 """Column -> SQL type of the processes; as `ProcessRow`."""
 
+RESIDENT_COLUMNS: Final = {"timestamp_ns": "bigint", "pid": "integer", "resident_bytes": "bigint"}
+"""Column -> SQL type of resident memory; as `ResidentRow`."""
+
 SLICE_COLUMNS: Final = {
     "stack_id": "integer",
     "pid": "integer",
@@ -116,6 +119,7 @@ SEGMENT_TABLES: Final = {
     "slices": SLICE_COLUMNS,
     "processes": PROCESS_COLUMNS,
     "jit_code": JIT_CODE_COLUMNS,
+    "resident": RESIDENT_COLUMNS,
     "events": EVENT_COLUMNS,
 }
 """
@@ -267,6 +271,22 @@ class ProcessRow(NamedTuple):
     parent_pid: int | None
     comm: str | None
     container: str | None
+
+
+class ResidentRow(NamedTuple):
+    """
+    How much memory a process had in RAM at a moment.
+
+    Args:
+        timestamp_ns: When, on the clock of the events; all processes of one round have the same.
+        pid: The process.
+        resident_bytes: Its anonymous pages and those of files; pages that it shares with others are counted
+            in each, and shared memory in none.
+    """
+
+    timestamp_ns: int
+    pid: int
+    resident_bytes: int
 
 
 def registers_of(packed: bytes) -> tuple[int, ...]:

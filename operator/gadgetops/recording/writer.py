@@ -28,6 +28,7 @@ from gadgetops.recording.schema import (
     JitCodeRow,
     ModuleRow,
     ProcessRow,
+    ResidentRow,
     SliceRow,
     StackRow,
     SymbolRow,
@@ -151,6 +152,10 @@ class RecordingWriter:
     def write_processes(self, rows: Iterable[ProcessRow]) -> None:
         """Append what befell processes; they become durable with the segment."""
         self._take("processes", rows)
+
+    def write_resident(self, rows: Iterable[ResidentRow]) -> None:
+        """Append how much memory processes had in RAM; it becomes durable with the segment."""
+        self._take("resident", rows)
 
     def write_jit_code(self, rows: Iterable[JitCodeRow]) -> None:
         """Append what processes say about code that they generated; it becomes durable with the segment."""

@@ -49,6 +49,8 @@ def _lines(timeline: Timeline, group_by: GroupBy | None, limit: int, drawing: Dr
     yield from _chart(timeline, drawing)
     yield ""
     yield from _rate(timeline, drawing)
+    if any(timeline.resident_bytes or ()):
+        yield from _resident(timeline.resident_bytes or (), drawing)
     if group_by is not None:
         yield from _series_lines(timeline.series, limit, drawing)
         yield from left_out(len(timeline.series) - limit, group_by)
@@ -79,6 +81,15 @@ def _rate(timeline: Timeline, drawing: Drawing) -> Iterator[str]:
     yield f"{'rate':>{_LABEL_WIDTH}} |{line.rstrip()}"
     per_second = round(highest * 10**9 / timeline.width_ns)
     yield f"{_INDENT}  {plural(per_second, 'allocation')} a second where most were made"
+
+
+def _resident(resident_bytes: Sequence[int | None], drawing: Drawing) -> Iterator[str]:
+    known = [each for each in resident_bytes if each is not None]
+    width = _width(drawing)
+    line = drawing.sparkline(stretched([each or 0 for each in resident_bytes], width), width)
+    yield f"{'RSS':>{_LABEL_WIDTH}} |{line.rstrip()}"
+    most, last = format_bytes(max(known)), format_bytes(known[-1])
+    yield f"{_INDENT}  at most {most} resident where it was measured, {last} the last time"
 
 
 def _series_lines(series: Sequence[Series], limit: int, drawing: Drawing) -> Iterator[str]:

@@ -7,6 +7,7 @@ thread that still has it; /proc/TID is like /proc/PID, although it is not listed
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,7 @@ _START_TIME_FIELD: Final = 19
 _DELETED: Final = " (deleted)"
 _NEWLINE: Final = "\\012"
 """How the kernel writes a newline in a path; it does not mark a backslash."""
+_RESIDENT: Final = re.compile(rb"^Rss(?:Anon|File):\s+(\d+) kB$", re.MULTILINE)
 _KERNEL_THREAD: Final = 0x00200000
 """`PF_KTHREAD` of a process's flags (proc(5))."""
 
@@ -120,6 +122,16 @@ def name_of(pid: int) -> str | None:
         return None
 
 
+def resident_bytes(pid: int) -> int | None:
+    """
+    Return how much memory process *pid* has in RAM; None if it has none any more.
+
+    Shared memory is left out: others have it, too, and the ring buffer of the preloaded library is such
+    memory.
+    """
+    return _resident_bytes(pid) or _resident_bytes(memory_holder(pid)) or None
+
+
 def mount_namespace(pid: int) -> int | None:
     """Return the number of the mount namespace that *pid* is in; None if it is gone."""
     try:
@@ -209,6 +221,15 @@ def _exists(pid: int, path: str, inode: bytes) -> bool:
         return Path(f"/proc/{pid}/root{path}").stat().st_ino == int(inode)
     except OSError:
         return False
+
+
+def _resident_bytes(pid: int) -> int:
+    """Return the anonymous pages and those of files that *pid* has in RAM (proc(5)); 0 if it is gone."""
+    try:
+        found = _RESIDENT.findall(Path(f"/proc/{pid}/status").read_bytes())
+    except OSError:
+        return 0
+    return sum(map(int, found)) << 10
 
 
 def _runs(status: list[bytes]) -> bool:

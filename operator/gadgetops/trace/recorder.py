@@ -18,6 +18,7 @@ from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.events.live_estimate import LiveEstimate
 from gadgetops.trace.events.priority import FIRST, going_first
 from gadgetops.trace.machine import mount_file_systems
+from gadgetops.trace.resident import ResidentMeter
 from gadgetops.trace.session import Session, Source
 from gadgetops.trace.signals import GroupWitness, StopRequest, stop_signals
 from gadgetops.trace.targets.base import Target
@@ -67,8 +68,8 @@ class Listener(Protocol):
     def progress(self, progress: Progress) -> None:
         """Take how it goes, now and then."""
 
-    def stage(self, what: str) -> None:
-        """Take what is done when nothing is recorded any more, now and then."""
+    def stage(self, what: str, done: int = 0, of: int = 0) -> None:
+        """Take what is done when nothing is recorded any more, now and then; *of* is 0 where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ class _Run:
         self._listener = listener
         self._update = update
         self._meter = _Meter(session, target)
+        self._resident = ResidentMeter()
         if listener.wants_progress:
             session.on_events = self._meter.estimate.add
 
@@ -246,6 +248,8 @@ class _Run:
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
             has_read = self._read()
             self._update()
+            if self._resident.is_due:
+                self._writer.write_resident(self._resident.measure([*self._session.tracker.spaces]))
             news = self._target.news()
             if news is not None:
                 self._listener.say(news)

@@ -27,6 +27,13 @@ OnEvents = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], None]
 """Shown each batch of events: columns as the gadget wrote them, and the names of operations."""
 
 
+class OnStage(Protocol):
+    """Told what is done when nothing is recorded any more."""
+
+    def __call__(self, what: str, done: int = 0, of: int = 0) -> None:
+        """Take *what*, and how much is done of how much; 0 where nobody knows."""
+
+
 class Source(Protocol):
     """Sends events: a gadget in the kernel, or a library in the programs themselves."""
 
@@ -173,7 +180,7 @@ class Session:
         *,
         end: str,
         is_hurried: Callable[[], bool] = lambda: False,
-        on_stage: Callable[[str], None] = lambda _what: None,
+        on_stage: OnStage = lambda _what, _done=0, _of=0: None,
     ) -> None:
         """
         Take in what befell processes meanwhile, symbolise what was collected and close the recording.
@@ -211,7 +218,7 @@ class Session:
                 self._stacks.write(*stack)
             self.writer.close_segment()
 
-    def _find_symbols(self, is_hurried: Callable[[], bool], on_stage: Callable[[str], None]) -> None:
+    def _find_symbols(self, is_hurried: Callable[[], bool], on_stage: OnStage) -> None:
         if not self.writer.has_frames:
             return
         from gadgetops.recording.reader import open_recording  # noqa: PLC0415
@@ -225,7 +232,7 @@ class Session:
             symbols.append(symbol)
         self.writer.write_symbols(symbols)
 
-    def _unwind(self, is_hurried: Callable[[], bool], on_stage: Callable[[str], None]) -> None:
+    def _unwind(self, is_hurried: Callable[[], bool], on_stage: OnStage) -> None:
         """Make stacks of the slices that came; what is left when it is to hurry stays for later."""
         if not self._slice_stacks.counters["slices"]:
             return
@@ -239,7 +246,7 @@ class Session:
                 self.writer,
                 keep_slices=self.attachment.wanted.keep_slices,
                 is_stopped=is_hurried,
-                on_progress=lambda done, of: on_stage(f"unwinding stacks, {done:,} of {of:,}"),
+                on_progress=lambda done, of: on_stage("unwinding stacks", done, of),
             )
         finally:
             self._unwound = {f"unwound_{end}": count for end, count in unwinding.ends.items()}

@@ -22,6 +22,7 @@ from gadgetops.recording.schema import (
     JitCodeRow,
     ModuleRow,
     ProcessRow,
+    ResidentRow,
     SliceRow,
     StackRow,
 )
@@ -72,7 +73,7 @@ def test_a_closed_recording_says_how_it_ended(writer: RecordingWriter) -> None:
 
 def test_files_have_the_documented_columns(write_recording: Callable[..., Path]) -> None:
     """Names, types and order."""
-    path = write_recording([("malloc", 1, 2)])
+    path = write_recording([("malloc", 1, 2)], resident=[ResidentRow(1, 2, 4096)])
     for table, columns in SEGMENT_TABLES.items():
         if table not in ("slices", "jit_code"):
             assert types(path / f"{table}-00000.parquet") == columns
