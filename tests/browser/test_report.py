@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import services.planted
 from playwright.sync_api import Locator, Page
-from services.planted import LEAKS, write_planted
+from services.planted import LEAKS, N_REQUESTS, RESIDENT_BYTES, write_planted
+from services.synthetic import write_synthetic
 
 from gadgetops import commands
 from gadgetops.pairing.pairs import paired
@@ -18,6 +19,7 @@ from gadgetops.questions.asking.filters import Filters
 from gadgetops.questions.leaks.leaks import leaks_in
 from gadgetops.questions.peak import peak
 from gadgetops.questions.temporary import temporary
+from gadgetops.questions.timeline import timeline
 from gadgetops.questions.top import totals
 from gadgetops.recording.reader import Recording, open_recording
 from gadgetops.recording.schema import SymbolRow
@@ -179,6 +181,25 @@ def test_a_click_chooses_all_before_a_moment(planted: Path, planted_page: Path, 
 def _sql(recording: Path, query: str) -> list[tuple[Any, ...]]:
     with paired(open_recording(recording)) as connection:
         return connection.execute(query).fetchall()
+
+
+def test_resident_memory_is_drawn_where_it_was_measured(
+    planted: Path, planted_page: Path, open_page: Open, tmp_path: Path, report: Report
+) -> None:
+    """Its figure at a moment is that of `timeline`; without it nothing is said of it."""
+    page = open_page(planted_page)
+    page.locator(".u-over").scroll_into_view_if_needed()
+    page.locator(".u-over").hover()
+    settle(page)
+    legend = page.locator(".u-legend").inner_text()
+    most = timeline(open_recording(planted), 8).resident_bytes
+    assert most is not None
+    shown = re.search(r"RSS:?\s+([\d.]+ MiB)", legend)
+    assert shown is not None, legend
+    assert shown[1] in {format_bytes(RESIDENT_BYTES + 1000 * request) for request in range(1900, 2101, 100)}
+    assert format_bytes(most[-1] or 0) == format_bytes(RESIDENT_BYTES + 1000 * (N_REQUESTS - 100))
+    without = write_synthetic(tmp_path / "r.gadgetrec", 2000)
+    assert "RSS" not in open_page(report(without)).locator(".u-legend").inner_text()
 
 
 def test_a_filter_has_the_numbers_of_the_questions(

@@ -5,6 +5,9 @@ import uPlot from "uplot";
 import { formatBytes, formatCount, formatDuration } from "./format";
 import type { Model } from "./model";
 
+/** RSS shares the heap's axis up to so many times its height. */
+const MOST_TIMES = 4;
+
 export class HeapChart {
   private plot: uPlot;
   private anchor: number | null = null;
@@ -44,7 +47,7 @@ export class HeapChart {
   }
 
   private curve(chosen: Float64Array | null): uPlot.AlignedData {
-    const { curve_live_bytes, curve_live_most, curve_allocated_count } = this.model.columns;
+    const { curve_live_bytes, curve_live_most, curve_allocated_count, curve_resident_bytes } = this.model.columns;
     const { point_ns, width_ns } = this.model.header;
     const perSlot = width_ns / point_ns;
     const times = Array.from(curve_live_bytes, (_, point) => (Math.min((point + 1) * point_ns, this.lastNs())) / 1e9);
@@ -52,7 +55,17 @@ export class HeapChart {
     const some = Array.from(curve_live_bytes, (_, point) =>
       chosen === null ? null : (chosen[Math.min(Math.floor(point / perSlot), chosen.length - 1)] ?? null),
     );
-    return [times, Array.from(curve_live_most), Array.from(curve_live_bytes), rates, some];
+    const curves = [times, Array.from(curve_live_most), Array.from(curve_live_bytes), rates, some];
+    return (curve_resident_bytes.length ? [...curves, Array.from(curve_resident_bytes, (bytes) => (bytes < 0 ? null : bytes))] : curves) as uPlot.AlignedData;
+  }
+
+  /** Resident memory, where it was measured; on a scale of its own where it would press the heap's curve flat. */
+  private residentSeries(stroke: string): uPlot.Series[] {
+    const most = largest(this.model.columns.curve_resident_bytes);
+    if (!most) return [];
+    const isApart = most > MOST_TIMES * largest(this.model.columns.curve_live_most);
+    const label = isApart ? `RSS, on a scale of its own up to ${formatBytes(most)}` : "RSS";
+    return [{ label, scale: isApart ? "resident" : "bytes", stroke, width: 1.5, dash: [6, 4], value: bytesOf }];
   }
 
   private draw(): uPlot {
@@ -65,7 +78,7 @@ export class HeapChart {
         height: 260,
         legend: { show: true, live: true },
         cursor: { drag: { x: false, y: false } },
-        scales: { x: { time: false, range: [0, this.lastNs() / 1e9] }, bytes: { range: [0, null] as never }, rate: { range: (_, __, most) => [0, 3 * (most || 1)] } },
+        scales: { x: { time: false, range: [0, this.lastNs() / 1e9] }, bytes: { range: [0, null] as never }, resident: { range: (_, __, most) => [0, 1.1 * (most || 1)] }, rate: { range: (_, __, most) => [0, 3 * (most || 1)] } },
         axes: [
           { ...axis, values: (_, ticks) => ticks.map((tick) => formatDuration(tick * 1e9)), space: 90 },
           { ...axis, scale: "bytes", size: 76, values: (_, ticks) => ticks.map((tick) => formatBytes(tick)), incrs: byteSteps() },
@@ -77,6 +90,7 @@ export class HeapChart {
           { label: "live", scale: "bytes", stroke: colour("--heap"), width: 2, value: bytesOf },
           { label: "allocations a second", scale: "rate", stroke: colour("--rate"), fill: colour("--rate-fill"), width: 1, value: (_, value) => (value == null ? "–" : formatCount(value)) },
           { label: "live, chosen threads", scale: "bytes", stroke: colour("--chosen"), width: 2, show: false, value: bytesOf },
+          ...this.residentSeries(colour("--resident")),
         ],
         hooks: { draw: [(drawn) => this.markPeak(drawn, colour("--quiet"))] },
       },
@@ -137,6 +151,10 @@ export class HeapChart {
       if (Math.abs(at - anchor) < 0.5) this.onWindow(0, Math.max(1, Math.ceil(at)));
     });
   }
+}
+
+function largest(values: Float64Array): number {
+  return values.reduce((most, value) => Math.max(most, value), 0);
 }
 
 function bytesOf(_: uPlot, value: number | null): string {

@@ -7,6 +7,7 @@ import type { Sums } from "./sums";
 import { wordsOf } from "./verdicts";
 
 const SHOWN = 5;
+const CALLERS = 2;
 const LEVELS: Record<string, string> = { leak: "Leak", perhaps: "Perhaps", none: "No leak", unknown: "Unclear" };
 
 /** Return the head of the page; *whole* are the sums of all of the recording. */
@@ -29,7 +30,7 @@ function whereOf(model: Model): HTMLElement | null {
   const growing = sorted(model.header.leaks).filter((leak) => !leak.owner && (leak.kind === "growing" || leak.kind === "levelling"));
   if (!growing.length) return null;
   const items = growing.slice(0, SHOWN).map((leak) =>
-    element("li", {}, element("code", {}, placeOf(model, leak)), `: ${formatBytes(leak.bytes)} in ${plural(leak.count, "allocation")}`),
+    element("li", {}, element("code", {}, placeOf(model, leak)), callersOf(model, leak), `: ${formatBytes(leak.bytes)} in ${plural(leak.count, "allocation")}`),
   );
   if (growing.length > SHOWN) items.push(element("li", {}, `and ${plural(growing.length - SHOWN, "more place")}, below`));
   return element("ol", { class: "where", "aria-label": "Where it grows" }, ...items);
@@ -115,6 +116,7 @@ function leakItem(model: Model, leak: Leak, many: boolean, onShow: (stack: numbe
     element("strong", {}, formatBytes(leak.bytes)),
     element("span", {}, ` in ${plural(leak.count, "allocation")} `),
     element("code", {}, placeOf(model, leak)),
+    callersOf(model, leak),
     many ? element("span", { class: "quiet" }, printable(leak.recording)) : null,
     leak.owner ? element("span", { class: "quiet" }, printable(leak.owner)) : null,
     element("span", { class: "reason" }, printable(leak.reason)),
@@ -141,6 +143,13 @@ export function stackOf(model: Model, stack: number): HTMLElement {
     return element("li", {}, element("code", {}, frameText(frame)), source);
   });
   return element("ol", { class: "stack" }, ...items);
+}
+
+/** Who called it: a name like `grow` says little alone. */
+function callersOf(model: Model, leak: Leak): HTMLElement | null {
+  const frames = [...model.stacks[leak.stack]].reverse().slice(leak.place + 1, leak.place + 1 + CALLERS);
+  const names = frames.map((frame) => model.frames[frame].name);
+  return names.length ? element("span", { class: "quiet callers" }, names.map((name) => ` ← ${name}`).join("")) : null;
 }
 
 function placeOf(model: Model, leak: Leak): string {

@@ -16,7 +16,8 @@ from gadgetops.questions.asking.stacks_of import Frame
 
 WRAPPERS: Final = {
     "C": (
-        "malloc calloc realloc reallocarray free strdup strndup __strdup __strndup asprintf vasprintf "
+        "malloc calloc realloc reallocarray free strdup strndup __strdup __strndup __GI___strdup "
+        "__GI___strndup asprintf vasprintf "
         "__vasprintf_internal memalign aligned_alloc posix_memalign valloc pvalloc mmap mmap64 __mmap64 "
         "getdelim getline open_memstream"
     ),

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Column = npt.NDArray[np.int64]
 
-_MOST_CHANGES: Final = 12_000_000
-"""So many are put in order at once, unless one slot has more."""
+_MOST_CHANGES: Final = 2_000_000
+"""So many are put in order at once, unless one slot has more: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.groups import Groups
 from gadgetops.questions.asking.question import Question, asked, of_what_is_readable
 from gadgetops.questions.asking.stacks_of import Stack
+from gadgetops.questions.resident import resident_course
 from gadgetops.questions.slots.highest_moments import highest_moments
 from gadgetops.questions.temporary import OTHERS
 from gadgetops.questions.texts import text
@@ -102,6 +103,8 @@ class SlotSums:
         live_bytes: The curve: live at the end of each point.
         live_most: The most that was live within each point.
         allocated_count: How many allocations there were within each point.
+        resident_bytes: The most that the processes had in RAM within each point, -1 where that is not known;
+            empty if it never is.
         sizes: Allocated and left, in bytes and allocations, by size.
         lifetimes: Number of allocations by lifetime.
     """
@@ -120,6 +123,7 @@ class SlotSums:
     live_bytes: Column
     live_most: Column
     allocated_count: Column
+    resident_bytes: Column
     sizes: Histogram
     lifetimes: Histogram
 
@@ -223,6 +227,7 @@ class _Sums:
             live_bytes=found.live_bytes,
             live_most=found.live_most,
             allocated_count=found.allocated_count,
+            resident_bytes=resident_course(self._question, self._start_ns, self._point_ns, n_points),
             sizes=self._histogram("slot_sizes"),
             lifetimes=self._histogram("slot_lifetimes"),
         )

@@ -194,6 +194,7 @@ def _columns(sums: SlotSums) -> dict[str, Column]:
         "live_bytes": Column(sums.live_bytes, "difference"),
         "live_most": Column(sums.live_most, "difference"),
         "allocated_count": Column(sums.allocated_count),
+        "resident_bytes": Column(sums.resident_bytes, "difference"),
     }
     return {
         **{f"row_{name}": column for name, column in {**keys, **values}.items()},
