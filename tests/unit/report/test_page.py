@@ -1,8 +1,13 @@
 """What a report is packed in, how it is kept small, and what its pictures hold."""
 
 import base64
+import contextlib
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +103,48 @@ def test_a_timeline_says_its_highest_point(planted: Path, tmp_path: Path, gadget
     path = tmp_path / "heap.svg"
     assert gadgetops("report", planted, "--format", "svg", "--picture", "timeline", "-o", path).status == 0
     assert "live memory, at most" in ElementTree.parse(path).getroot().attrib["aria-label"]
+
+
+@pytest.mark.parametrize(
+    "options", ["", "--format svg", "--format svg --picture timeline", "--format markdown"]
+)
+def test_a_dash_is_standard_output(planted: Path, tmp_path: Path, gadgetops: Gadgetops, options: str) -> None:
+    """The same as in a file, and nothing else."""
+    gadgetops("report", planted, *options.split(), "-o", tmp_path / "file")
+    result = gadgetops("report", planted, *options.split(), "-o", "-")
+    assert (result.status, result.out) == (0, (tmp_path / "file").read_text())
+
+
+def test_a_terminal_is_told_how_far_it_is(tmp_path: Path) -> None:
+    """Each step, and how many of how many; nothing is left of it."""
+    fresh = write_planted(tmp_path / "fresh.gadgetrec")
+    said = on_terminal("report", fresh, "--compare", fresh, "-o", tmp_path / "r.html")
+    for step in (
+        "pairing allocations with releases [........................] 0 of 1",
+        "finding what was not released [............",
+        "adding up by stack, thread and time",
+        "comparing [....",
+        "writing the page",
+    ):
+        assert step in said, said
+    assert said.rstrip().endswith("; certain")
+    assert "\r\x1b[Kwrote " in said
+
+
+def on_terminal(*arguments: object) -> str:
+    """Return what the program writes to standard error where that is a terminal, 120 columns wide."""
+    master, slave = pty.openpty()
+    argv = [sys.executable, "-m", "gadgetops", *map(str, arguments)]
+    with subprocess.Popen(argv, stderr=slave, env=os.environ | {"COLUMNS": "120"}) as process:
+        os.close(slave)
+        said = b""
+        # Linux ends a terminal without writers with an error.
+        with contextlib.suppress(OSError):
+            while part := os.read(master, 65536):
+                said += part
+    os.close(master)
+    assert process.returncode == 0, said
+    return said.decode()
 
 
 @pytest.mark.parametrize(

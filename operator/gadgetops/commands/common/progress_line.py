@@ -1,4 +1,4 @@
-"""The line on a terminal that says how a recording goes, rewritten in place."""
+"""The line on a terminal that says how something goes that takes its time, rewritten in place."""
 
 import shutil
 import sys
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 _ERASE_LINE = "\r\x1b[K"
 _INTERVAL_S: Final = 0.1
+_BAR_WIDTH: Final = 24
 
 
 class ProgressLine:
     """
-    Says on standard error how a recording goes: sentences always, progress only on a terminal.
+    Says on standard error how it goes: sentences always, progress only on a terminal.
 
     Use as a context manager: the line is gone afterwards.
     """
@@ -25,6 +26,7 @@ class ProgressLine:
     def __init__(self) -> None:
         self._is_shown = False
         self._shown_s = 0.0
+        self._subject = ""
 
     @property
     def wants_progress(self) -> bool:
@@ -44,16 +46,25 @@ class ProgressLine:
 
     def progress(self, progress: "Progress") -> None:
         """Write how it goes over how it went."""
-        self._shown_s = 0.0
         self.stage(_line(progress))
 
-    def stage(self, what: str) -> None:
-        """Write what is done over what was, on a terminal, a few times a second at most."""
-        if not self.wants_progress or time.monotonic() - self._shown_s < _INTERVAL_S:
+    def stage(self, what: str, done: int = 0, of: int = 0) -> None:
+        """
+        Write what is done over what was, on a terminal, a few times a second at most.
+
+        Args:
+            what: What is being done; up to the first comma it is the same while that is.
+            done: How much of it.
+            of: Of how much; with 0, which stands for unknown, there is no bar.
+        """
+        subject = what.partition(",")[0]
+        is_soon = subject == self._subject and time.monotonic() - self._shown_s < _INTERVAL_S
+        if is_soon or not self.wants_progress:
             return
-        self._shown_s = time.monotonic()
+        self._subject, self._shown_s = subject, time.monotonic()
+        text = f"{what} {_bar(done, of)} {done:,} of {of:,}" if of else what
         width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(_ERASE_LINE + what[:width])
+        sys.stderr.write(_ERASE_LINE + text[:width])
         sys.stderr.flush()
         self._is_shown = True
 
@@ -63,13 +74,18 @@ class ProgressLine:
             self._erase()
         else:
             self._shown_s = 0.0
-            self.stage(f"pairing allocations with releases, {done:,} of {plural(of, 'segment')}")
+            self.stage("pairing allocations with releases", done, of)
 
     def _erase(self) -> None:
         if self._is_shown:
             sys.stderr.write(_ERASE_LINE)
             sys.stderr.flush()
             self._is_shown = False
+
+
+def _bar(done: int, of: int) -> str:
+    n_full = _BAR_WIDTH * min(done, of) // of
+    return f"[{'#' * n_full}{'.' * (_BAR_WIDTH - n_full)}]"
 
 
 def _line(progress: "Progress") -> str:

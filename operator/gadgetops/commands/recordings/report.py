@@ -8,9 +8,10 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.common.output_file import make_parents
+from gadgetops.commands.common.output_file import OutputFile
+from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.options.question_options import filter_options, status_of
-from gadgetops.errors import StorageError, UsageError
+from gadgetops.errors import UsageError
 from gadgetops.units import format_bytes
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ _MEASURES: "tuple[Measure, ...]" = ("live", "bytes", "calls", "peak", "temporary
 @click.argument(
     "recordings", metavar="RECORDING...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option(
-    "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path), help="File to write."
-)
+@click.option("-o", "--output", required=True, metavar="FILE", help="File to write; - for standard output.")
 @click.option(
     "--format",
     "output_format",
@@ -69,7 +68,7 @@ _MEASURES: "tuple[Measure, ...]" = ("live", "bytes", "calls", "peak", "temporary
 @filter_options
 def command(
     recordings: tuple[Path, ...],
-    output: Path,
+    output: str,
     output_format: str,
     picture: str | None,
     by: "Measure | None",
@@ -85,27 +84,24 @@ def command(
     each one's first event.
     """
     from gadgetops.recording.reader import open_recording
-    from gadgetops.whole_files import replacing_file
 
-    _check(
-        output_format, output, picture=picture, by=by, compare=compare, per=per, sources=sources, force=force
-    )
+    _check(output_format, picture=picture, by=by, compare=compare, per=per, sources=sources)
+    file = OutputFile(output, force=force, is_text=True)
     opened = [open_recording(path) for path in recordings]
-    if output_format == "markdown":
-        word, text = _summary(opened, filters)
-    elif output_format == "svg":
-        word, text = _picture(_together(opened), picture or "flamegraph", by or "live", filters)
-    else:
-        earlier = None if compare is None else open_recording(compare)
-        word, text = _page(opened, earlier, per or "recording", sources, filters)
-    content = text.encode("utf-8", "replace")
-    with replacing_file(output) as path:
-        path.write_bytes(content)
-    messages.say(f"wrote {output}, {format_bytes(len(content))}; {word}")
+    with ProgressLine() as line, file.written() as path:
+        if output_format == "markdown":
+            word, text = _summary(opened, filters)
+        elif output_format == "svg":
+            word, text = _picture(_together(opened), picture or "flamegraph", by or "live", filters)
+        else:
+            earlier = None if compare is None else open_recording(compare)
+            word, text = _page(opened, earlier, per or "recording", sources, filters, line)
+        path.write_bytes(text.encode("utf-8", "replace"))
+    messages.say(f"wrote {file}, {format_bytes(file.size_bytes)}; {word}")
     return status_of(word)
 
 
-def _check(output_format: str, output: Path, *, force: bool, **options: object) -> None:
+def _check(output_format: str, **options: object) -> None:
     """Raise if options do not go together, before anything long begins."""
     for wanted, names in (("html", ("compare", "per", "sources")), ("svg", ("picture", "by"))):
         for name in names:
@@ -115,9 +111,6 @@ def _check(output_format: str, output: Path, *, force: bool, **options: object) 
                 )
     if options["per"] and not options["compare"]:
         raise UsageError("--per needs --compare", hint="name the earlier recording with --compare")
-    if output.exists() and not force:
-        raise StorageError(output, "already exists", hint="pass --force to overwrite it")
-    make_parents(output)
 
 
 def _together(opened: "Sequence[Recording]") -> "Recording":
@@ -135,6 +128,7 @@ def _page(
     per: "Per",
     has_sources: bool,
     filters: "Filters",
+    line: ProgressLine,
 ) -> tuple[str, str]:
     from gadgetops.fleet.fleet import fleet_groupings
     from gadgetops.questions.leaks.leaks import leaks_in
@@ -144,21 +138,34 @@ def _page(
 
     together = _together(opened)
     facets = FACETS if len(opened) == 1 else (*FACETS, *fleet_groupings(opened))
+    answers = []
+    for number, recording in enumerate(opened):
+        line.stage("finding what was not released", number, len(opened))
+        answers.append(leaks_in(recording.path, filters))
+    line.stage("adding up by stack, thread and time")
+    sums = slot_sums(together, filters, facets)
     contents = Contents(
         recordings=tuple(opened),
-        answers=tuple(leaks_in(recording.path, filters) for recording in opened),
-        sums=slot_sums(together, filters, facets),
-        compared=() if earlier is None else _compared(earlier, together, per, filters),
+        answers=tuple(answers),
+        sums=sums,
+        compared=() if earlier is None else _compared(earlier, together, per, filters, line),
         compared_with=None if earlier is None else earlier.path.name,
         has_sources=has_sources,
     )
+    line.stage("writing the page")
     return contents.sums.certainty.word, report_page(contents)
 
 
-def _compared(earlier: "Recording", later: "Recording", per: "Per", filters: "Filters") -> "tuple[Diff, ...]":
+def _compared(
+    earlier: "Recording", later: "Recording", per: "Per", filters: "Filters", line: ProgressLine
+) -> "tuple[Diff, ...]":
     from gadgetops.questions.diff import diff
 
-    return tuple(diff(earlier, later, by, per, filters) for by in _MEASURES)
+    found = []
+    for number, by in enumerate(_MEASURES):
+        line.stage("comparing", number, len(_MEASURES))
+        found.append(diff(earlier, later, by, per, filters))
+    return tuple(found)
 
 
 def _summary(opened: "Sequence[Recording]", filters: "Filters") -> tuple[str, str]:

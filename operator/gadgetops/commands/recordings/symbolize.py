@@ -83,7 +83,7 @@ def _unwind(recording: Path, finder: "Finder", line: ProgressLine, *, keep_slice
         unwinding.write(
             sink,
             keep_slices=keep_slices,
-            on_progress=lambda done, of: line.stage(f"unwinding stacks, {done:,} of {of:,}"),
+            on_progress=lambda done, of: line.stage("unwinding stacks", done, of),
         )
     n_unwound = sum(unwinding.ends.values()) - unwinding.ends["joined"]
     if n_unwound:
