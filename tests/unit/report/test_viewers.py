@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.profiles.v1development import profiles_pb2
 from services import viewers
 from services.synthetic import write_synthetic
 
@@ -197,6 +198,19 @@ def test_the_collector_reads_an_otlp_file(
         assert found["service"] == "demo"
         assert {"remember", "parse_request", "main"} <= {*found["functions"]}
         assert "c21dab10f3eb3ff6fdee19b88173a3fcfca42244" in found["build_ids"]
+
+
+def test_otlp_profiles_are_such_as_parca_takes(
+    write_recording: Callable[..., Path], tmp_path: Path, gadgetops: Gadgetops
+) -> None:
+    """It refuses all of a request where a profile has no period, or no samples: nothing is in use here."""
+    path = write_recording([("malloc", 0x10, 100, 1), ("free", 0x10, 0, 1)])
+    gadgetops("convert", path, "--to", "otlp", "-o", tmp_path / "p")
+    read = profiles_pb2.ProfilesData.FromString((tmp_path / "p").read_bytes())
+    [profiles] = [scope.profiles for each in read.resource_profiles for scope in each.scope_profiles]
+    texts = read.dictionary.string_table
+    assert [texts[each.sample_type.type_strindex] for each in profiles] == ["alloc_objects", "alloc_space"]
+    assert {(texts[each.period_type.type_strindex], each.period) for each in profiles} == {("space", 1)}
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

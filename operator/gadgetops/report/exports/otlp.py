@@ -85,6 +85,9 @@ def to_otlp(found: Profile, samples: Sequence[Sample]) -> bytes:
         ]
         stacks = [dictionary.stack(sample) for sample in own]
         for name, counted in values:
+            # A profile that has no samples would have Parca refuse all of them.
+            if not any(counted):
+                continue
             _add_profile(scope.profiles.add(), found, dictionary, (name, stacks, counted))
     return bytes(data.SerializeToString(deterministic=True))
 
@@ -108,6 +111,10 @@ def _add_profile(
     name, stacks, values = part
     added.sample_type.type_strindex = dictionary.text(name)
     added.sample_type.unit_strindex = dictionary.text(dict(SAMPLE_TYPES)[name])
+    # Parca refuses profiles without a period, and Pyroscope names them after it. Every allocation was seen.
+    added.period_type.type_strindex = dictionary.text("space")
+    added.period_type.unit_strindex = dictionary.text("bytes")
+    added.period = 1
     added.time_unix_nano = found.program.started_at_ns
     added.duration_nano = found.duration_ns
     # 16 bytes that are not all zero; the same for the same recording, so that sending twice is seen.
