@@ -194,7 +194,7 @@ def test_resident_memory_is_drawn_where_it_was_measured(
     legend = page.locator(".u-legend").inner_text()
     most = timeline(open_recording(planted), 8).resident_bytes
     assert most is not None
-    shown = re.search(r"RSS:?\s+([\d.]+ MiB)", legend)
+    shown = re.search(r"RSS:?\s*([\d.]+ MiB)", legend)
     assert shown is not None, legend
     assert shown[1] in {format_bytes(RESIDENT_BYTES + 1000 * request) for request in range(1900, 2101, 100)}
     assert format_bytes(most[-1] or 0) == format_bytes(RESIDENT_BYTES + 1000 * (N_REQUESTS - 100))
