@@ -12,7 +12,7 @@ TEST_PACKAGES="clang-14 llvm-14 bpftool binutils gcc-aarch64-linux-gnu skopeo va
 TEST_PACKAGES="$TEST_PACKAGES heaptrack tmux zstd musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0"
 TEST_PACKAGES="$TEST_PACKAGES g++ libgoogle-perftools4 libtbbmalloc2 libmemkind0 dwz xz-utils"
 TEST_PACKAGES="$TEST_PACKAGES docker.io docker-registry apache2-utils busybox-static gdb strace git"
-TEST_PACKAGES="$TEST_PACKAGES chromium fonts-dejavu-core"
+TEST_PACKAGES="$TEST_PACKAGES chromium fonts-dejavu-core heaptrack-gui xvfb imagemagick tesseract-ocr"
 TEST_PACKAGES="$TEST_PACKAGES qemu-system-x86 qemu-system-arm cpio kmod xz-utils mmdebstrap"
 PROGRAM_PACKAGES="python3-numpy perl ruby php-cli php-fpm nginx-light curl redis-server postgresql sqlite3 rustc"
 

@@ -69,6 +69,38 @@ def heaptrack(path: Path) -> Heaptrack:
     return Heaptrack(int(calls[1]), peak[1], leaked[1])
 
 
+def heaptrack_window(path: Path, folder: Path, *, until: str) -> str:
+    """Have heaptrack_gui open *path*, and return the text in its window as soon as *until* is in it."""
+    for program in ("heaptrack_gui", "Xvfb", "import", "tesseract"):
+        needed(program)
+    # It finds a display that is free itself, and says which.
+    display = subprocess.Popen(
+        ["Xvfb", "-displayfd", "1", "-screen", "0", "1600x900x24"], stdout=subprocess.PIPE, text=True
+    )
+    with display, _ended(display):
+        assert display.stdout is not None
+        env = {**ENVIRONMENT, "DISPLAY": f":{display.stdout.readline().strip()}", "QT_QPA_PLATFORM": "xcb"}
+        with (folder / "window.log").open("w") as log:
+            window = subprocess.Popen(["heaptrack_gui", str(path)], env=env, stdout=log, stderr=log)
+        with window, _ended(window):
+            text, deadline = "", time.monotonic() + _PATIENCE_S
+            while until not in text and time.monotonic() < deadline:
+                assert window.poll() is None, (folder / "window.log").read_text()
+                time.sleep(0.5)
+                run("import", "-window", "root", folder / "window.png", env=env)
+                text = run("tesseract", folder / "window.png", "-", "--psm", "11")
+            return text
+
+
+@contextmanager
+def _ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """End *process* after the block."""
+    try:
+        yield
+    finally:
+        process.terminate()
+
+
 class FirefoxProfiler:
     """The Firefox Profiler's own code, which reads a profile as profiler.firefox.com does."""
 

@@ -33,13 +33,10 @@ def resident_course(question: Question, start_ns: int, width_ns: int, n_parts: i
     Returns:
         A number of bytes for each part, -1 where it is not known; empty where nothing was measured.
     """
-    pids = {*question.filters.pids}
-    rows = [row for row in question.rows("resident") if not pids or row[1] & ((1 << _ID_BITS) - 1) in pids]
-    # Before its first event, a command may not have become the program yet that it is to be.
-    rows = [row for row in rows if row[0] >= question.span.first_ns] or rows
-    if not rows:
+    rows = _rows(question)
+    if not len(rows):
         return np.zeros(0, dtype=np.int64)
-    times_ns, owner, sizes = np.array(rows, dtype=np.int64).T
+    times_ns, owner, sizes = rows.T
     part = (times_ns - start_ns) // width_ns
     recording = owner >> _ID_BITS
     most_parts = -(-max(_HOLDS_NS, width_ns * n_parts // _HOLDS_PARTS) // width_ns)
@@ -52,8 +49,27 @@ def resident_course(question: Question, start_ns: int, width_ns: int, n_parts: i
     return np.where(is_known, total, -1)
 
 
+def resident_rounds(question: Question) -> list[tuple[int, int]]:
+    """
+    Return when resident memory of one recording was measured, and the bytes of all its processes together.
+
+    Times are on the recording's clock, ascending; empty where nothing was measured.
+    """
+    rows = _rows(question)
+    return [*zip(*(column.tolist() for column in _rounds(rows[:, 0], rows[:, 2], rows[:, 0])), strict=True)]
+
+
+def _rows(question: Question) -> Column:
+    """Return times, processes and bytes of what was measured of the processes that the filters choose."""
+    pids = {*question.filters.pids}
+    rows = [row for row in question.rows("resident") if not pids or row[1] & ((1 << _ID_BITS) - 1) in pids]
+    # Before its first event, a command may not have become the program yet that it is to be.
+    rows = [row for row in rows if row[0] >= question.span.first_ns] or rows
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
 def _rounds(times_ns: Column, sizes: Column, part: Column) -> tuple[Column, Column]:
-    """Return for each round, whose rows have the same time, its part of the time and its bytes."""
+    """Return for each round, whose rows have the same time, its part of the time, and its bytes."""
     _, first, number = np.unique(times_ns, return_index=True, return_inverse=True)
     totals = np.zeros(len(first), dtype=np.int64)
     np.add.at(totals, number, sizes)

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from opentelemetry.proto.profiles.v1development import profiles_pb2
 from services import viewers
+from services.planted import write_planted
 from services.synthetic import write_synthetic
 
 from gadgetops.questions.asking.question import NOTHING, Amount
 from gadgetops.questions.peak import peak
 from gadgetops.questions.temporary import temporary
+from gadgetops.questions.timeline import timeline
 from gadgetops.questions.top import totals
 from gadgetops.recording.reader import open_recording
 from gadgetops.report.exports.formats import FORMATS
@@ -86,6 +88,23 @@ def test_massif_has_the_same_peak_and_end(recording: Path, tmp_path: Path, gadge
     assert (len(snapshots), max(totals_shown), totals_shown[-1]) == (102, highest, live)
     trees = re.findall(r"^100.00% \(([\d,]+)B\) \(heap allocation functions\)", printed, re.MULTILINE)
     assert [int(size.replace(",", "")) for size in trees] == [highest, live]
+
+
+def test_heaptrack_has_resident_memory(tmp_path: Path, gadgetops: Gadgetops) -> None:
+    """The most that was measured."""
+    recording = write_planted(tmp_path / "r.gadgetrec")
+    gadgetops("convert", recording, "--to", "heaptrack", "-o", tmp_path / "p")
+    most = max(each or 0 for each in timeline(open_recording(recording)).resident_bytes or ())
+    printed = viewers.run(viewers.needed("heaptrack_print"), tmp_path / "p")
+    assert f"peak RSS (including heaptrack overhead): {in_heaptrack(most // 4096 * 4096)}\n" in printed
+
+
+def test_heaptracks_window_shows_what_it_prints(tmp_path: Path, gadgetops: Gadgetops) -> None:
+    """Read from the picture of its window, as a person does."""
+    gadgetops("convert", DEMO, "--to", "heaptrack", "-o", tmp_path / "p.gz")
+    assert viewers.heaptrack(tmp_path / "p.gz") == (3090, "145.08K", "140.96K")
+    shown = viewers.heaptrack_window(tmp_path / "p.gz", tmp_path, until="141.0kB")
+    assert all(figure in shown for figure in ("3,090", "145.1kB after", "141.0kB", "remember")), shown
 
 
 def test_heaptrack_sees_parts_of_a_mapping_go(mappings: Path, tmp_path: Path, gadgetops: Gadgetops) -> None:

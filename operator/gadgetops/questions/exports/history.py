@@ -9,6 +9,7 @@ from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import Question, Span, asked
 from gadgetops.questions.asking.stacks_of import Frame, Stack, stacks_of
 from gadgetops.questions.exports.program import Program, program_of
+from gadgetops.questions.resident import resident_rounds
 from gadgetops.questions.texts import text
 from gadgetops.recording.reader import Recording
 
@@ -65,6 +66,7 @@ class History:
         span: When the events happened.
         program: What was recorded.
         origins: Where memory came from, by group id.
+        resident: When it was measured how much the processes had in RAM, and how many bytes; ascending.
     """
 
     def __init__(self, recording: Recording, question: Question) -> None:
@@ -78,6 +80,7 @@ class History:
             for number, group in question.groups.items()
             if group.stack is not None
         }
+        self.resident = resident_rounds(question)
         self._connection = connection
         connection.execute(f"create temp view pieces as {text('pieces')}")
 

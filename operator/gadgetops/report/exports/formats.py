@@ -89,7 +89,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         "heaptrack",
         "`heaptrack_gui FILE`, `heaptrack_print FILE`",
         "heaptrack's data file, format 3: every allocation and release, with its stack and time",
-        "heaptrack 1.4.0",
+        "heaptrack 1.4.0, both programs",
         is_text=True,
     ),
     "massif": Format(
@@ -114,7 +114,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         "`ProfilesData` as protobuf, with the extra `gadgetops[otlp]`: a profile for each of "
         "pprof's four, a resource "
         "for each process",
-        "the collector's `otlpreceiver` 0.165.0",
+        "the collector's `otlpreceiver` 0.165.0; others below",
     ),
     "csv": Format("rows", "DuckDB, pandas", _ROWS, "DuckDB", is_text=True, options={"row_format": "csv"}),
     "parquet": Format("rows", "DuckDB, pandas", _ROWS, "DuckDB", options={"row_format": "parquet"}),

@@ -7,6 +7,7 @@ and a trace) from 0. heaptrack knows one process: what others allocated is added
 """
 
 import gzip
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
@@ -22,6 +23,8 @@ from gadgetops.units import format_count
 _HEAD: Final = "v 10400 3"
 """heaptrack's version, 1.4.0, and that of the format."""
 _NS_PER_MS: Final = 1_000_000
+_PAGE_BYTES: Final = 4096
+"""In which resident memory is counted."""
 
 
 def write(export: Export, path: Path) -> str:
@@ -51,14 +54,17 @@ def _opened(path: Path, is_compressed: bool) -> IO[str]:
 
 def _lines(found: History, on_progress: Callable[[str], None]) -> Iterator[str]:
     tables = _Tables(found)
+    measured = deque(found.resident)
     yield _HEAD
     yield f"X {printable(found.program.path or 'unknown')}"
-    yield "I 1000 0"
+    yield f"I {_PAGE_BYTES:x} 0"
     ms = n_written = 0
     for changes in found.changes():
         n_written += len(changes)
         on_progress(f"writing allocations and releases, {format_count(n_written)}")
         for change in changes:
+            while measured and measured[0][0] <= change.timestamp_ns:
+                yield f"R {measured.popleft()[1] // _PAGE_BYTES:x}"
             now = (change.timestamp_ns - found.span.first_ns) // _NS_PER_MS
             if now > ms:
                 ms = now
@@ -66,6 +72,7 @@ def _lines(found: History, on_progress: Callable[[str], None]) -> Iterator[str]:
             number = tables.allocation(change)
             yield from tables.taken()
             yield f"{'-' if change.is_release else '+'} {number:x}"
+    yield from (f"R {size_bytes // _PAGE_BYTES:x}" for _, size_bytes in measured)
     yield f"c {-(-found.span.duration_ns // _NS_PER_MS):x}"
 
 
