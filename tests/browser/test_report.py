@@ -56,7 +56,7 @@ def rows(page: Page) -> dict[str, dict[str, str]]:
     return found
 
 
-def expected(recording: Recording, filters: Filters, until: Filters) -> dict[str, dict[str, str]]:
+def expected(recording: Recording, filters: Filters) -> dict[str, dict[str, str]]:
     """Return the same cells, but for what is live at the end, from the questions."""
     found: dict[str, dict[str, str]] = {}
 
@@ -75,7 +75,8 @@ def expected(recording: Recording, filters: Filters, until: Filters) -> dict[str
         cell(each.group, left=format_bytes(each.live.size_bytes), left_count=format_count(each.live.count))
     for short in temporary(recording, filters=filters).rows:
         cell(short.group, temporary=format_count(short.temporary.count))
-    for high in peak(recording, until).rows:
+    threads = Filters(pids=filters.pids, tids=filters.tids)
+    for high in peak(recording, threads, from_ns=filters.since_ns, to_ns=filters.until_ns).rows:
         cell(high.group, peak=format_bytes(high.live.size_bytes))
     return found
 
@@ -140,7 +141,7 @@ def test_verdicts_and_reasons_are_those_of_leaks(planted: Path, planted_page: Pa
 def test_a_window_has_the_numbers_of_the_questions(
     planted: Path, planted_page: Path, open_page: Open, window: tuple[float, float] | None
 ) -> None:
-    """Of what was allocated in it, and of the peak of a window from the beginning on."""
+    """Of what was allocated in it, and of its highest moment, `peak --from --to`."""
     page = open_page(planted_page)
     if window is not None:
         drag(page, *window)
@@ -149,11 +150,7 @@ def test_a_window_has_the_numbers_of_the_questions(
     filters = Filters(since_ns=bounds.get("since", 0), until_ns=bounds.get("until"))
     recording = open_recording(planted)
     found = without_live(rows(page))
-    wanted = expected(recording, filters, Filters(until_ns=bounds.get("until")))
-    if bounds.get("since"):
-        # All that was live at the window's highest moment, and not only what was allocated in the window.
-        for cells in [*found.values(), *wanted.values()]:
-            cells.pop("peak")
+    wanted = expected(recording, filters)
     assert {name: cells for name, cells in found.items() if name in wanted} == wanted
     text = page.locator(".window").inner_text()
     left = sum(leak.live_bytes for leak in leaks_in(planted, filters).leaks)
@@ -208,7 +205,7 @@ def test_a_filter_has_the_numbers_of_the_questions(
     page = open_page(planted_page)
     chosen(page, "Only thread").select_option("1/1 server")
     settle(page)
-    wanted = expected(open_recording(planted), Filters(tids=(1,)), Filters(tids=(1,)))
+    wanted = expected(open_recording(planted), Filters(tids=(1,)))
     found = rows(page)
     for name, cells in wanted.items():
         # The peak of one thread is exact to a slot of time.
@@ -223,7 +220,7 @@ def test_recordings_together_are_told_apart_by_label(tmp_path: Path, report: Rep
     page = open_page(report(before, after))
     chosen(page, "Only version").select_option("1")
     settle(page)
-    wanted = expected(open_recording(before), Filters(), Filters())
+    wanted = expected(open_recording(before), Filters())
     assert {name: cells["allocated"] for name, cells in rows(page).items()} == {
         name: cells["allocated"] for name, cells in wanted.items()
     }

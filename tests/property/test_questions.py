@@ -346,6 +346,24 @@ def test_peak_is_the_same_in_small_parts(
             assert peak(recording, filters, "stack") == whole
 
 
+@given(EVENTS, FILTERS | st.just(ALL), st.booleans(), st.integers(0, 99), st.integers(1, 99))
+@settings(max_examples=12, deadline=None)
+def test_a_peak_between_two_moments_has_all_that_was_live(
+    events: list[Event], filters: Filters, exits: bool, start: int, length: int
+) -> None:
+    """Also what was allocated before; where less and less is live, it is where the time begins."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = written(folder, events, exits)
+        model = Model(recording, filters)
+        moments = [(at - model.first, level) for at, level in model.moments()]
+        last_ns = max((at for at, _ in moments), default=0)
+        from_ns, to_ns = last_ns * start // 100, last_ns * (start + length) // 100 + 1
+        found = peak(recording, filters, None, from_ns=from_ns, to_ns=to_ns)
+    before = next((level for at, level in reversed(moments) if at < from_ns), 0)
+    assert found.live.size_bytes == max([before, *(level for at, level in moments if from_ns <= at < to_ns)])
+    assert found.at_ns is None or from_ns <= found.at_ns < to_ns
+
+
 @given(EVENTS, st.booleans(), st.sampled_from(["bytes", "live", "temporary", "peak"]))
 @settings(max_examples=4, deadline=None)
 def test_groupings_add_up_to_the_same(events: list[Event], exits: bool, by: Any) -> None:

@@ -65,9 +65,16 @@ class Recording:
         """Return who allocates most, by bytes, calls, what is live, temporary or at the peak."""
         return top(self._read(), by, filters, group_by)
 
-    def peak(self, filters: Filters = ALL, group_by: GroupBy | None = "stack") -> Peak:
-        """Return what was live when most bytes were."""
-        return peak(self._read(), filters, group_by)
+    def peak(
+        self,
+        filters: Filters = ALL,
+        group_by: GroupBy | None = "stack",
+        *,
+        from_ns: int = 0,
+        to_ns: int | None = None,
+    ) -> Peak:
+        """Return what was live when most bytes were, of the moments from *from_ns* on and before *to_ns*."""
+        return peak(self._read(), filters, group_by, from_ns=from_ns, to_ns=to_ns)
 
     def temporary(
         self, others: int = 1, filters: Filters = ALL, group_by: GroupBy | None = "stack"

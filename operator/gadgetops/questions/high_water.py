@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from gadgetops.questions.asking.filters import MAX_BIGINT
 from gadgetops.questions.asking.question import Amount, Question
 
 _N_SLOTS: Final = 256
@@ -52,19 +53,31 @@ class _Slot(NamedTuple):
         return self.n_changes > _MOST_CHANGES and self.end_ns - self.start_ns > 1
 
 
-def high_water(question: Question) -> tuple[int | None, dict[int, Amount]]:
+def high_water(
+    question: Question, from_ns: int = 0, to_ns: int | None = None
+) -> tuple[int | None, dict[int, Amount]]:
     """
     Return when the chosen allocations first had most bytes live, and what each group had live then.
 
-    The time is since the first event, in ns; None if there never was anything. Groups without are left out.
+    Only moments from *from_ns* on and before *to_ns* are looked at. All times are since the first event; None
+    is returned if there never was anything. Groups without are left out.
     """
     span = question.span
-    moment = _highest(question, _Slot(span.first_ns, span.last_ns + 1, 0, 0, 0, 0), None)
+    start_ns = span.first_ns + from_ns
+    end_ns = span.last_ns + 1 if to_ns is None else min(span.first_ns + to_ns, span.last_ns + 1)
+    before_bytes, best = 0, None
+    if from_ns:
+        # What was live when it began; it may be that only less is live later.
+        before = question.rows("peak", timestamp_ns=start_ns - 1, seq=MAX_BIGINT)
+        before_bytes = sum(size_bytes for _, size_bytes, _ in before)
+        best = _Moment(before_bytes, start_ns - 1, MAX_BIGINT)
+    whole = _Slot(start_ns, end_ns, 0, before_bytes, 0, 0)
+    moment = _highest(question, whole, best) if start_ns < end_ns else best
     if moment is None:
         return None, {}
     rows = question.rows("peak", timestamp_ns=moment.timestamp_ns, seq=moment.seq)
     live = {group_id: Amount(*amount) for group_id, *amount in rows}
-    return moment.timestamp_ns - span.first_ns if live else None, live
+    return max(moment.timestamp_ns - span.first_ns, from_ns) if live else None, live
 
 
 def _highest(question: Question, whole: _Slot, best: _Moment | None) -> _Moment | None:

@@ -62,15 +62,25 @@ class Peak:
 
 
 @of_what_is_readable
-def peak(recording: Recording, filters: Filters = ALL, group_by: GroupBy | None = "stack") -> Peak:
+def peak(
+    recording: Recording,
+    filters: Filters = ALL,
+    group_by: GroupBy | None = "stack",
+    *,
+    from_ns: int = 0,
+    to_ns: int | None = None,
+) -> Peak:
     """
     Return what the chosen allocations of *recording* had live at their peak, exactly.
+
+    The peak is the highest moment from *from_ns* on and before *to_ns*, since the first event; what was
+    allocated earlier counts as long as it is live.
 
     Raises:
         RecordingError: The question could not be answered.
     """
     with asked(recording, filters, group_by) as question:
-        at_ns, found = high_water(question)
+        at_ns, found = high_water(question, from_ns, to_ns)
     rows = [PeakRow(question.groups[group_id], live) for group_id, live in found.items()]
     return Peak(
         question.certainty,
