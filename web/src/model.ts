@@ -90,11 +90,15 @@ export class Model {
   readonly stacks: Int32Array[] = [];
   /** The verdict on each stack that was not released; null for the others. */
   readonly leakOf: (Leak | null)[];
+  /** Stack, thread and slot of each row: small whole numbers, which are quick to index by. */
+  readonly rows: Record<"stack" | "thread" | "slot", Int32Array>;
 
   constructor(
     readonly header: Header,
     readonly columns: Columns,
   ) {
+    const { row_stack, row_thread, row_slot } = columns;
+    this.rows = { stack: Int32Array.from(row_stack), thread: Int32Array.from(row_thread), slot: Int32Array.from(row_slot) };
     this.readFrames();
     this.readStacks();
     this.leakOf = this.stacks.map(() => null);

@@ -29,28 +29,35 @@ export function sumUp(model: Model, selection: Selection): Sums {
   const n = model.stacks.length;
   const values = emptyValues(n);
   const peak = highestMoment(model, selection);
-  const { row_stack, row_thread, row_slot, row_change_bytes, row_change_count } = column;
+  const { stack: stacks, thread: rowThreads, slot: slots } = model.rows;
+  // Looked up once: there are hundreds of thousands of rows, and a drag adds them up with every frame.
+  const { row_change_bytes: changeBytes, row_change_count: changeCount } = column;
+  const { row_rise_bytes: riseBytes, row_rise_count: riseCount } = column;
+  const { row_allocated_bytes: allocatedBytes, row_allocated_count: allocatedCount } = column;
+  const { row_left_bytes: leftBytes, row_left_count: leftCount } = column;
+  const { row_temporary_bytes: temporaryBytes, row_temporary_count: temporaryCount } = column;
   const { left, live, allocated, temporary, peak: high } = values;
-  for (let row = 0; row < row_stack.length; row += 1) {
-    const slot = row_slot[row];
-    if (slot >= to || !threads[row_thread[row]]) continue;
-    const stack = row_stack[row];
-    live.bytes[stack] += row_change_bytes[row];
-    live.count[stack] += row_change_count[row];
+  const [liveBytes, liveCount, highBytes, highCount] = [live.bytes, live.count, high.bytes, high.count];
+  for (let row = 0; row < stacks.length; row += 1) {
+    const slot = slots[row];
+    if (slot >= to || !threads[rowThreads[row]]) continue;
+    const stack = stacks[row];
+    liveBytes[stack] += changeBytes[row];
+    liveCount[stack] += changeCount[row];
     if (slot < peak.slot) {
-      high.bytes[stack] += row_change_bytes[row];
-      high.count[stack] += row_change_count[row];
+      highBytes[stack] += changeBytes[row];
+      highCount[stack] += changeCount[row];
     } else if (slot === peak.slot) {
-      high.bytes[stack] += column.row_rise_bytes[row];
-      high.count[stack] += column.row_rise_count[row];
+      highBytes[stack] += riseBytes[row];
+      highCount[stack] += riseCount[row];
     }
     if (slot < from) continue;
-    allocated.bytes[stack] += column.row_allocated_bytes[row];
-    allocated.count[stack] += column.row_allocated_count[row];
-    left.bytes[stack] += column.row_left_bytes[row];
-    left.count[stack] += column.row_left_count[row];
-    temporary.bytes[stack] += column.row_temporary_bytes[row];
-    temporary.count[stack] += column.row_temporary_count[row];
+    allocated.bytes[stack] += allocatedBytes[row];
+    allocated.count[stack] += allocatedCount[row];
+    left.bytes[stack] += leftBytes[row];
+    left.count[stack] += leftCount[row];
+    temporary.bytes[stack] += temporaryBytes[row];
+    temporary.count[stack] += temporaryCount[row];
   }
   return { values, totals: totalsOf(values), peakNs: peak.ns, isPeakRough: !isEverything(threads) };
 }
@@ -90,7 +97,8 @@ function bySlot(
   threads: Uint8Array,
   rises: string,
 ): { ends: Float64Array; highest: Float64Array } {
-  const { row_thread, row_slot, row_change_bytes } = model.columns;
+  const { thread: row_thread, slot: row_slot } = model.rows;
+  const { row_change_bytes } = model.columns;
   const ends = new Float64Array(model.header.slot_count);
   const highest = new Float64Array(model.header.slot_count);
   const rise = model.columns[rises];
