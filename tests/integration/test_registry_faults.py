@@ -21,6 +21,8 @@ from gadgetops.errors import (
     Unauthorized,
 )
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor, digest_of
+from gadgetops.oci.copying.copy_image import Copied, copy_image
+from gadgetops.oci.copying.endpoints import open_goal, open_origin
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
@@ -28,7 +30,6 @@ from gadgetops.oci.registry.access import Access, Patience
 from gadgetops.oci.registry.client import Repository
 from gadgetops.oci.registry.credentials import Credentials
 from gadgetops.oci.registry.http import Transport
-from gadgetops.oci.transfer import Copied, copy_image, open_goal, open_origin
 
 SECRET = "open-sesame"
 LAYER = "application/x.layer"

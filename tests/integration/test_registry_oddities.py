@@ -10,13 +10,14 @@ from services.misbehaving import Misbehaving, Reply, misbehaving
 
 from gadgetops.errors import RegistryError, Unauthorized
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, Descriptor
+from gadgetops.oci.copying.copy_image import copy_image
+from gadgetops.oci.copying.endpoints import open_goal, open_origin
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry.access import Access, Patience
 from gadgetops.oci.registry.client import Repository
 from gadgetops.oci.registry.credentials import Credentials
-from gadgetops.oci.transfer import copy_image, open_goal, open_origin
 
 LISTING = json.dumps(
     {"schemaVersion": 2, "manifests": [Descriptor.of(b"{}", MEDIA_TYPE_MANIFEST).to_json()]}

@@ -20,6 +20,8 @@ from services.registry import RunningRegistry
 
 from gadgetops.errors import NotFound
 from gadgetops.oci.content import Descriptor
+from gadgetops.oci.copying.copy_image import copy_image
+from gadgetops.oci.copying.endpoints import open_goal, open_origin
 from gadgetops.oci.graph import sound_children_of, walk
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.layout.store import open_store
@@ -27,7 +29,6 @@ from gadgetops.oci.location import Location
 from gadgetops.oci.reference import Reference
 from gadgetops.oci.registry.access import Access
 from gadgetops.oci.registry.client import Repository
-from gadgetops.oci.transfer import copy_image, open_goal, open_origin
 
 Gadgetops = Callable[..., Any]
 

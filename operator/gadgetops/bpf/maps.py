@@ -180,18 +180,29 @@ def _undescribed_maps(part: Part) -> Iterator[Map]:
 
 
 def _described_maps(part: Part, btf: Btf) -> Iterator[Map]:
+    for _, variable, definition in described_structs(part, btf):
+        found = _Definition(variable.name, btf).read(definition)
+        yield replace(found, contents=tuple(_contents(part, variable.name, definition)))
+
+
+def described_structs(part: Part, btf: Btf) -> Iterator[tuple[int, Variable, Composite]]:
+    """
+    Yield the variables of the section *part* as BTF describes them: offset in bytes, variable, its struct.
+
+    Raises:
+        ObjectError: BTF does not describe the section, or something in it is not a variable of a struct.
+    """
     described = next(btf.named(part.name, DataSection), None)
     if described is None:
         raise ObjectError("BTF does not describe this section", section=part.name)
     for place in described.variables:
         variable = btf.types[place.type_id]
         if not isinstance(variable, Variable):
-            raise ObjectError(f"BTF type {place.type_id} is no variable", section=part.name)
-        definition = btf.resolve(variable.type_id)
-        if not isinstance(definition, Composite) or definition.kind != Kind.STRUCT:
-            raise _error(variable.name, "its definition is no struct")
-        found = _Definition(variable.name, btf).read(definition)
-        yield replace(found, contents=tuple(_contents(part, variable.name, definition)))
+            raise ObjectError(f"BTF type {place.type_id} is not a variable", section=part.name)
+        struct = btf.resolve(variable.type_id)
+        if not isinstance(struct, Composite) or struct.kind != Kind.STRUCT:
+            raise ObjectError(f"{variable.name!r} is not a struct", section=part.name)
+        yield place.offset_bytes, variable, struct
 
 
 def _contents(part: Part, name: str, definition: Composite) -> Iterator[tuple[int, str]]:

@@ -4,13 +4,13 @@ Maps of `.struct_ops.link`: each variable there is a struct of function pointers
 The rules are those of cilium/ebpf since v0.21.0 (`struct_ops.go`), the loader of `ig` since 0.51.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from gadgetops.bpf.btf import Btf, Composite, DataSection, Kind, Variable
+from gadgetops.bpf.btf import Btf, Composite
 from gadgetops.bpf.layout import Layout, Part, Role
 from gadgetops.bpf.linker import Function
-from gadgetops.bpf.maps import Map, MapType
+from gadgetops.bpf.maps import Map, MapType, described_structs
 from gadgetops.errors import ObjectError
 
 _KEY_BYTES: Final = 4
@@ -29,7 +29,9 @@ def read_struct_ops(layout: Layout, btf: Btf | None, functions: Mapping[str, Fun
     if btf is None:
         return found
     for part in layout.of_role(Role.STRUCT_OPS):
-        for offset, variable, struct in _variables(part, btf):
+        for offset, variable, struct in described_structs(part, btf):
+            if offset + struct.size_bytes > part.section.size_bytes:
+                raise ObjectError(f"{variable.name!r} reaches outside", section=part.name)
             _check_members(part, offset, struct, functions)
             found[variable.name] = Map(
                 variable.name,
@@ -42,22 +44,6 @@ def read_struct_ops(layout: Layout, btf: Btf | None, functions: Mapping[str, Fun
                 value_type_id=variable.type_id,
             )
     return found
-
-
-def _variables(part: Part, btf: Btf) -> Iterator[tuple[int, Variable, Composite]]:
-    described = next(btf.named(part.name, DataSection), None)
-    if described is None:
-        raise ObjectError("BTF does not describe this section", section=part.name)
-    for place in described.variables:
-        variable = btf.types[place.type_id]
-        if not isinstance(variable, Variable):
-            raise ObjectError(f"BTF type {place.type_id} is not a variable", section=part.name)
-        struct = btf.resolve(variable.type_id)
-        if not isinstance(struct, Composite) or struct.kind != Kind.STRUCT:
-            raise ObjectError(f"{variable.name!r} is not a struct", section=part.name)
-        if place.offset_bytes + struct.size_bytes > part.section.size_bytes:
-            raise ObjectError(f"{variable.name!r} reaches outside", section=part.name)
-        yield place.offset_bytes, variable, struct
 
 
 def _check_members(part: Part, offset: int, struct: Composite, functions: Mapping[str, Function]) -> None:

@@ -116,6 +116,19 @@ _verbose = click.option(
     help="Say more; show causes of errors.",
 )
 
+
+def table_or_json_option(help: str = "Form of the result.") -> Callable[[Function], Function]:  # noqa: A002
+    """Return `--format table|json`, as the argument `output_format`, of verbs whose answer is not a table."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=help,
+    )
+
+
 format_option = click.option(
     "--format",
     "output_format",

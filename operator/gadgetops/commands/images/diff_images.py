@@ -8,7 +8,7 @@ import click
 
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.completers import images as images_of_store
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json, print_table
 from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import ObjectError
@@ -32,14 +32,7 @@ gadgetops diff-images trace_malloc:v1 trace_malloc:v2 --check
 @click.argument("before", metavar="A", shell_complete=images_of_store)
 @click.argument("after", metavar="B", shell_complete=images_of_store)
 @click.option("--check", is_flag=True, help="Fail with 3 if a consumer of A may fail with B.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result.",
-)
+@table_or_json_option()
 @click.option(
     "--arch",
     "architecture",

@@ -10,7 +10,7 @@ import click
 from gadgetops.bpf.reading import NEWEST, Reading
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.completers import images as images_of_store
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json, print_table
 from gadgetops.commands.images.ig_version_option import ig_version_option
 from gadgetops.commands.options.store_option import store_option
@@ -45,14 +45,7 @@ gadgetops inspect trace_malloc.tar --format json
     help="Form of an extra info, or of all of them if none is named.  [default: jsonpretty]",
 )
 @click.option("--jsonpath", metavar="PATH", help='Part of an extra info: .name, ["key"], [0] and [*].')
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the summary.",
-)
+@table_or_json_option("Form of the summary.")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "ours", "ig", "both"]),

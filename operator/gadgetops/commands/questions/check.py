@@ -10,7 +10,7 @@ import click
 from gadgetops import __version__
 from gadgetops.commands.common import messages
 from gadgetops.commands.common.config import budget_file
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.output_file import write_bytes
 from gadgetops.commands.common.terminal import show
@@ -64,14 +64,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--junit", metavar="FILE", type=_FILE, help="Write the verdict as JUnit XML.")
 @click.option("--sarif", metavar="FILE", type=_FILE, help="Write the verdict as SARIF 2.1.0.")
 @click.option("--markdown", metavar="FILE", type=_FILE, help="Write a summary for a pull request.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result.",
-)
+@table_or_json_option()
 def command(
     recording: Path,
     max_leak_bytes: int | None,

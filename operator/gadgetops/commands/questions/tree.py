@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.terminal import show
 from gadgetops.commands.common.value_types import percent
@@ -37,14 +37,7 @@ if TYPE_CHECKING:
     help="Fold branches away that have less of the whole.",
 )
 @filter_options
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result.",
-)
+@table_or_json_option()
 def command(
     recording: Path, by: "Measure", up: bool, min_share: float, filters: "Filters", output_format: str
 ) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.options.store_option import store_option
 from gadgetops.findings import Finding
@@ -20,14 +20,7 @@ _MISSING: Final = 1
 
 @verb("doctor", example="gadgetops doctor\ngadgetops doctor --pid 4711\ngadgetops doctor --format json")
 @click.option("-p", "--pid", type=click.IntRange(min=1), metavar="N", help="Look at this process, too.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result.",
-)
+@table_or_json_option()
 @store_option
 def command(pid: int | None, output_format: str, store: str) -> int:
     """Say what works here, what does not, and the one thing to do about each.

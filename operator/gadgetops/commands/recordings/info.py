@@ -5,21 +5,14 @@ from pathlib import Path
 import click
 
 from gadgetops.commands.common.completers import recordings
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json
 from gadgetops.commands.common.terminal import show
 
 
 @verb("info", example="gadgetops info program.gadgetrec\ngadgetops info program.gadgetrec --format json")
 @click.argument("recording", metavar="RECORDING", type=click.Path(path_type=Path), shell_complete=recordings)
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result.",
-)
+@table_or_json_option()
 def command(recording: Path, output_format: str) -> None:
     """Show what RECORDING is of, with which gadget, how it ended, how good its stacks are, what is missing.
 

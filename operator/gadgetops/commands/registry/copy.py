@@ -3,11 +3,8 @@
 import click
 
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.options.registry_options import registry_options
-from gadgetops.commands.options.store_option import store_option
-from gadgetops.commands.registry.transfer_options import platform_option, referrers_option, transfer
+from gadgetops.commands.registry.transfer_options import Transfer, transfer_options
 from gadgetops.oci.location import Location
-from gadgetops.oci.registry.access import Access
 
 
 @verb(
@@ -20,17 +17,11 @@ gadgetops copy oci:layout:v1 localhost:5000/trace_malloc:v1 --plain-http localho
 )
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
-@platform_option
-@referrers_option
-@registry_options
-@store_option
+@transfer_options
 def command(
     source: str,
     destination: str,
-    platforms: tuple[str, ...],
-    with_referrers: bool,
-    store: str,
-    access: Access,
+    transfer: Transfer,
 ) -> None:
     """Copy an image from SRC to DST, with its signatures.
 
@@ -44,12 +35,8 @@ def command(
     Without NAME, SRC is the only image there, and DST gets the name of SRC. A FILE that is there is replaced.
     Prints DST with its digest.
     """
-    transfer(
+    transfer.run(
         "copy",
         Location.parse(source),
         Location.parse(destination),
-        platforms=platforms,
-        with_referrers=with_referrers,
-        store=store,
-        access=access,
     )

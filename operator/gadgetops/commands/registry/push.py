@@ -6,15 +6,13 @@ import click
 
 from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
-from gadgetops.commands.options.registry_options import registry_options
-from gadgetops.commands.options.store_option import store_option
+from gadgetops.commands.options.key_file_options import private_key_option
 from gadgetops.commands.registry.attest import attach, attest_option, claims_of
-from gadgetops.commands.registry.transfer_options import platform_option, referrers_option, transfer
+from gadgetops.commands.registry.transfer_options import Transfer, transfer_options
 from gadgetops.errors import UsageError
 from gadgetops.oci.layout.store import open_store
 from gadgetops.oci.location import Location, Place
 from gadgetops.oci.reference import Reference
-from gadgetops.oci.registry.access import Access
 
 
 @verb(
@@ -27,26 +25,13 @@ gadgetops push ghcr.io/me/trace_malloc:v1 --attest . --key release.key
 )
 @click.argument("image", metavar="REF", shell_complete=images_of_store)
 @attest_option
-@click.option(
-    "-k",
-    "--key",
-    "key_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Private key to sign with what --attest attaches.",
-)
-@platform_option
-@referrers_option
-@registry_options
-@store_option
+@private_key_option("Private key to sign with what --attest attaches.")
+@transfer_options
 def command(
     image: str,
     attested_folder: Path | None,
     key_file: Path | None,
-    platforms: tuple[str, ...],
-    with_referrers: bool,
-    store: str,
-    access: Access,
+    transfer: Transfer,
 ) -> None:
     """Send the image REF of the store to the registry that REF names, with its signatures.
 
@@ -55,28 +40,22 @@ def command(
     """
     reference = Reference.parse(image)
     if attested_folder is not None or key_file is not None:
-        _attest(reference, attested_folder, key_file, with_referrers=with_referrers, store=store)
-    transfer(
+        _attest(reference, attested_folder, key_file, transfer)
+    transfer.run(
         "push",
         Location(Place.STORE, reference),
         Location(Place.REGISTRY, reference),
-        platforms=platforms,
-        with_referrers=with_referrers,
-        store=store,
-        access=access,
     )
 
 
-def _attest(
-    reference: Reference, folder: Path | None, key_file: Path | None, *, with_referrers: bool, store: str
-) -> None:
+def _attest(reference: Reference, folder: Path | None, key_file: Path | None, transfer: Transfer) -> None:
     from gadgetops.commands.options.key_option import read_private_key
 
     if folder is None:
         raise UsageError("--key signs what --attest attaches", hint="`gadgetops sign` signs the image")
     if key_file is None:
         raise UsageError("--attest needs a key to sign with", hint="pass --key FILE")
-    if not with_referrers:
+    if not transfer.with_referrers:
         raise UsageError("--no-referrers leaves behind what --attest attaches", hint="pass one of them")
-    layout, key = open_store(store, create=False), read_private_key(key_file)
+    layout, key = open_store(transfer.store, create=False), read_private_key(key_file)
     attach(layout, reference, claims_of(layout, reference, folder), key)

@@ -22,7 +22,8 @@ gadgetops resolve store:trace_malloc --platform linux/arm64
 @store_option
 def command(image: str, platform: str | None, store: str, access: Access) -> None:
     """Print the digest of the image SRC, in a registry or wherever `copy` finds images."""
-    from gadgetops.oci.transfer import manifest_of_platform, open_origin
+    from gadgetops.oci.copying.endpoints import open_origin
+    from gadgetops.oci.copying.platforms import manifest_of_platform
 
     with open_origin(Location.parse(image), store=store, access=access) as origin:
         descriptor = origin.root if platform is None else manifest_of_platform(origin, platform)

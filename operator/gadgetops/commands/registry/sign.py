@@ -8,6 +8,7 @@ from gadgetops.commands.common import messages
 from gadgetops.commands.common.completers import images as images_of_store
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.options.image_argument import parse_image
+from gadgetops.commands.options.key_file_options import private_key_option
 from gadgetops.commands.options.store_option import store_option
 from gadgetops.commands.registry.attest import attach, attest_option, claims_of
 from gadgetops.errors import UsageError
@@ -25,15 +26,7 @@ gadgetops sign trace_malloc:v1 --key release.key --attest .
 """,
 )
 @click.argument("image", metavar="REF", shell_complete=images_of_store)
-@click.option(
-    "-k",
-    "--key",
-    "key_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Private key of `gadgetops keygen` or cosign, or any in PEM.",
-)
+@private_key_option("Private key of `gadgetops keygen` or cosign, or any in PEM.", required=True)
 @click.option(
     "--format",
     "form",

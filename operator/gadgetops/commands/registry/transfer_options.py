@@ -1,32 +1,35 @@
 """What the verbs that copy images share: options, the progress bar, the sentence at the end."""
 
 import contextlib
+import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.options.registry_options import registry_options
+from gadgetops.commands.options.store_option import store_option
 from gadgetops.oci.location import Location
 from gadgetops.oci.registry.access import Access
 from gadgetops.units import format_bytes, plural
 
 if TYPE_CHECKING:
+    from gadgetops.oci.copying.copy_image import Copied, Watch
+    from gadgetops.oci.copying.endpoints import Origin
     from gadgetops.oci.signing.keys import PublicKey
-    from gadgetops.oci.transfer import Copied, Origin, Watch
 
-platform_option = click.option(
+_platform = click.option(
     "--platform",
     "platforms",
     metavar="OS/ARCH",
     multiple=True,
     help="Only this platform, such as linux/arm64, in an index of its own; may be given several times.",
 )
-"""`--platform`, as the argument `platforms`."""
-
-referrers_option = click.option(
+_referrers = click.option(
     "--no-referrers",
     "with_referrers",
     is_flag=True,
@@ -34,43 +37,72 @@ referrers_option = click.option(
     default=True,
     help="Leave signatures and whatever else is attached behind.",
 )
-"""`--no-referrers`, as the argument `with_referrers`."""
 
 
-def transfer(
-    verb: str,
-    source: Location,
-    destination: Location,
-    *,
-    platforms: tuple[str, ...],
-    with_referrers: bool,
-    store: str,
-    access: Access,
-    key_files: Sequence[Path] = (),
-) -> None:
+@dataclass(frozen=True)
+class Transfer:
     """
-    Copy the image at *source* to *destination*, saying how it goes; its name there is the result.
+    How images are copied: what the options of `pull`, `push` and `copy` say.
 
-    With *key_files* nothing reaches *destination* that one of these public keys does not verify.
+    Attributes:
+        platforms: Only these, all if there are none.
+        with_referrers: Whether signatures and what else is attached come along.
+        store: Which store is meant.
+        access: How registries are reached.
     """
-    from gadgetops.oci.transfer import copy_image, open_goal, open_origin
 
-    keys = _read_keys(key_files)
-    with (
-        open_origin(source, store=store, access=access) as found,
-        _verified(found, keys, str(source.name or source)) as origin,
-        open_goal(destination, origin, store=store, access=access) as goal,
-        _progress(verb) as watch,
-    ):
-        copied = copy_image(origin, goal, platforms=platforms, with_referrers=with_referrers, watch=watch)
-    if copied.n_left_behind:
-        messages.warn(
-            f"the index of these platforms alone is a new one: {plural(copied.n_left_behind, 'signature')} "
-            "or other referrer of the whole left behind"
-        )
-    messages.say(_sentence(copied))
-    pinned = goal.shown if "@" in goal.shown else f"{goal.shown}@{copied.root.digest}"
-    click.echo(pinned)
+    platforms: tuple[str, ...]
+    with_referrers: bool
+    store: str
+    access: Access
+
+    def run(
+        self, verb: str, source: Location, destination: Location, *, key_files: Sequence[Path] = ()
+    ) -> None:
+        """
+        Copy the image at *source* to *destination*, saying how it goes; its name there is the result.
+
+        With *key_files* nothing reaches *destination* that one of these public keys does not verify.
+        """
+        from gadgetops.oci.copying.copy_image import copy_image
+        from gadgetops.oci.copying.endpoints import open_goal, open_origin
+
+        keys = _read_keys(key_files)
+        with (
+            open_origin(source, store=self.store, access=self.access) as found,
+            _verified(found, keys, str(source.name or source)) as origin,
+            open_goal(destination, origin, store=self.store, access=self.access) as goal,
+            _progress(verb) as watch,
+        ):
+            copied = copy_image(
+                origin,
+                goal,
+                platforms=self.platforms,
+                with_referrers=self.with_referrers,
+                watch=watch,
+            )
+        if copied.n_left_behind:
+            messages.warn(_left_behind(copied))
+        messages.say(_sentence(copied))
+        click.echo(goal.shown if "@" in goal.shown else f"{goal.shown}@{copied.root.digest}")
+
+
+def transfer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to *function*, which gets what they say as the argument `transfer`."""
+
+    @functools.wraps(function)
+    def with_transfer(
+        *arguments: Any,
+        platforms: tuple[str, ...],
+        with_referrers: bool,
+        store: str,
+        access: Access,
+        **options: Any,
+    ) -> Any:
+        transfer = Transfer(platforms, with_referrers, store, access)
+        return function(*arguments, transfer=transfer, **options)
+
+    return _platform(_referrers(registry_options(store_option(with_transfer))))
 
 
 def _read_keys(files: Sequence[Path]) -> list["PublicKey"]:
@@ -94,6 +126,13 @@ def _verified(origin: "Origin", keys: Sequence["PublicKey"], what: str) -> Itera
             arrived = stack.enter_context(verified_arrival(origin, keys, what=what, watch=watch))
         messages.say(f"verified {what} ({origin.root.digest})")
         yield arrived
+
+
+def _left_behind(copied: "Copied") -> str:
+    return (
+        f"the index of these platforms alone is a new one: {plural(copied.n_left_behind, 'signature')} "
+        "or other referrer of the whole left behind"
+    )
 
 
 def _sentence(copied: "Copied") -> str:

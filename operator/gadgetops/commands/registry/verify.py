@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gadgetops.commands.common.options import verb
+from gadgetops.commands.common.options import table_or_json_option, verb
 from gadgetops.commands.common.output import print_json, print_table
 from gadgetops.commands.options.image_argument import parse_image
+from gadgetops.commands.options.key_file_options import public_keys_option
 from gadgetops.commands.options.store_option import store_option
 from gadgetops.errors import NotFound, VerificationError
 from gadgetops.oci.content import Descriptor
@@ -29,25 +30,11 @@ gadgetops verify trace_malloc:v1 --key release.pub --attestations --format json
 """,
 )
 @click.argument("image", metavar="REF")
-@click.option(
-    "-k",
-    "--key",
-    "key_files",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    help="Public key in PEM; of several, any will do.",
+@public_keys_option(
+    "-k", "--key", metavar="FILE", required=True, help="Public key in PEM; of several, any will do."
 )
 @click.option("--attestations", is_flag=True, help="Also demand, and show, what was attested of the image.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the result; JSON has the attestations whole.",
-)
+@table_or_json_option("Form of the result; JSON has the attestations whole.")
 @store_option
 def command(
     image: str, key_files: tuple[Path, ...], attestations: bool, output_format: str, store: str

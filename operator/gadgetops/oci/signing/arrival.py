@@ -9,11 +9,12 @@ from pathlib import Path
 
 from gadgetops.errors import VerificationError
 from gadgetops.oci.content import Descriptor
+from gadgetops.oci.copying.copy_image import Watch, copy_image
+from gadgetops.oci.copying.endpoints import Goal, Origin
 from gadgetops.oci.graph import children_of, walk
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.signing.keys import PublicKey
 from gadgetops.oci.signing.verify import Verified, verify, verify_attestations
-from gadgetops.oci.transfer import Goal, Origin, Watch, copy_image
 from gadgetops.whole_files import storage_errors
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from gadgetops.errors import VerificationError
 from gadgetops.oci.content import MEDIA_TYPE_INDEX, Index
+from gadgetops.oci.copying.copy_image import copy_image
+from gadgetops.oci.copying.endpoints import Goal, Origin
 from gadgetops.oci.layout.layout import Layout
 from gadgetops.oci.signing.arrival import verified_arrival
 from gadgetops.oci.signing.find import tag_of
@@ -13,7 +15,6 @@ from gadgetops.oci.signing.keys import PrivateKey
 from gadgetops.oci.signing.sealed import Form
 from gadgetops.oci.signing.sign import Others, attest, sign
 from gadgetops.oci.signing.verify import verify
-from gadgetops.oci.transfer import Goal, Origin, copy_image
 
 KEY, STRANGER = PrivateKey.generate(), PrivateKey.generate()
 

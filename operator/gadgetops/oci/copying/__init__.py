@@ -1,0 +1,1 @@
+"""Copying images from anywhere to anywhere: both ends, a choice of platforms, and the copy itself."""
