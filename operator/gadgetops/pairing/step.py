@@ -141,6 +141,7 @@ Growth is kept in so many slots of time at most, cut by as many of sequence numb
 grows.
 """
 
+_SURVIVORS: Final = ", ".join(SURVIVOR_COLUMNS)
 _WRITTEN: Final = {
     "closed": "from closed_pairs",
     "open": "from open_pairs",
@@ -149,8 +150,8 @@ _WRITTEN: Final = {
     # A range whose mapping went with its process is not open.
     "ranges": "from step_ranges where seq in (select seq from open_pairs where operation = 'mmap')",
     "growth": "from step_growth",
-    "exited": "from exited",
-    "closing": "from step_closing",
+    "exited": f"select {_SURVIVORS} from left_by_cell where how = 'exited'",  # noqa: S608 - our own names
+    "closing": f"select {_SURVIVORS} from left_by_cell where how = 'closing'",  # noqa: S608 - our own names
     "survivors": "from survivors",
     "cells": "from step_cells",
 }
@@ -210,10 +211,11 @@ def write_step(
     _pair_mappings(connection, page_bytes, before.last_ns)
     connection.execute(f"create temp table pairs as {text('blocks')} union all {text('mappings')}")
     extent = _extent(connection, before)
-    for name in ("closed_pairs", "open_pairs", "lone_releases", "exited", "survivors"):
+    for name in ("closed_pairs", "open_pairs", "lone_releases"):
         _create(connection, "view", name)
     _find_endings(connection)
-    connection.execute(f"create temp view step_closing as {text('closing')}")
+    _create(connection, "table", "left_by_cell")
+    _create(connection, "view", "survivors")
     connection.execute(f"create temp view step_growth as {text('growth')}")
     connection.execute(f"create temp view step_cells as {text('cells')}")
     for table, query in _WRITTEN.items():
