@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gadgetops.questions.leaks.activity import Activity, Cell, Key
-from gadgetops.questions.leaks.verdict import Course
+from gadgetops.questions.leaks.course import Course
 
 MAX_SLOTS = 64
 FIRST_WIDTH_NS = 1 << 20
@@ -138,12 +138,13 @@ def _course(
     survivors: Counter[int] = Counter()
     kept: Counter[int] = Counter()
     allocated: Counter[int] = Counter()
-    live_bytes = n_released = 0
+    gone: Counter[int] = Counter()
+    live_bytes = 0
     times = []
     for number, event in events:
         if born[event.block] != number:
             changes[numbers[number]] -= event.size_bytes
-            n_released += 1
+            gone[numbers[number]] += 1
             continue
         changes[numbers[number]] += event.size_bytes
         allocated[numbers[number]] += 1
@@ -152,4 +153,4 @@ def _course(
             kept[numbers[number]] += event.size_bytes
             live_bytes += event.size_bytes
             times.append(event.timestamp_ns)
-    return Course(changes, survivors, kept, allocated, live_bytes, n_released, min(times), max(times))
+    return Course(changes, survivors, kept, allocated, gone, live_bytes, min(times), max(times))

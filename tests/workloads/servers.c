@@ -19,7 +19,16 @@
  *   arena     chunks of 64 KiB, each when the last one is used up
  *   startup   tables at the start, then requests
  *   periodic  a buffer that is flushed now and then
+ *   filled    as lru, but full only after two thirds
+ *   error     a connection is open for twenty requests; one in twenty is lost
+ *   flushed   as periodic, but six blocks are forgotten each time
+ *   refill    tables for a fifth, then a block lost in every tenth request
+ *   backlog   four blocks into a queue from which three are taken
+ *   pool      16 MiB at once, after a quarter
+ *   buffers   a buffer for each of six threads, which start one after the other
+ *   random    blocks of very different sizes, any of which is replaced
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +39,7 @@
 #define NAP_NS 5000000L
 #define LRU_SIZE 150
 #define PERIOD 130
+#define QUEUE 8192
 
 /* A function that was inlined has no symbol to be named by. */
 #define noinline __attribute__((noinline))
@@ -88,6 +98,85 @@ static void flush(int length)
 		free(cache[i]);
 }
 
+static void *queue[QUEUE];
+static unsigned int head, tail;
+
+static void put(size_t size)
+{
+	queue[head++ % QUEUE] = keep(size);
+}
+
+static void *take(void)
+{
+	return queue[tail++ % QUEUE];
+}
+
+static void replace(int slot, size_t size)
+{
+	free(queue[slot]);
+	queue[slot] = keep(size);
+}
+
+static void *buffer(void *unused)
+{
+	static __thread void *mine;
+
+	mine = keep(65536);
+	kept = mine;
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void start_thread(void)
+{
+	pthread_t thread;
+
+	if (!pthread_create(&thread, NULL, buffer, NULL))
+		pthread_detach(thread);
+}
+
+static void serve_queue(const char *shape, int request, int n)
+{
+	if (!strcmp(shape, "filled")) {
+		put(300 + request % 7 * 20);
+		if (request >= n / 3 * 2)
+			free(take());
+	} else if (!strcmp(shape, "error")) {
+		put(300);
+		if (request > 20) {
+			void *block = take();
+
+			if (request * 7919L % 20)
+				free(block);
+		}
+	} else if (!strcmp(shape, "flushed")) {
+		put(220);
+		if (request % PERIOD == PERIOD - 1) {
+			for (int i = 0; i < 6; i++)
+				take();
+			while (tail != head)
+				free(take());
+		}
+	} else if (!strcmp(shape, "refill")) {
+		if (request < n / 5)
+			put(200);
+		if (request < n / 5 || request % 10 == 0)
+			put(200);
+	} else if (!strcmp(shape, "backlog")) {
+		for (int i = 0; i < 4; i++)
+			put(200);
+		for (int i = 0; i < 3; i++)
+			free(take());
+	} else if (!strcmp(shape, "pool") && request == n / 4)
+		keep(1 << 24);
+	else if (!strcmp(shape, "buffers") && request < n / 3 && request % 50 == 9)
+		start_thread();
+	else if (!strcmp(shape, "random"))
+		for (int i = 0; i < 3; i++)
+			replace(rand() % 300, 16 << rand() % 9);
+}
+
 static void serve(const char *shape, int request, int n)
 {
 	static int used;
@@ -144,6 +233,7 @@ int main(int argc, char **argv)
 		if (!quiet)
 			churn(request);
 		serve(shape, request, n);
+		serve_queue(shape, request, n);
 		nap(NAP_NS);
 	}
 	for (int i = 0; ends && i < n / 50; i++) {

@@ -22,10 +22,11 @@ from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.runtimes import notes_of
 from gadgetops.questions.asking.stacks_of import Frame, Stacks, stacks_of
 from gadgetops.questions.leaks.activity import Activity, Cell
+from gadgetops.questions.leaks.course import Course, curve
 from gadgetops.questions.leaks.kept import Kept, kept_for
 from gadgetops.questions.leaks.owners import owner_of
 from gadgetops.questions.leaks.suppressions import Suppression
-from gadgetops.questions.leaks.verdict import Course, Kind, Trend, curve, verdict
+from gadgetops.questions.leaks.verdict import Kind, Trend, verdict
 from gadgetops.questions.texts import rows, text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 6
+_ANSWER_VERSION: Final = 7
 
 SCHEMA_VERSION: Final = 2
 """Of the JSON: 2 tells the heap from mappings, has the growing stacks first, and a verdict in words."""
@@ -462,7 +463,7 @@ def course_of(survivors: Sequence[Survivors], growth: Iterable[Growth], activity
     kept: Counter[int] = Counter()
     changes: Counter[int] = Counter()
     allocated: Counter[int] = Counter()
-    released = 0
+    released: Counter[int] = Counter()
     for row in survivors:
         number = activity.number((row.slot_ns, row.slot_seq))
         left[number] += row.live_count
@@ -471,14 +472,14 @@ def course_of(survivors: Sequence[Survivors], growth: Iterable[Growth], activity
         number = activity.number((change.slot_ns, change.slot_seq))
         changes[number] += change.change_bytes
         allocated[number] += change.allocated_count
-        released += change.released_count
+        released[number] += change.released_count
     return Course(
         changes,
         left,
         kept,
         allocated,
-        sum(row.live_bytes for row in survivors),
         released,
+        sum(row.live_bytes for row in survivors),
         min((row.first_ns for row in survivors), default=activity.end_ns),
         max((row.last_ns for row in survivors), default=activity.end_ns),
     )

@@ -13,11 +13,13 @@ bound), and so has that of the survivors.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 from gadgetops.questions.leaks.activity import N_BINS, Activity
+from gadgetops.questions.leaks.course import Course, Curves, ages, calm, curves, levels_of
 from gadgetops.units import format_bytes, format_duration, plural
 
 Kind = Literal["growing", "levelling", "plateau", "startup", "recent", "unclear"]
@@ -36,7 +38,17 @@ _LONG: Final = 0.2
 """A shorter part of the recording without a step says nothing."""
 _OVERDUE: Final = 2.5
 """So many times the longest wait for a step, without one, says that no more come; doubling needs twice."""
+_OFTEN: Final = 6
+"""After so many waits a shorter silence says that no more steps come."""
+_OVERDUE_OFTEN: Final = 1.5
+"""It is so many times the longest of them."""
 _LATE: Final = 0.9
+_OLDER: Final = 0.75
+"""What was allocated before that part of the recording, and is left, is not merely in use."""
+_SAME_AGE: Final = 1.3
+"""Blocks that live at most so many times as long as before live as long."""
+_ENOUGH_EVICTED: Final = 20
+"""So many blocks were released, and as many allocated meanwhile, where a cache is full."""
 _SHORT: Final = 8
 """With fewer cells nothing is seen."""
 _SMALLEST_STEP: Final = 256
@@ -86,41 +98,6 @@ class Trend(NamedTuple):
         return self._asdict()
 
 
-class Course(NamedTuple):
-    """
-    What became of what one stack allocated, by number of cell (see `activity.Activity.cells`).
-
-    Args:
-        changes: By how many bytes what is live of the stack changed in the cell.
-        survivors: How many of the allocations made in the cell are left.
-        kept: How many bytes these are.
-        allocated: How many allocations it made in the cell.
-        live_bytes: What is left.
-        released_count: How many of its allocations were released.
-        first_ns: When the first of the survivors was allocated.
-        last_ns: When the last of them was.
-    """
-
-    changes: Mapping[int, int]
-    survivors: Mapping[int, int]
-    kept: Mapping[int, int]
-    allocated: Mapping[int, int]
-    live_bytes: int
-    released_count: int
-    first_ns: int
-    last_ns: int
-
-    @property
-    def n_survivors(self) -> int:
-        """How many allocations are left."""
-        return sum(self.survivors.values())
-
-    @property
-    def replaces(self) -> bool:
-        """Whether it gives back what it allocates, as caches do: at least as much as is left."""
-        return self.released_count >= max(1, self.n_survivors)
-
-
 class _Step(NamedTuple):
     """The live bytes reached a new high: in which cell, and which."""
 
@@ -142,7 +119,9 @@ def verdict(course: Course, activity: Activity) -> Trend:
         _nothing(course)
         or _startup(course, activity)
         or _in_use(course, activity)
+        or _rising(course, activity)
         or _full(course, activity)
+        or _evicts(course, activity)
         or _steady(course, activity)
         or _mixed(course, activity)
     )
@@ -177,7 +156,9 @@ def _in_use(course: Course, activity: Activity) -> _Finding | None:
     is_late = began >= _LATE and course.released_count > 10 * count
     if _only_adds(course, activity):
         # A list that grows replaces its only block each time: there, steps tell.
-        is_recent = is_late and len(_steps(course.changes, activity)) < FEW
+        is_recent = is_late and len(_steps(calm(course), activity)) < FEW
+        # Of a list there is one block: how old that is says nothing.
+        is_recent = is_recent or (began >= 0.5 and count >= FEW and _is_passing(course, activity))
     else:
         made = sum(number for cell, number in course.allocated.items() if cell >= first)
         is_recent = is_late or (began >= 0.5 and count >= 0.9 * made and not _is_flat(course, activity))
@@ -192,15 +173,89 @@ def _full(course: Course, activity: Activity) -> _Finding | None:
     """Return what is said of a stack that replaces its blocks and is no larger than half-way through."""
     if not course.replaces or course.n_survivors < FEW or activity.n_cells < _SHORT:
         return None
-    levels = [_levels(course, activity, clock) for clock in _CLOCKS]
-    if all((curve[-1] - curve[N_BINS // 2 - 1]) * 20 <= curve[-1] for curve in levels):
+    found = [levels_of(course, activity, clock) for clock in _CLOCKS]
+    if all((each[-1] - each[N_BINS // 2 - 1]) * 20 <= each[-1] for each in found):
         return _Finding("plateau", f"{_words(course, activity)}{_since(course, activity)}")
     return None
 
 
+def _is_passing(course: Course, activity: Activity) -> bool:
+    """Whether blocks live no longer at the end than half-way, on one of both clocks, though they are more."""
+    if _is_flat(course, activity):
+        return False
+    found = [ages(course, activity, clock) for clock in _CLOCKS]
+    return any(end <= _SAME_AGE * middle for middle, end in found)
+
+
+def _rising(course: Course, activity: Activity) -> _Finding | None:
+    """
+    Return what is said of a stack that gives back most, and whose low points rise by what is left in the end.
+
+    A buffer that is flushed but for a few blocks, a cache with blocks that are forgotten: what is live says
+    nothing there, since it goes up and down by more.
+    """
+    if not course.replaces or course.n_survivors < FEW or activity.n_cells < _SHORT:
+        return None
+    found = curves(course, activity)
+    if not any(_floor_rises(found, activity, clock) for clock in _CLOCKS):
+        return None
+    older = [
+        cell
+        for cell in course.survivors
+        if not activity.is_startup(cell) and activity.position(cell).latest <= _OLDER
+    ]
+    most = max(course.survivors[cell] for cell in older)
+    n_steps = sum(4 * course.survivors[cell] >= most for cell in older)
+    if n_steps < FEW:
+        return None
+    words = f"{_words(course, activity)}, and some of each time is left"
+    if n_steps < ENOUGH_STEPS:
+        return _Finding("unclear", f"{words}, in {plural(n_steps, 'step')}", ENOUGH_STEPS / n_steps - 1)
+    return _Finding("growing", f"{words}{_since(course, activity)}")
+
+
+def _floor_rises(found: Curves, activity: Activity, clock: int) -> bool:
+    """Whether what is left grew in the second quarter and the third at one pace, and the floor by that."""
+    positions = [activity.position(cell)[clock] for cell in range(len(activity.cells))]
+    marks = [min(bisect_left(positions, share), len(positions) - 1) for share in (0.25, 0.5, _OLDER)]
+    floors = [found.floor[mark] for mark in marks]
+    kept = [found.kept[mark] for mark in marks]
+    rises = [after - before for before, after in pairwise(floors)]
+    left = [after - before for before, after in pairwise(kept)]
+    later = found.live[marks[1] :]
+    falls = sum(max(0, before - after) for before, after in pairwise(later))
+    # Where it goes up and down by much, a cell may miss the lowest point.
+    is_most = all(2 * part >= low for part, low in zip(kept, floors, strict=True))
+    is_by_it = all(2 * part >= rise for part, rise in zip(left, rises, strict=True))
+    is_rising = is_by_it and all(40 * rise > floors[-1] for rise in rises)
+    return min(left) > 0 and 5 * left[0] >= 3 * left[1] and (is_rising or (is_most and falls >= max(later)))
+
+
+def _evicts(course: Course, activity: Activity) -> _Finding | None:
+    """Return what is said of a stack that kept all at first, and then releases as much as it allocates."""
+    cells = range(len(activity.cells))
+    made = [course.allocated.get(cell, 0) for cell in cells]
+    gone = [course.released.get(cell, 0) for cell in cells]
+    total = sum(gone)
+    if total < _ENOUGH_EVICTED or activity.n_cells < _SHORT:
+        return None
+    begin = next(cell for cell, count in enumerate(accumulate(gone)) if 50 * count >= total)
+    net = [new - old for new, old in zip(made[begin + 1 :], gone[begin + 1 :], strict=True)]
+    n_made = sum(made[begin + 1 :])
+    filled = sum(made[: begin + 1])
+    is_filled_before = 10 * sum(gone[: begin + 1]) <= filled and filled >= FEW
+    is_balanced = 20 * abs(sum(net)) <= n_made and _significance(net) < SIGNIFICANT
+    if n_made < _ENOUGH_EVICTED or len(net) < FEW or not is_filled_before or not is_balanced:
+        return None
+    last = plural(n_made, "allocation")
+    return _Finding(
+        "plateau", f"{_words(course, activity)}, as much released as allocated for the last {last}"
+    )
+
+
 def _only_adds(course: Course, activity: Activity) -> bool:
     """Whether live bytes hardly ever fell, after start-up, from one cell to the next."""
-    after = [change for cell, change in course.changes.items() if not activity.is_startup(cell)]
+    after = [change for cell, change in calm(course).items() if not activity.is_startup(cell)]
     down = -sum(change for change in after if change < 0)
     return 10 * down <= sum(change for change in after if change > 0)
 
@@ -219,7 +274,7 @@ def _keeps(course: Course, activity: Activity) -> bool:
 def _steady(course: Course, activity: Activity) -> _Finding | None:
     """Return the verdict on a stack that only adds, or gives nothing back but what it needs for a moment."""
     if _only_adds(course, activity):
-        return _steps_of(course, activity, course.changes)
+        return _steps_of(course, activity, calm(course))
     if course.n_survivors >= FEW and _keeps(course, activity):
         return _steps_of(course, activity, course.kept)
     return None
@@ -272,7 +327,7 @@ def _few(course: Course) -> str:
 
 def _growth(course: Course, activity: Activity, clock: int) -> _Finding:
     changes = activity.binned(course.changes, clock)
-    curve = _levels(course, activity, clock)
+    curve = levels_of(course, activity, clock)
     middle = N_BINS // 2
     before, after = curve[middle - 1], curve[-1]
     words = f"{_words(course, activity)}{_since(course, activity)}"
@@ -288,7 +343,7 @@ def _growth(course: Course, activity: Activity, clock: int) -> _Finding:
     older, younger = sum(left[: len(left) // 2]), sum(left[-(len(left) // 2) :])
     if 2 * older < younger and course.replaces:
         return _Finding("unclear", f"{words}, but most of what is older was released", 1.0)
-    if _slows(left) or _slows(changes[window]):
+    if any(_slows(values) and not _keeps_pace(values) for values in (left, changes[window])):
         return _Finding("levelling", f"{words}, ever more slowly")
     return _Finding("growing", words)
 
@@ -317,7 +372,7 @@ def _has_ended(positions: Sequence[float]) -> bool:
     end = 1 - positions[-1]
     if not waits:
         return end > 0.5
-    allowed = max(_LONG, _OVERDUE * max(waits))
+    allowed = max(_LONG, (_OVERDUE_OFTEN if len(waits) >= _OFTEN else _OVERDUE) * max(waits))
     if len(waits) >= 2 and all(later >= 1.5 * earlier for earlier, later in pairwise(waits[-3:])):
         # Each step takes a multiple of the one before, as where a list grows by a factor.
         allowed = max(allowed, 1.5 * waits[-1] * waits[-1] / max(waits[-2], 1e-9))
@@ -335,11 +390,12 @@ def _is_regular(positions: Sequence[Sequence[float]]) -> bool:
 
 def _slows_on_both(course: Course, activity: Activity) -> bool:
     """Whether less and less is added, in bytes and in blocks, on both clocks."""
-    return all(
-        _slows(activity.binned(values, clock)[:-1])
-        for clock in _CLOCKS
-        for values in (course.changes, course.survivors)
-    )
+    for values in (course.changes, course.survivors):
+        by_clock = [activity.binned(values, clock)[:-1] for clock in _CLOCKS]
+        # A starved machine has a clock of its own, so both are asked together for the pace.
+        if not all(map(_slows, by_clock)) or _keeps_pace([*map(sum, zip(*by_clock, strict=True))]):
+            return False
+    return True
 
 
 def _significance(values: Sequence[int]) -> float:
@@ -354,6 +410,19 @@ def _slows(values: Sequence[int]) -> bool:
     return is_less and older - younger > SIGNIFICANT * math.hypot(older_error, younger_error)
 
 
+def _keeps_pace(values: Sequence[int]) -> bool:
+    """
+    Whether values that are less in the younger half do not go on to fall within it.
+
+    What fills once and then grows at a steady pace is no cache that fills. By how much a course that slows at
+    one rate falls within its younger half, is the root of what it falls by between the halves; less is asked.
+    """
+    half = len(values) // 2
+    (older, _), (younger, _) = _mean(values[:half]), _mean(values[-half:])
+    (before, _), (last, _) = _mean(values[-half : -(half // 2)]), _mean(values[-(half // 2) :])
+    return older <= 0 or last > before * max(0.0, younger / older) ** 0.2
+
+
 def _mean(values: Sequence[int]) -> tuple[float, float]:
     """Return the mean of two or more values, and its standard error; `statistics` would load for 10 ms."""
     mean = sum(values) / len(values)
@@ -363,19 +432,8 @@ def _mean(values: Sequence[int]) -> tuple[float, float]:
 
 def _is_flat(course: Course, activity: Activity) -> bool:
     """Whether the live bytes are about what they were at any time in the last half."""
-    later = _levels(course, activity, 0)[N_BINS // 2 :]
+    later = levels_of(course, activity, 0)[N_BINS // 2 :]
     return 10 * (max(later) - min(later)) <= 2 * max(later)
-
-
-def curve(course: Course, activity: Activity) -> tuple[int, ...]:
-    """Return the live bytes of *course* at equal distances of time."""
-    return tuple(_levels(course, activity, 0))
-
-
-def _levels(course: Course, activity: Activity, clock: int) -> list[int]:
-    """Return the live bytes at the end of each bin."""
-    base = sum(change for cell, change in course.changes.items() if activity.is_startup(cell))
-    return [base + level for level in accumulate(activity.binned(course.changes, clock))]
 
 
 def _half(course: Course, activity: Activity) -> tuple[int, int, int]:
