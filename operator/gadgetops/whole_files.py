@@ -78,7 +78,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: It cannot be written; *path* is as it was.
     """
-    temporary = path.with_name(path.name + _PARTIAL_SUFFIX)
+    # Two processes may write the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL_SUFFIX}")
     try:
         with storage_errors(path):
             yield temporary

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import AlreadyExists, StorageError, UsageError
+from gadgetops.whole_files import replacing_file
 
 STANDARD_OUTPUT: Final = "-"
 _ELSEWHERE_HINT: Final = "choose another place with -o, such as -o /tmp/{name}"
@@ -57,16 +58,14 @@ class OutputFile:
                 yield path
                 self._copy(path)
             return
-        # Beside it, and renamed when it is whole.
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            yield temporary
-            self.size_bytes = temporary.stat().st_size
-            temporary.replace(self._path)
-        except OSError as error:
-            raise _refusal(self._path, error.strerror or str(error)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            with replacing_file(self._path) as temporary:
+                yield temporary
+                self.size_bytes = temporary.stat().st_size
+        except StorageError as error:
+            if error.path != self._path:
+                raise
+            raise _refusal(self._path, error.reason) from error
 
     def _copy(self, path: Path) -> None:
         self.size_bytes = path.stat().st_size

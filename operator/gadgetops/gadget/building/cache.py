@@ -8,7 +8,6 @@ none has appeared that it would have found first.
 
 import hashlib
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from gadgetops.errors import StorageError
 from gadgetops.folders import cache_folder
+from gadgetops.whole_files import replacing_file
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,10 @@ class ObjectCache:
     def put(self, name: str, entry: Entry) -> None:
         """Store *entry* as *name*, whole or not at all; a cache that cannot be written only costs time."""
         path = self._path(name)
-        temporary = path.with_name(f"{path.name}_{secrets.token_hex(8)}")
-        try:
+        with suppress(StorageError, OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(entry.to_bytes())
-            temporary.replace(path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink()
+            with replacing_file(path) as temporary:
+                temporary.write_bytes(entry.to_bytes())
 
     def _path(self, name: str) -> Path:
         return self._folder / hashlib.sha256(name.encode()).hexdigest()

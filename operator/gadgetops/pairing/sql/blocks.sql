@@ -33,17 +33,7 @@ select
     case when pairs.is_release and pairs.previous_is_release then 'double' end as reason
 from (
     select
-        seq,
-        timestamp_ns,
-        pid,
-        tid,
-        operation,
-        address,
-        size_bytes,
-        stack_id,
-        lost,
-        life_ns,
-        is_release,
+        block_calls.*,
         lead(seq) over (partition by pid, life_ns, address order by seq) as next_seq,
         lead(timestamp_ns) over (partition by pid, life_ns, address order by seq) as next_ns,
         lead(tid) over (partition by pid, life_ns, address order by seq) as next_tid,

@@ -3,16 +3,7 @@
 -- An allocator that gives a block back by munmap() does so inside free(): there is no mapping of the program then, and
 -- the block was freed by the same thread just before.
 select
-    calls.seq,
-    calls.timestamp_ns,
-    calls.pid,
-    calls.tid,
-    calls.operation,
-    calls.address,
-    calls.size_bytes,
-    calls.stack_id,
-    calls.lost,
-    calls.life_ns,
+    calls.*,
     calls.operation = 'munmap' as is_release,
     mapping_ends.released_seq,
     coalesce(mapping_ends.released_ns, lives.end_ns) as released_ns,
@@ -33,16 +24,7 @@ where calls.operation = 'mmap' and calls.address <> 0
 union all
 
 select
-    calls.seq,
-    calls.timestamp_ns,
-    calls.pid,
-    calls.tid,
-    calls.operation,
-    calls.address,
-    calls.size_bytes,
-    calls.stack_id,
-    calls.lost,
-    calls.life_ns,
+    calls.*,
     true as is_release,
     cast(null as bigint) as released_seq,
     cast(null as bigint) as released_ns,

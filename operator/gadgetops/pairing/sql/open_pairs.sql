@@ -11,16 +11,7 @@ where not pairs.is_release
 union all
 
 select
-    seq,
-    timestamp_ns,
-    pid,
-    tid,
-    operation,
-    address,
-    size_bytes,
-    stack_id,
-    lost,
-    life_ns,
+    calls.*,
     true as is_release,
     cast(null as bigint) as released_seq,
     cast(null as bigint) as released_ns,
