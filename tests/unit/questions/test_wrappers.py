@@ -31,6 +31,19 @@ def frames(*functions: str | None) -> list[Frame]:
         ["os::malloc(unsigned long, MEMFLAGS)", "AllocateHeap(unsigned long, MEMFLAGS)"],
         ["std::vector<int, std::allocator<int> >::_M_allocate(unsigned long)"],
         ["strdup@plt"],
+        [
+            "operator new(unsigned long)",
+            "std::_Rb_tree_node<item>* std::_Rb_tree<int, item>::_M_create_node<int>(int&&)",
+            "std::map<int, item>::operator[](int const&)",
+        ],
+        ["operator new(unsigned long)", "std::_Function_handler<void (int), f>::_M_invoke(int)"],
+        [
+            "alloc::alloc::exchange_malloc",
+            "<u8 as alloc::slice::hack::ConvertVec>::to_vec",
+            "<alloc::string::String as core::clone::Clone>::clone",
+            "hashbrown::raw::RawTable<T,A>::reserve_rehash",
+            "std::collections::hash::map::HashMap<K,V,S>::insert",
+        ],
     ],
     ids=lambda names: names[0],
 )
@@ -42,7 +55,19 @@ def test_the_place_is_the_first_function_of_the_program(passing_on: list[str]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["malloc_stats_page", "my_mallocator", "remember", "xml_parse", "allocate_all"]
+    "name",
+    [
+        "malloc_stats_page",
+        "my_mallocator",
+        "remember",
+        "xml_parse",
+        "allocate_all",
+        "shop::cart::operator+=(shop::item const&)",
+        "std::vector<int> shop::cart::prices<int>(std::allocator<int>)",
+        "(anonymous namespace)::load(std::string)",
+        "<shop::Cart as core::clone::Clone>::clone",
+        "standard::load(int)",
+    ],
 )
 def test_a_function_that_only_sounds_like_one_is_a_place(name: str) -> None:
     """Names have to match as a whole."""

@@ -31,13 +31,9 @@ WRAPPERS: Final = {
         "allocator_alloc"
     ),
     "C++": (
-        "operator?new* std::allocator<* std::allocator_traits<* __gnu_cxx::new_allocator<* "
-        "std::__new_allocator<* __gnu_cxx::__aligned* std::_Vector_base<* std::_Deque_base<* "
-        "std::__detail::_Hashtable_alloc<* std::_Rb_tree<*_M_get_node* "
-        "std::__cxx11::basic_string<*_M_create* std::__cxx11::_List_base<*_M_get_node* std::pmr::* "
-        "std::__cxx11::list<*_M_create_node* std::_Rb_tree<*_M_create_node* _M_allocate *::_M_allocate "
-        "allocate *::allocate std::__allocate_guarded* std::__1::allocator<* std::__1::__libcpp_allocate* "
-        "std::__1::__allocate*"
+        "operator?new* std::* __gnu_cxx::* _M_allocate *::_M_allocate allocate *::allocate "
+        "absl::*::container_internal::* absl::container_internal::* boost::container::* "
+        "boost::unordered::detail::* folly::detail::* folly::f14::detail::*"
     ),
     "GLib": (
         "g_malloc* g_realloc* g_try_malloc* g_try_realloc* g_strdup g_strndup g_memdup* g_slice_* g_aligned_*"
@@ -45,12 +41,13 @@ WRAPPERS: Final = {
     "Python": (
         "PyMem_* PyObject_Malloc PyObject_Calloc PyObject_Realloc _PyMem_* _PyObject_Malloc "
         "_PyObject_Calloc _PyObject_Realloc _PyObject_New _PyObject_NewVar _PyObject_GC_* "
-        "PyType_GenericAlloc _PyObject_Alloc gc_alloc pymalloc_alloc"
+        "PyType_GenericAlloc _PyType_AllocNoTrack _PyObject_Alloc gc_alloc pymalloc_alloc "
+        "new_keys_object new_values"
     ),
     "Rust": (
-        "alloc::alloc::* <alloc::alloc::Global* __rust_alloc* __rdl_* __rg_* __rust_realloc "
-        "alloc::raw_vec::* <alloc::raw_vec::* std::sys::*::alloc::* std::alloc::* "
-        "alloc::boxed::Box<*::new* *core::alloc::Allocator* *::exchange_malloc"
+        "alloc::* core::* std::* hashbrown::* <alloc::* <core::* <std::* <hashbrown::* __rust_alloc* __rdl_* "
+        "__rg_* __rust_realloc *as?alloc::slice::hack::* *as?alloc::vec::spec* *as?core::alloc::Allocator* "
+        "*::exchange_malloc"
     ),
     "Go, Java, JavaScript": (
         "runtime.mallocgc runtime.newobject runtime.makeslice runtime.growslice _cgo_*_Cfunc__Cmalloc "
@@ -71,6 +68,9 @@ def expression_of(names: Iterable[str]) -> re.Pattern[str]:
     """Return an expression for the whole of any of *names*, in which `*` is any text."""
     patterns = (re.escape(name).replace(r"\*", ".*").replace(r"\?", ".") for name in names)
     return re.compile("|".join(patterns), re.DOTALL)
+
+
+_ANONYMOUS: Final = "(anonymous namespace)"
 
 
 class Wrappers:
@@ -95,10 +95,31 @@ class Wrappers:
         return frame.function is not None and self._is_wrapper(frame.function)
 
     def _matches(self, function: str) -> bool:
-        # A name without its parameters, and as the linker knows it: `xmalloc(unsigned long)`, `malloc@plt`.
-        plain = function.partition("@")[0]
-        name = plain if plain.startswith("operator") else plain.partition("(")[0]
-        return self._expression.fullmatch(name) is not None or self._expression.fullmatch(plain) is not None
+        # Before a parenthesis stands the type that it returns; without one a space is part of the name.
+        names = {plain_name(function)} if "(" in function else {plain_name(function), function}
+        return any(self._expression.fullmatch(name) for name in names)
+
+
+def plain_name(function: str) -> str:
+    """
+    Return the name of *function* alone: no version of the linker's, no type that it returns, no parameters.
+
+    `malloc@plt` is malloc, `node* std::tree<int>::make<int>(int&&)` is std::tree<int>::make<int>.
+    """
+    text = function.partition("@")[0]
+    start = depth = 0
+    for place, character in enumerate(text):
+        if text.startswith("operator", place) and not depth:
+            return text[start:]
+        if character in "<([{":
+            if character == "(" and not depth and not text.startswith(_ANONYMOUS, place):
+                return text[start:place]
+            depth += 1
+        elif character in ")]}" or (character == ">" and text[place - 1 : place] != "-"):
+            depth -= 1
+        elif character == " " and not depth:
+            start = place + 1
+    return text[start:]
 
 
 _in_use = [Wrappers()]
