@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 WEIGHT: Final = 10
 """An allocation outweighs so many releases: what ends a program allocates little."""
-FEWEST: Final = 16
-"""Fewer releases are no ending: the last calls of a program are releases by chance."""
+FEWEST: Final = 1
+"""So many releases may be an ending, since a list that grew is one block; what is in use has not grown."""
 BIN: Final = 1024
 """So many sequence numbers are a bin."""
 

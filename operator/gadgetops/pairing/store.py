@@ -22,7 +22,7 @@ FOLDER: Final = "pairs"
 """Name of the folder in that of the recording."""
 
 _MANIFEST: Final = "pairs.json"
-_VERSION: Final = 4
+_VERSION: Final = 5
 """Raised with every change of what pairing means or stores: older stores are made anew."""
 
 

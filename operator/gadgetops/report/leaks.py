@@ -116,7 +116,7 @@ def _head(leaks: Leaks, view: View) -> Iterator[str]:
         yield from _bounds_lines(leaks.heap_bounds if part is leaks.heap else leaks.bounds, live)
     for kept in leaks.kept:
         amount = _amount(Amount(kept.live_bytes, kept.live_count))
-        yield f"  the C library keeps {amount} more: {kept.what}"
+        yield f"  {kept.keeper} keeps {amount} more: {kept.what}"
     for each in leaks.suppressed:
         matched = f"{_amount(each.amount)} suppressed" if each.n_stacks else "matches nothing"
         yield f"  {each.suppression.place}: leak:{printable(each.suppression.pattern)}: {matched}"

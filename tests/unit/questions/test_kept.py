@@ -1,11 +1,11 @@
-"""What the C library keeps is told from what a program leaks, by the functions of a stack."""
+"""What the C and C++ libraries keep is told from what a program leaks, by the functions of a stack."""
 
 from typing import NamedTuple
 
 import pytest
 
 from gadgetops.questions.asking.stacks_of import Frame
-from gadgetops.questions.leaks.kept import STREAMS, kept_for
+from gadgetops.questions.leaks.kept import RESERVE, STREAMS, Kept, kept_for
 
 FOPEN = "malloc __fopen_internal _IO_new_fopen load_settings main"
 FWRITE = "malloc __GI__IO_file_doallocate _IO_new_file_xsputn _IO_fwrite write_all main"
@@ -77,3 +77,22 @@ def test_what_is_kept_is_named(stack: str, what: str) -> None:
 )
 def test_what_the_program_asked_for_is_the_programs(stack: str) -> None:
     assert kept(stack) == [None]
+
+
+@pytest.mark.parametrize(
+    ("modules", "what"),
+    [
+        (["libstdc++.so.6.0.30", "ld.so"], RESERVE),
+        (["libc.so.6", "ld.so"], None),
+        (["libstdc++.so.6.0.30", "p", "ld.so"], None),
+    ],
+    ids=["alone", "another library", "called by the program"],
+)
+def test_the_reserve_of_the_cpp_library_is_kept(modules: list[str], what: str | None) -> None:
+    """Which it allocates when it is loaded, by a function without a symbol."""
+    names = [*[None] * (len(modules) - 1), "call_init"]
+    stack = tuple(
+        Frame(name, None, None, f"/lib/{module}", 1, 1) for name, module in zip(names, modules, strict=True)
+    )
+    assert kept_for([Left(stack)]) == [what]
+    assert Kept(RESERVE, 72704, 1).keeper == "the C++ library"

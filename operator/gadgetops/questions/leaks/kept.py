@@ -1,5 +1,5 @@
 """
-What the C library allocated for itself and keeps until the process ends: no leak of the program.
+What the C and C++ libraries allocate for themselves and keep until the process ends: no leak of the program.
 
 It is known by the functions of glibc that allocate it. What they keep is never given back, or only under a
 memory checker (`__libc_freeres`): a program can do nothing about it. musl keeps such things in static memory.
@@ -7,11 +7,16 @@ memory checker (`__libc_freeres`): a program can do nothing about it. musl keeps
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import dropwhile
 from typing import Final, NamedTuple, Protocol
 
 from gadgetops.questions.asking.stacks_of import Frame
 
 STREAMS: Final = "buffers of standard streams"
+RESERVE: Final = "its reserve for exceptions"
+"""libstdc++ allocates it when it is loaded, and throws from it when nothing else is left."""
+_CPP_LIBRARY: Final = re.compile(r".*/libstdc\+\+\.so.*")
+_LOADS: Final = frozenset({"call_init", "_dl_init", "_dl_start_user"})
 _SPELLED: Final = re.compile(
     r"_*(?:GI_+)?(?:IO_)?(?:new_)?(?:isoc\d+_)?(.*?)(?:_chk|_unlocked|64)?(?:_alias_\d+)?"
 )
@@ -68,7 +73,7 @@ class Stack(Protocol):
 
 class Kept(NamedTuple):
     """
-    Memory that the C library keeps.
+    Memory that the C or the C++ library keeps.
 
     Args:
         what: What it is, in words.
@@ -79,6 +84,11 @@ class Kept(NamedTuple):
     what: str
     live_bytes: int
     live_count: int
+
+    @property
+    def keeper(self) -> str:
+        """Who keeps it."""
+        return "the C++ library" if self.what == RESERVE else "the C library"
 
 
 def kept_for(stacks: Sequence[Stack]) -> list[str | None]:
@@ -91,7 +101,21 @@ def kept_for(stacks: Sequence[Stack]) -> list[str | None]:
     """
     names = [[*_names(each.stack)] for each in stacks]
     has_streams = any(not _OPENERS.isdisjoint(found) for found in names)
-    return [_what_is_kept(found, has_streams=has_streams) for found in names]
+    return [
+        RESERVE if _is_reserve(each.stack) else _what_is_kept(found, has_streams=has_streams)
+        for each, found in zip(stacks, names, strict=True)
+    ]
+
+
+def _is_reserve(stack: Sequence[Frame]) -> bool:
+    """Whether the C++ library allocated it while it was loaded, and nobody else has a part in it."""
+    callers = [*dropwhile(_is_cpp_library, stack)]
+    own = stack[: len(stack) - len(callers)]
+    return bool(own and callers) and callers[0].function in _LOADS
+
+
+def _is_cpp_library(frame: Frame) -> bool:
+    return _CPP_LIBRARY.fullmatch(frame.module or "") is not None
 
 
 def _what_is_kept(names: Sequence[str], *, has_streams: bool) -> str | None:

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 7
+_ANSWER_VERSION: Final = 9
+
+_FEW_AT_THE_END: Final = 16
+"""Fewer blocks released last may be those of the last request."""
 
 SCHEMA_VERSION: Final = 2
 """Of the JSON: 2 tells the heap from mappings, has the growing stacks first, and a verdict in words."""
@@ -366,8 +369,15 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
         heap=Part(allocated.get(False, _NOTHING), live[False]),
         mappings=Part(allocated.get(True, _NOTHING), live[True]),
         leaks=tuple(sorted(found, key=_rank)),
-        before_exit=tuple(sorted(ended, key=_rank)),
+        before_exit=tuple(sorted(_endings(ended), key=_rank)),
     ).without_kept()
+
+
+def _endings(ended: Sequence[Leak]) -> Sequence[Leak]:
+    """Return what of *ended* tells of an ending: all, but of a few blocks only what had grown."""
+    if total(ended).count >= _FEW_AT_THE_END:
+        return ended
+    return [leak for leak in ended if leak.trend.kind in ("growing", "levelling")]
 
 
 def activity_of(connection: "DuckDBPyConnection", extent: "Extent") -> Activity:

@@ -143,8 +143,9 @@ def _startup(course: Course, activity: Activity) -> _Finding | None:
     early = activity.is_startup(last) or activity.position(last).latest <= 0.1
     if activity.n_cells < _SHORT or not early:
         return None
-    when = format_duration(max(0, course.last_ns - activity.first_ns))
-    return _Finding("startup", f"all of it in the first {when}, {_silence(course, activity)}")
+    after_ns = course.last_ns - activity.first_ns
+    when = f"in the first {format_duration(after_ns)}" if after_ns > 0 else "at the start"
+    return _Finding("startup", f"all of it {when}, {_silence(course, activity)}")
 
 
 def _in_use(course: Course, activity: Activity) -> _Finding | None:
