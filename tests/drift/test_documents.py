@@ -13,6 +13,8 @@ from gadgetops.bpf.diagrams.graph import Graph
 from gadgetops.bpf.object import Object
 from gadgetops.commands import VERBS, VERBS_BY_ROOM
 from gadgetops.docs import Document
+from gadgetops.questions.leaks.owners import OWNERS
+from gadgetops.questions.leaks.rule_table import rules_as_markdown
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "tests" / "data" / "seed"
@@ -117,3 +119,15 @@ def _leads_somewhere(path: Path, name: str, heading: str) -> bool:
         return target.exists()
     titles = re.findall(r"^#+ +(.*)$", target.read_text(), re.MULTILINE)
     return heading in [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_the_rules_of_verdicts_are_those_of_the_program() -> None:
+    """With their numbers, in their order."""
+    assert f"\n\n{rules_as_markdown()}\n" in (ROOT / "docs" / "verdicts.md").read_text()
+
+
+def test_owners_of_mappings_are_in_the_table() -> None:
+    """Each name of the program's table, whole or with others of its kind."""
+    text = (ROOT / "docs" / "verdicts.md").read_text()
+    missing = [owner.name for owner in OWNERS if owner.name.partition(" (")[0] not in text]
+    assert not missing

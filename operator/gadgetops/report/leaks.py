@@ -7,7 +7,7 @@ from gadgetops.questions.asking.certainty import Bounds
 from gadgetops.questions.asking.stacks_of import Frame
 from gadgetops.questions.asking.wrappers import wrappers
 from gadgetops.questions.leaks.leaks import Amount, Leak, Leaks, total
-from gadgetops.questions.leaks.verdict import Kind
+from gadgetops.questions.leaks.rules import Kind
 from gadgetops.report.drawing import Drawing
 from gadgetops.units import format_bytes, format_duration, plural
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from services.streams import Program, courses
 
-from gadgetops.questions.leaks.verdict import Kind, Trend, verdict
+from gadgetops.questions.leaks.rules import Kind
+from gadgetops.questions.leaks.verdict import Trend, verdict
 
 N_REQUESTS = 1200
 SEEDS = range(5)

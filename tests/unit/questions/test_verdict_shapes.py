@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from services.streams import Program, courses
 
-from gadgetops.questions.leaks.verdict import Kind, verdict
+from gadgetops.questions.leaks.rule_table import RULES
+from gadgetops.questions.leaks.rules import Kind
+from gadgetops.questions.leaks.verdict import verdict
 
 N_REQUESTS = 1200
 SEEDS = range(2)
@@ -265,3 +267,15 @@ def test_a_full_cache_says_what_was_seen() -> None:
     activity, of_stack = courses(program.events)
     found = verdict(of_stack["x"], activity)
     assert "as much released as allocated for the last" in found.reason
+
+
+def test_a_rule_finds_what_its_table_says() -> None:
+    """Of any program, whether or not an earlier rule holds."""
+    for body, _ in TRUTH:
+        program = Program(1)
+        body(program)
+        activity, of_stack = courses(program.events)
+        for course in of_stack.values():
+            for rule in RULES:
+                finding = rule.find(course, activity) if course.survivors else None
+                assert finding is None or finding.kind in rule.kinds, (rule.holds, finding)

@@ -26,7 +26,7 @@ from gadgetops.errors import UsageError
 
 if TYPE_CHECKING:
     from gadgetops.questions.asking.filters import Filters, GroupBy
-    from gadgetops.questions.leaks.verdict import Kind
+    from gadgetops.questions.leaks.rules import Kind
     from gadgetops.report.answers import Forms
     from gadgetops.report.leaks import Memory, Sort
 

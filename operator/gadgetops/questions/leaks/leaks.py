@@ -25,8 +25,9 @@ from gadgetops.questions.leaks.activity import Activity, Cell
 from gadgetops.questions.leaks.course import Course, curve
 from gadgetops.questions.leaks.kept import Kept, kept_for
 from gadgetops.questions.leaks.owners import owner_of
+from gadgetops.questions.leaks.rules import Kind
 from gadgetops.questions.leaks.suppressions import Suppression
-from gadgetops.questions.leaks.verdict import Kind, Trend, verdict
+from gadgetops.questions.leaks.verdict import Trend, verdict
 from gadgetops.questions.texts import rows, text
 
 if TYPE_CHECKING:
