@@ -279,3 +279,21 @@ def test_a_rule_finds_what_its_table_says() -> None:
             for rule in RULES:
                 finding = rule.find(course, activity) if course.survivors else None
                 assert finding is None or finding.kind in rule.kinds, (rule.holds, finding)
+
+
+@pytest.mark.parametrize("forgotten", [0, 2, 6])
+def test_few_flushes_tell_as_much_as_many(forgotten: int) -> None:
+    """However many of them fall into each quarter of the recording."""
+    found: Counter[Kind | None] = Counter()
+    for n_requests in range(800, 1300, 80):
+        program = Program()
+        batch: list[int] = []
+        for _ in requests(program, n_requests):
+            batch.append(program.allocate("x", 220))
+            if len(batch) >= 130:
+                for block in batch[forgotten:]:
+                    program.release(block)
+                batch = []
+        activity, of_stack = courses(program.events)
+        found[verdict(of_stack["x"], activity).kind if "x" in of_stack else None] += 1
+    assert {*found} <= ({"growing"} if forgotten else NO_LEAK), found

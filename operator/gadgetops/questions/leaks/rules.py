@@ -165,10 +165,9 @@ def _floor_rises(found: Curves, activity: Activity, clock: int) -> bool:
     left = [after - before for before, after in pairwise(kept)]
     later = found.live[marks[1] :]
     falls = sum(max(0, before - after) for before, after in pairwise(later))
-    # Where it goes up and down by much, a cell may miss the lowest point.
-    is_most = all(2 * part >= low for part, low in zip(kept, floors, strict=True))
-    # Of a few lumps one more may be in either quarter.
+    # Of a few lumps one more may be in either quarter; and a cell may miss the lowest point.
     lump = max((after - before for before, after in pairwise([0, *found.kept])), default=0)
+    is_most = all(2 * (part + lump) >= low for part, low in zip(kept, floors, strict=True))
     is_by_it = all(2 * (part + lump) >= rise for part, rise in zip(left, rises, strict=True))
     is_rising = is_by_it and all(40 * rise > floors[-1] for rise in rises)
     is_one_pace = min(left) > 0 and 5 * (left[0] + lump) >= 3 * left[1]
