@@ -189,3 +189,13 @@ def test_a_set_user_id_program_with_an_allocator_of_its_own_keeps_its_rights(
         assert (done.returncode, kept(tmp_path)) == (bare, 3), done.stderr
     finally:
         program.unlink()
+
+
+def test_preloaded_libraries_are_the_commands_alone(record: Callable[..., Any]) -> None:
+    """The recorder reads the library, but does not run it: it may be a sanitizer's."""
+    library = subprocess.check_output(["gcc", "-print-file-name=libjemalloc.so.2"], text=True).strip()
+    script = (
+        "grep -c 'xp .*jemalloc' /proc/$PPID/maps; grep -q jemalloc /proc/self/maps && env | grep LD_PRELOAD"
+    )
+    done = record("sh", "-c", script, env=os.environ | {"LD_PRELOAD": library})
+    assert done.stdout.splitlines() == ["0", f"LD_PRELOAD={library}"], done.stderr

@@ -8,6 +8,7 @@ This package is the only place that parses arguments, prints errors and chooses 
 progress and messages to standard error.
 """
 
+import contextlib
 import gc
 import importlib
 import keyword
@@ -29,6 +30,9 @@ from gadgetops.pairing.progress import listener
 
 _YOUNG_OBJECTS: Final = 50_000
 """After how many new objects garbage is looked for; Python's own number is 700."""
+
+_PRELOADED: Final = "GADGETOPS_LD_PRELOAD"
+"""Keeps the user's LD_PRELOAD while this program starts again without it."""
 
 VERBS_BY_ROOM: Final = {
     "images": {
@@ -159,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; those of this process if none are given.
     """
+    if argv is None and "record" in sys.argv:
+        _leave_preloaded_libraries()
     _replace_closed_streams()
     arguments = expanded(sys.argv[1:] if argv is None else argv)
     # What is imported stays: looking through it for garbage would take a tenth of a second of some verbs.
@@ -180,6 +186,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.ClickException, GadgetOpsError, OSError) as error:
         return _fail(error)
     return status if isinstance(status, int) else 0
+
+
+def _leave_preloaded_libraries() -> None:
+    """
+    Start this program again without the libraries of LD_PRELOAD, which are meant for the command.
+
+    A foreign allocator in the recorder costs memory; a sanitizer changes its status.
+    """
+    if _PRELOADED in os.environ:
+        os.environ["LD_PRELOAD"] = os.environ.pop(_PRELOADED)
+    elif libraries := os.environ.get("LD_PRELOAD"):
+        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        # Where that is refused it goes on with them.
+        with contextlib.suppress(OSError):
+            line = [sys.executable, *sys.orig_argv[1:]]
+            os.execve(sys.executable, line, {**environment, _PRELOADED: libraries})  # noqa: S606
 
 
 def _replace_closed_streams() -> None:
