@@ -374,8 +374,7 @@ def told_to_go_on(process: subprocess.Popen[bytes]) -> str:
 
 def calls_in_progress(bpf: LoadedObject, tid: int) -> list[str]:
     """The maps that have an entry of a thread."""
-    sizes = {"sizes": 24, "memptrs": 16}
-    return [name for name, size_bytes in sizes.items() if bpf.look_up(name, tid, size_bytes) is not None]
+    return [name for name in ("sizes", "memptrs") if bpf.look_up(name, tid) is not None]
 
 
 def test_other_mount_namespaces_give_no_event_and_leave_nothing_behind(
@@ -413,6 +412,20 @@ def test_a_thread_that_ends_inside_a_call_leaves_nothing_behind(
             bpf.attach("trace_sched_process_exit")
         tid = int(told_to_go_on(process))
         assert calls_in_progress(bpf, tid) == ([] if ends_are_seen else ["sizes", "memptrs"])
+
+
+def test_a_value_is_had_whole_and_one_of_another_size_is_refused(gadget_object: Path) -> None:
+    """The kernel writes and reads by the map's sizes, past the end of what is shorter."""
+    with loaded(gadget_object) as (bpf, _):
+        [of_calls] = [
+            each for each in Object.from_bytes(gadget_object.read_bytes()).maps if each.name == "sizes"
+        ]
+        value = bytes(range(of_calls.value_size_bytes))
+        bpf.update("sizes", struct.pack("=I", 7), value)
+        assert bpf.look_up("sizes", 7) == value
+        for key, other in ((b"1234", value[:-1]), (b"123", value)):
+            with pytest.raises(ValueError, match="map sizes has keys and values of"):
+                bpf.update("sizes", key, other)
 
 
 def map_id(fd: int | None) -> str:

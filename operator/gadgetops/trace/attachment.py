@@ -51,7 +51,6 @@ class Attachment:
         takes_cookies = loader.object.btf is not None and any(loader.object.btf.named(_COOKIES, Enum))
         self._probes = Probes(self._bpf, self.attached, loader.options.probe_at, takes_cookies=takes_cookies)
         self._code_watcher: CodeWatcher | None = None
-        self._stack_bytes = next((m.value_size_bytes for m in loader.object.maps if m.name == STACK_MAP), 0)
 
     @contextlib.contextmanager
     def loaded(self, folder: Path) -> Iterator[None]:
@@ -117,7 +116,7 @@ class Attachment:
 
     def stack(self, kernel_id: int) -> bytes | None:
         """Return the value of the kernel's stack map for an id."""
-        return self._bpf.look_up(STACK_MAP, kernel_id, self._stack_bytes)
+        return self._bpf.look_up(STACK_MAP, kernel_id)
 
     @property
     def layout(self) -> EventLayout:

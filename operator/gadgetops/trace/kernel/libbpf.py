@@ -79,6 +79,8 @@ _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "bpf_object__find_program_by_name": (c_void_p, [c_void_p, c_char_p]),
     "bpf_map__fd": (c_int, [c_void_p]),
     "bpf_map__max_entries": (c_uint32, [c_void_p]),
+    "bpf_map__key_size": (c_uint32, [c_void_p]),
+    "bpf_map__value_size": (c_uint32, [c_void_p]),
     "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32]),
     "bpf_map__reuse_fd": (c_int, [c_void_p, c_int]),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
@@ -218,14 +220,19 @@ class LoadedObject:
         entries: int = self._lib.bpf_map__max_entries(self._map(name))
         return entries
 
-    def look_up(self, name: str, key: int, size_bytes: int) -> bytes | None:
+    def look_up(self, name: str, key: int) -> bytes | None:
         """Return the value of the 4-byte *key* in map *name*, or None."""
-        value = ctypes.create_string_buffer(size_bytes)
+        # The kernel writes a whole value, whatever there is room for.
+        value = ctypes.create_string_buffer(self._lib.bpf_map__value_size(self._map(name)))
         found = self._lib.bpf_map_lookup_elem(self.map_fd(name), byref(c_uint32(key)), value)
         return value.raw if found == 0 else None
 
     def update(self, name: str, key: bytes, value: bytes) -> None:
-        """Set *key* of map *name* to *value*."""
+        """Set *key* of map *name* to *value*; their sizes are the map's."""
+        own = self._map(name)
+        expected = self._lib.bpf_map__key_size(own), self._lib.bpf_map__value_size(own)
+        if (len(key), len(value)) != expected:
+            raise ValueError(f"map {name} has keys and values of {expected} bytes")
         if self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0) != 0:
             raise KernelRefused(f"map {name} cannot be filled", _last_error())
 
