@@ -102,10 +102,10 @@ struct {
 GADGET_TRACER_MAP(events, 1024 * 256);
 GADGET_TRACER(malloc, events, event);
 
+#include "call_owner.h"
 /* Sends slices through `events`, beside the events. */
 #include "stack_slice.h"
 
-#include "call_owner.h"
 #include "call_variants.h"
 #include "own_calls.h"
 
@@ -184,13 +184,14 @@ static __always_inline void count_failed_stack(struct event *event)
  * callers that have none; this one is always right. Probes at entry stand
  * before the stack pointer moves, and those at return instructions behind.
  */
-static __always_inline __u64 caller_of(struct pt_regs *ctx, bool is_inside)
+static __always_inline __u64 caller_of(struct pt_regs *ctx,
+				       enum probe_place place)
 {
 	__u64 caller = PT_REGS_IP(ctx);
 
 	/* Else clang reads one of them through a pointer that it computes. */
 	barrier_var(caller);
-	if (is_inside)
+	if (place != PLACE_RETURNED)
 		caller = return_address(ctx);
 	return caller;
 }
@@ -202,16 +203,13 @@ static __always_inline bool needs_caller(__u64 slice)
 	       (collect_ustack && slice <= SLICE_MISSED);
 }
 
-/*
- * `is_inside`: at an instruction of the function, and not where it returns to.
- * `timestamp`: 0 is now.
- */
+/* `timestamp`: 0 is now. */
 static __always_inline void send_event(struct pt_regs *ctx,
 				       enum memop operation, __u64 addr,
-				       __u64 size, bool is_inside,
+				       __u64 size, enum probe_place place,
 				       __u64 timestamp)
 {
-	__u64 slice = collect_slices ? take_slice(ctx) : 0;
+	__u64 slice = collect_slices ? take_slice(ctx, place) : 0;
 	struct event *event = gadget_reserve_buf(&events, sizeof(*event));
 	long error;
 
@@ -229,7 +227,7 @@ static __always_inline void send_event(struct pt_regs *ctx,
 	event->addr = addr;
 	event->size = size;
 	event->lost = lost_events;
-	event->caller = needs_caller(slice) ? caller_of(ctx, is_inside) : 0;
+	event->caller = needs_caller(slice) ? caller_of(ctx, place) : 0;
 	event->slice = slice;
 	event->timestamp_raw = timestamp ? timestamp : bpf_ktime_get_boot_ns();
 	error = gadget_submit_buf(ctx, &events, event, sizeof(*event));
@@ -343,7 +341,7 @@ static __always_inline bool may_give_back(enum memop operation)
  */
 static __always_inline void send_change(struct pt_regs *ctx,
 					enum memop operation, __u64 addr,
-					__u64 size, bool is_inside,
+					__u64 size, enum probe_place place,
 					struct given_back *old)
 {
 	enum memop released = operation == mmap ? munmap : realloc_free;
@@ -356,7 +354,7 @@ static __always_inline void send_change(struct pt_regs *ctx,
 		if (i && !is_wanted(operation, addr, size))
 			break;
 		send_event(ctx, i ? operation : released, i ? addr : old->addr,
-			   i ? size : old->size, is_inside, timestamp);
+			   i ? size : old->size, place, timestamp);
 	}
 }
 
@@ -372,7 +370,7 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 	__u32 tid = current_tid();
 	struct call *call = bpf_map_lookup_elem(&sizes, &tid);
 	struct given_back old = {};
-	bool is_inside;
+	enum probe_place place;
 	__u64 size;
 
 	if (!call || call->operation != operation ||
@@ -390,12 +388,13 @@ static __always_inline int leave(struct pt_regs *ctx, enum memop operation,
 			old = call->old;
 	}
 	size = call->size;
-	is_inside = is_at_instruction(ctx, call->sp);
+	place = is_at_instruction(ctx, call->sp) ? PLACE_RETURN
+						 : PLACE_RETURNED;
 	bpf_map_delete_elem(&sizes, &tid);
 	forget_owner(tid);
 	if (is_filtered || addr == NO_EVENT)
 		return 0;
-	send_change(ctx, operation, addr, size, is_inside, &old);
+	send_change(ctx, operation, addr, size, place, &old);
 	return 0;
 }
 
@@ -405,7 +404,7 @@ static __always_inline void release(struct pt_regs *ctx, enum memop operation,
 {
 	if (unlikely(gadget_should_discard_data_current()))
 		return;
-	send_event(ctx, operation, addr, size, true, 0);
+	send_event(ctx, operation, addr, size, PLACE_ENTRY, 0);
 }
 
 /* The pair of probes of a function that returns what it allocated. */

@@ -266,7 +266,8 @@ static __always_inline __u64 number_path(struct slice_scratch *scratch,
  * Number of the path of the current stack; 0 where it has to be a slice. `key`
  * stands for the process in hashes of rules.
  */
-static __always_inline __u64 take_path(struct pt_regs *registers, __u64 end,
+static __always_inline __u64 take_path(struct pt_regs *registers,
+				       struct slicing *slicing, __u64 end,
 				       __u64 key)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -276,7 +277,7 @@ static __always_inline __u64 take_path(struct pt_regs *registers, __u64 end,
 	barrier_var(leaving);
 	__sync_fetch_and_add(&scratch->users, 1);
 	if (*(volatile __u64 *)&scratch->users == 1) {
-		hash = walk_path(PT_REGS_IP(registers), PT_REGS_SP(registers),
+		hash = walk_path(slicing->address, slicing->start,
 				 PT_REGS_FP(registers), end, key);
 		if (hash)
 			slice = number_path(scratch, hash);

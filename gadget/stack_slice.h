@@ -46,9 +46,24 @@
 
 #if defined(__TARGET_ARCH_x86)
 #define SLICE_REGISTERS 17
+#define STACK_POINTER 7
+#define RETURN_BYTES 8
 #elif defined(__TARGET_ARCH_arm64)
 #define SLICE_REGISTERS 33
+#define STACK_POINTER 31
+#define RETURN_BYTES 0
 #endif
+#define PROGRAM_COUNTER (SLICE_REGISTERS - 1)
+
+/*
+ * Where a probe stands: at a function's entry, at an instruction by which it
+ * returns, or where it has returned to.
+ */
+enum probe_place {
+	PLACE_ENTRY,
+	PLACE_RETURN,
+	PLACE_RETURNED,
+};
 
 /* Copy the user stack of every event, each distinct one once. */
 const volatile bool collect_slices = false;
@@ -136,7 +151,8 @@ __u64 failed_slices = 0;
 volatile __u32 slices_paused = 0;
 
 struct slicing {
-	__u64 start; /* the stack pointer */
+	__u64 address; /* of the code that runs: the program counter */
+	__u64 start;   /* the stack pointer */
 	__u64 end;
 	__u64 hash;
 	bool is_settled;
@@ -396,6 +412,8 @@ static __always_inline bool send_part(struct pt_regs *registers,
 	part->total_bytes = slicing->end - slicing->start;
 	part->is_settled = slicing->is_settled;
 	copy_registers(part->registers, registers);
+	part->registers[STACK_POINTER] = slicing->start;
+	part->registers[PROGRAM_COUNTER] = slicing->address;
 	size_bytes = part_bytes(address, slicing->end);
 	part->size_bytes = size_bytes;
 	bpf_probe_read_user(part->memory, size_bytes, (void *)address);
@@ -422,18 +440,34 @@ static __always_inline bool send_slice(struct pt_regs *registers,
 	return true;
 }
 
+/* Where the stack begins that is to be sent. */
+static __always_inline struct slicing slicing_at(struct pt_regs *registers,
+						 enum probe_place place)
+{
+	struct slicing slicing = {.start = PT_REGS_SP(registers)};
+
+	slicing.address = PT_REGS_IP(registers);
+	if (place == PLACE_RETURN) {
+		slicing.address = without_signature(return_address(registers));
+		slicing.start += RETURN_BYTES;
+	}
+	return slicing;
+}
+
 /*
  * Number of the slice of the current stack, which is sent if it is a new one;
- * 0 where a walk by frame pointers is wanted. A function of its own, not
- * inlined, so that what it does comes after the program's own calls in the
- * diagrams.
+ * 0 where a walk by frame pointers is wanted. At a return instruction it is the
+ * stack that is left after it: an allocator returns at several. A function of
+ * its own, not inlined, so that what it does comes after the program's own
+ * calls in the diagrams.
  */
-static __noinline __u64 take_slice(struct pt_regs *registers)
+static __noinline __u64 take_slice(struct pt_regs *registers,
+				   enum probe_place place)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct known_process *known = &known_processes[pid % KNOWN_PROCESSES];
-	struct slicing slicing = {.start = PT_REGS_SP(registers)};
+	struct slicing slicing = slicing_at(registers, place);
 	__u64 size_bytes = stack_size_bytes(task, slicing.start);
 	__u64 memory = (__u64)BPF_CORE_READ(task, mm);
 	__u64 path;
@@ -444,8 +478,8 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 	else if (known->has_frame_pointers)
 		return 0;
 	if (known->rules) {
-		path = take_path(registers, slicing.start + size_bytes,
-				 known->rules);
+		path = take_path(registers, &slicing,
+				 slicing.start + size_bytes, known->rules);
 		if (path)
 			return path;
 	}
@@ -459,7 +493,7 @@ static __noinline __u64 take_slice(struct pt_regs *registers)
 	if (!slicing.is_settled && known->unsettled++ >= MAX_UNSETTLED)
 		return SLICE_MISSED;
 	/* Deeper than what is hashed, stacks are told apart by their depth. */
-	slicing.hash = mixed(mixed(pid, size_bytes), PT_REGS_IP(registers));
+	slicing.hash = mixed(mixed(pid, size_bytes), slicing.address);
 	if (size_bytes > slice_bytes)
 		size_bytes = slice_bytes;
 	slicing.end = slicing.start + size_bytes;

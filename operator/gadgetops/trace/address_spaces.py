@@ -137,7 +137,7 @@ class AddressSpace:
         self.threads: set[int] = set()
         self.root: Root | None = None
         self.is_stranger = False
-        self.stack_numbers: dict[tuple[int, int, int], int] = {}
+        self.stack_numbers: dict[tuple[int, int, bool, int], int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}
         self.n_changes = 0
         self.changed_ns = 0

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gadgetops.recording.operations import RELEASES
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import AddressSpaces
 from gadgetops.trace.events.drain import Drain
@@ -262,11 +263,18 @@ class Session:
         columns["stack_id"][is_missed] = CALLER_ONLY
         self._n_missed += int(is_missed.sum())
         numbers = np.empty(count, np.int32)
-        walked = (columns[name][is_walked] for name in ("pid", "stack_id", "caller", "timestamp_ns"))
-        numbers[is_walked] = self._stacks.number(*walked)
+        columns["have_returned"] = ~self._are_releases(columns)
+        names = ("pid", "stack_id", "caller", "timestamp_ns", "have_returned")
+        numbers[is_walked] = self._stacks.number(*(columns[name][is_walked] for name in names))
         sliced = (columns[name][is_sliced] for name in ("pid", "timestamp_ns"))
         numbers[is_sliced] = self._slice_stacks.number(slices[is_sliced], *sliced)
         return numbers
+
+    def _are_releases(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Return which events are of releases, which are seen as they begin; all others as they return."""
+        operations = self.attachment.layout.operations
+        codes = [code for code, name in enumerate(operations) if name in RELEASES]
+        return np.isin(columns["operation"], codes)
 
 
 def _taken_ns(batch: Batch | None) -> int:

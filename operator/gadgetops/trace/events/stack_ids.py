@@ -21,6 +21,7 @@ CALLER_ONLY: Final = _FIRST_BAD_ID - 1
 """In place of the kernel's id of a stack of which only the caller is known."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _ODD_OF_AGES: Final = np.uint64(0xD1B54A32D192ED03)
+_ODD_OF_RETURNS: Final = np.uint64(0xAEF17502108EF2D9)
 
 
 class StackCollector:
@@ -57,6 +58,7 @@ class StackCollector:
         kernel_ids: NDArray[Any],
         callers: NDArray[Any],
         timestamps_ns: NDArray[Any],
+        have_returned: NDArray[np.bool_],
     ) -> NDArray[np.int32]:
         """
         Return the number of each event's stack; `FAILED_STACK` where the kernel gave an error.
@@ -66,27 +68,33 @@ class StackCollector:
             kernel_ids: Of their stacks; errors are negative numbers, as unsigned ones.
             callers: Return addresses of the calls; 0 where unknown.
             timestamps_ns: When, in ns since boot.
+            have_returned: Whether it is the end of the call, whose function is no part of the stack then.
         """
         combined = pids.astype(np.uint64) << np.uint64(32) | kernel_ids.astype(np.uint64)
         # One number for the three, so that they are sorted once: equal ones by chance are one in 2^64 / n^2.
         mixed = combined ^ (callers.astype(np.uint64) * _ODD) ^ self._ages(pids, timestamps_ns)
+        mixed ^= have_returned * _ODD_OF_RETURNS
         _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
         in_time = np.argsort(first)
-        columns = (column[first[in_time]] for column in (pids, kernel_ids, callers, timestamps_ns))
+        whole = pids, kernel_ids, callers, timestamps_ns, have_returned
+        columns = (column[first[in_time]] for column in whole)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         numbers = np.empty(len(first), np.int32)
         numbers[in_time] = [self._number_of(*row) for row in rows]
         return numbers[inverse]
 
-    def _number_of(self, pid: int, kernel_id: int, caller: int, timestamp_ns: int) -> int:
+    def _number_of(self, pid: int, kernel_id: int, caller: int, timestamp_ns: int, has_returned: bool) -> int:
         if kernel_id >= _FIRST_BAD_ID:
             return FAILED_STACK
         space = self._tracker.space(pid)
         generated = space.generated_at(timestamp_ns)
-        key = (kernel_id, caller, 0 if generated is None else generated.timestamp_ns)
+        key = (kernel_id, caller, has_returned, 0 if generated is None else generated.timestamp_ns)
         number = space.stack_numbers.get(key)
         if number is None:
             found = with_caller(addresses(self._look_up(kernel_id)), caller)
+            if has_returned and caller in found[1:2]:
+                # Seen at an instruction by which it returns, of which an allocator has several.
+                del found[0]
             n_before = self._n_stacks
             number = self._new_stack(space, found, timestamp_ns)
             space.stack_numbers[key] = number

@@ -73,12 +73,16 @@ class Collected:
         )
 
     def number(
-        self, *events: tuple[int, int], callers: Sequence[int] = (), times: Sequence[int] = ()
+        self,
+        *events: tuple[int, int],
+        callers: Sequence[int] = (),
+        times: Sequence[int] = (),
+        returned: Sequence[bool] = (),
     ) -> list[int]:
         pids, kernel_ids = (np.array(column, "u4") for column in zip(*events, strict=True))
         zeros, fives = np.zeros(len(events), "u8"), np.full(len(events), 5, "u8")
         columns = np.array(callers or zeros, "u8"), np.array(times or fives, "u8")
-        numbers: Any = self.collector.number(pids, kernel_ids, *columns)
+        numbers: Any = self.collector.number(pids, kernel_ids, *columns, np.array(returned or zeros, bool))
         return list(numbers)
 
     def addresses_of(self, number: int) -> list[int]:
@@ -115,6 +119,16 @@ def test_a_caller_that_the_walk_has_is_not_added(caller: int) -> None:
     collected = Collected({1: space("/a")}, {7: [0x1010, 0x1020]})
     assert collected.number((1, 7), callers=[caller]) == [0]
     assert collected.addresses_of(0) == [0x1010, 0x1020]
+
+
+def test_a_function_that_returns_is_no_part_of_the_stack() -> None:
+    """At whichever of its return instructions it is seen; where it has returned to it is not there."""
+    stacks = {7: [0x1010, 0x1030], 8: [0x1018, 0x1030], 9: [0x1050, 0x1030]}
+    collected = Collected({1: space("/a")}, stacks)
+    events = (1, 7), (1, 8), (1, 9), (1, 7)
+    assert collected.number(*events, callers=[0x1050] * 4, returned=[True] * 3 + [False]) == [0, 0, 0, 1]
+    assert collected.addresses_of(0) == [0x1050, 0x1030]
+    assert collected.addresses_of(1) == [0x1010, 0x1050, 0x1030]
 
 
 def test_a_number_stays_over_batches() -> None:
