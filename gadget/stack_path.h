@@ -16,6 +16,7 @@
 #define __STACK_PATH_H
 
 #define RULE_BITS 17
+#define RULE_WAYS 4
 #define WANTED_BITS 12
 #define WANTED_PARTS 8
 #define PATH_RECORD_FRAMES 64
@@ -53,7 +54,7 @@ struct stack_path *unused_stack_path __attribute__((unused));
  * In the upper half a part of the hash of process and address, below it the
  * rule: its kind (2 bits), how many words below the frame's address the frame
  * pointer was saved (14 bits; 0: it is as it was), and the frame's distance in
- * words from the register (16 bits). Found at the hash or beside it.
+ * words from the register (16 bits). Found at one of the places of its hash.
  */
 __u64 caller_rules[1 << RULE_BITS] = {};
 
@@ -98,13 +99,16 @@ __noinline __u64 stack_word(__u32 tid, __u64 address)
 __noinline __u32 caller_rule(__u64 key, __u64 address)
 {
 	__u64 hash = mixed(key, address);
-	__u64 index = hash >> (64 - RULE_BITS);
-	__u64 found = caller_rules[index];
-	__u64 beside = caller_rules[index ^ 1];
+	__u64 first = hash >> (64 - RULE_BITS) & ~(RULE_WAYS - 1ULL);
 
-	if (found >> 32 == (__u32)hash)
-		return found;
-	return beside >> 32 == (__u32)hash ? beside : RULE_NONE;
+#pragma unroll
+	for (int i = 0; i < RULE_WAYS; i++) {
+		__u64 found = caller_rules[first + i];
+
+		if (found >> 32 == (__u32)hash)
+			return found;
+	}
+	return RULE_NONE;
 }
 
 /*
@@ -177,6 +181,8 @@ __noinline __u32 want_rules(__u32 tid, __u64 address)
 		for (__u32 i = 0; i < SLICE_PART_CHUNKS; i++)
 			want_chunk(tid, i);
 	}
+	/* Without it no walk gets on: it has a place that is read. */
+	index |= index == 0;
 	wanted_rules[index].address = address;
 	wanted_rules[index].pid = bpf_get_current_pid_tgid() >> 32;
 	if (rules_wanted == NO_RULE_WANTED)

@@ -76,7 +76,7 @@ class CodeWatcher:
             # Once for each record that is to wake: else it would wake as long as anything is there.
             waker.register(self._ring_fd, select.EPOLLIN | select.EPOLLET)
             while not any(fd == orders for fd, _ in waker.poll(_INTERVAL_S)):
-                for pid in self._code.unsettled():
+                for pid in {*self._code.unsettled(), *self._code.rules.outdated()}:
                     self._settle(pid)
                 self._code.rules.answer()
 

@@ -1,5 +1,6 @@
 """Rules of functions are those that readelf finds, and damaged ones are none."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gadgetops.elf import MACHINE_AARCH64, MACHINE_X86_64, Elf, SegmentType
-from gadgetops.stacks.unwinding.cfi import FrameRules
+from gadgetops.stacks.unwinding.cfi import FrameRules, NoEntry
 from gadgetops.stacks.unwinding.cfi_instructions import IN_REGISTER, NotSimple, Rule
 
 FILES = [
@@ -155,3 +156,23 @@ def test_damaged_rules_are_none_or_some(
         return
     for address in data.draw(st.lists(st.sampled_from(rules.addresses), max_size=50)):
         found_rule(rules, address)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="assembles code of x86")
+def test_code_without_rules_is_told_from_code_with_rules_that_are_not_simple(tmp_path: Path) -> None:
+    """A function that nobody describes lies between two, and behind the last one."""
+    described = ".cfi_startproc\nnop\nret\n.cfi_endproc\n.balign 16\n"
+    odd = ".cfi_startproc\n.cfi_escape 0x0f, 2, 0x77, 8\nnop\nret\n.cfi_endproc\n.balign 16\n"
+    bare = "nop\nret\n.balign 16\n"
+    (tmp_path / "a.s").write_text(f".globl _start\n_start:\n{described}{bare}{odd}{bare}")
+    command = ["gcc", "-nostdlib", "-static", "-Wl,--eh-frame-hdr", "-Wl,--build-id=none", "a.s", "-o", "a"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    rules = rules_of(tmp_path / "a")
+    start = rules.addresses[0] & ~0xF
+    assert rules.at(start)
+    for offset in (16, 48):
+        with pytest.raises(NoEntry):
+            rules.at(start + offset)
+    with pytest.raises(NotSimple) as raised:
+        rules.at(start + 32)
+    assert not isinstance(raised.value, NoEntry)

@@ -30,6 +30,10 @@ _RELATIVE: Final = 0x1B
 _ENDLESS: Final = 0xFFFFFFFF
 
 
+class NoEntry(NotSimple):
+    """The file has rules, but none for an address: it is in no function that they know."""
+
+
 class FrameRules:
     """
     The rules of one file as it was mapped.
@@ -58,6 +62,7 @@ class FrameRules:
         if segment is None or rules is None or table is None or processor is None:
             raise NotSimple
         self.processor = processor
+        self._has_others = elf.section(".debug_frame") is not None
         self._bias = segment.bias(start_address, file_offset)
         self.addresses = range(self._bias + segment.address, self._bias + segment.address + len(segment.data))
         self._data, self._address = bytes(rules.data), rules.address
@@ -70,11 +75,12 @@ class FrameRules:
 
         Raises:
             NotSimple: It is none that is read here.
+            NoEntry: There is none.
         """
         own = address - self._bias
         index = bisect.bisect_right(self._starts, own) - 1
         if index < 0:
-            raise NotSimple
+            raise self._no_entry()
         try:
             return self._rule(self._entries[index] - self._address, own)
         except (struct.error, IndexError, KeyError, ValueError) as error:
@@ -86,13 +92,18 @@ class FrameRules:
         head = self._head(position + 4 - head_distance)
         start, size_bytes = struct.unpack_from("<iI", self._data, position + 8)
         start += self._address + position + 8
-        if length == _ENDLESS or not start <= address < start + size_bytes:
+        if length == _ENDLESS:
             raise NotSimple
+        if not start <= address < start + size_bytes:
+            raise self._no_entry()
         reader = Reader(self._data, position + 16)
         reader.skip(reader.unsigned())
         state = head.begun()
         state.run(reader, position + 4 + length, address - start)
         return state.rule()
+
+    def _no_entry(self) -> NotSimple:
+        return NotSimple() if self._has_others else NoEntry()
 
     def _head(self, position: int) -> "_Head":
         if position < 0:

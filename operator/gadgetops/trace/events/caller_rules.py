@@ -15,7 +15,7 @@ from typing import Final
 
 from gadgetops.bpf.object import Object
 from gadgetops.elf import MACHINE_X86_64
-from gadgetops.stacks.unwinding.cfi import FrameRules
+from gadgetops.stacks.unwinding.cfi import FrameRules, NoEntry
 from gadgetops.stacks.unwinding.cfi_instructions import PROCESSORS, NotSimple, Rule
 from gadgetops.trace.events.variables import table, table_or_none
 from gadgetops.trace.processes import Range
@@ -37,8 +37,15 @@ _MOST_SAVED_WORDS: Final = (1 << 14) - 1
 _FRAME_SHIFT: Final = 16
 _MOST_FRAME_WORDS: Final = (1 << 16) - 1
 BY_FRAME: Final = _BY_FRAME_POINTER | 2 << _SAVED_SHIFT | 2 << _FRAME_SHIFT
-"""For code that was made at run time, as libdw takes it: by frame pointers, which most of it has."""
+"""
+For code without rules, as libdw takes it: by frame pointers. What is made at run time has them, and so has
+what a run time brings along in its file, as the built-in functions of V8.
+"""
 _WITHOUT_FILE: Final = ("[anon", "//anon", "/memfd:", "/dev/zero", "/SYSV")
+_WAYS: Final = 4
+"""Places for a rule: with two, some sixty of 8,000 rules displaced each other without an end."""
+_MOST_NOWHERE: Final = 1 << 14
+"""Addresses of one process that are in no code, as far as they are remembered."""
 _MOST_AT_ONCE: Final = 512
 """Rules that are looked up before other work has its turn."""
 
@@ -67,8 +74,73 @@ class _File:
             return UNKNOWN
         try:
             return packed(self._rules.at(address))
+        except NoEntry:
+            return BY_FRAME
         except NotSimple:
             return UNKNOWN
+
+
+class KnownCode:
+    """
+    The code of a process, as long as what was said of its addresses is right.
+
+    Code that is made at run time comes and goes, and is not executable while it is written; its rules are the
+    same wherever it is. So only what is mapped from files matters.
+
+    Attributes:
+        is_outdated: Whether an address was asked for that may be mapped by now: the kernel does not count
+            code that is writable, and so nothing else tells that there is more of it.
+    """
+
+    def __init__(self) -> None:
+        self._mapped: Sequence[Range] = ()
+        self._made: list[tuple[int, int]] = []
+        self._missed: set[int] = set()
+        self._nowhere: set[int] = set()
+        self.is_outdated = False
+
+    def find(self, address: int) -> Range | None:
+        """Return what is mapped at *address*; `is_outdated` if there is nothing, the first time."""
+        at = bisect.bisect_right(self._mapped, address, key=lambda each: each.start_address) - 1
+        if at >= 0 and address < self._mapped[at].end_address:
+            return self._mapped[at]
+        if address not in self._nowhere:
+            self._missed.add(address)
+            self.is_outdated = True
+        return None
+
+    def take(self, mapped: Sequence[Range]) -> bool:
+        """Take note of what is mapped now; return whether rules for addresses are still right."""
+        new = [each for each in mapped if not is_made_at_run_time(each) and each not in self._mapped]
+        was_file = (each for each in self._mapped if not is_made_at_run_time(each))
+        is_right = all(is_still_there(each, mapped) for each in was_file)
+        is_right &= not any(
+            each.start_address < end and start < each.end_address for each in new for start, end in self._made
+        )
+        self._mapped = mapped
+        self._nowhere = {each for each in self._nowhere | self._missed if self.find(each) is None}
+        if len(self._nowhere) > _MOST_NOWHERE:
+            self._nowhere.clear()
+        self._missed, self.is_outdated = set(), False
+        made = [(each.start_address, each.end_address) for each in mapped if is_made_at_run_time(each)]
+        self._made = _merged([*self._made, *made] if is_right else made)
+        return is_right
+
+
+def is_made_at_run_time(mapped: Range) -> bool:
+    """Return whether code is in no file."""
+    return mapped.path is None or mapped.path.startswith(_WITHOUT_FILE)
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the same addresses in as few ranges as there can be."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
 
 
 class CallerRules:
@@ -90,22 +162,28 @@ class CallerRules:
         self._wanted = table(obj, bss, "wanted_rules").cast("Q")
         self._is_wanted = table(obj, bss, "rules_wanted").cast("Q")
         self._keys = count(1)
-        self._processes: dict[int, tuple[int, Sequence[Range]]] = {}
+        self._processes: dict[int, tuple[int, KnownCode]] = {}
         self._files: dict[_FileKey, _File] = {}
 
     def map(self, pid: int, mapped: Sequence[Range]) -> int:
         """
         Take note of the code that *pid* maps now, and return its key among rules; 0 for no rules.
 
-        A process has the same key until something is unmapped: then rules for addresses may be wrong.
+        A process has the same key until a file is unmapped: then rules for addresses may be wrong.
         """
         if not self._is_there:
             return 0
-        key, before = self._processes.get(pid, (0, ()))
-        if not key or not all(is_still_there(each, mapped) for each in before):
+        key, code = self._processes.get(pid, (0, KnownCode()))
+        if not code.take(mapped) or not key:
             key = hashed(next(self._keys), pid) | 1
-        self._processes[pid] = key, mapped
+        self._processes[pid] = key, code
         return key
+
+    def outdated(self) -> list[int]:
+        """Return the processes that have more code than is known."""
+        return (
+            [pid for pid, (_, code) in self._processes.items() if code.is_outdated] if self._is_there else []
+        )
 
     def forget(self, pid: int) -> None:
         """Forget *pid*, which is gone."""
@@ -134,18 +212,24 @@ class CallerRules:
             yield pid, address
 
     def _publish(self, pid: int, address: int) -> None:
-        key, mapped = self._processes.get(pid, (0, ()))
-        at = bisect.bisect_right(mapped, address, key=lambda each: each.start_address) - 1
-        if at < 0 or address >= mapped[at].end_address:
+        key, code = self._processes.get(pid, (0, KnownCode()))
+        mapped = code.find(address)
+        if mapped is None:
             return
         hash_value = hashed(key, address)
-        index, tag = hash_value >> self._index_shift, hash_value & (1 << _HALF) - 1
-        if self._rules[index] >> _HALF not in (0, tag):
-            index ^= 1
-        self._rules[index] = tag << _HALF | self._rule(pid, address, mapped[at])
+        tag = hash_value & (1 << _HALF) - 1
+        index = self._place(hash_value >> self._index_shift, tag)
+        self._rules[index] = tag << _HALF | self._rule(pid, address, mapped)
+
+    def _place(self, index: int, tag: int) -> int:
+        """Return which of the places around *index* is for a rule: its own, a free one, or another's."""
+        first = index - index % _WAYS
+        tags = [self._rules[place] >> _HALF for place in range(first, first + _WAYS)]
+        wanted = next((each for each in (tag, 0) if each in tags), None)
+        return index if wanted is None else first + tags.index(wanted)
 
     def _rule(self, pid: int, address: int, mapped: Range) -> int:
-        if mapped.path is None or mapped.path.startswith(_WITHOUT_FILE):
+        if is_made_at_run_time(mapped):
             return BY_FRAME
         file = self._file(pid, mapped)
         return UNKNOWN if file is None else file.at(address, mapped)
