@@ -354,9 +354,11 @@ def test_walked_stacks_are_those_of_copies(
     assert copied.counters["walked_stacks"] == 0
     assert walked.counters["walked_stacks"] > 0
     assert not has_many or walked.counters["slices"] < copied.counters["slices"] / 2
-    # No two runs of Python are the same: some 20 of its 14,000 stacks are another's.
+    # No two runs of Python are the same: some 20 of its 14,000 stacks are another's. On a busy machine either
+    # run may come late with what is code: events that know their caller alone, which are counted.
     stacks = distinct_stacks(copied)
-    assert len(distinct_stacks(walked) ^ stacks) <= len(stacks) / 200
+    n_without = sum(recording.counters.get("caller_only", 0) for recording in (walked, copied))
+    assert len(distinct_stacks(walked) ^ stacks) <= len(stacks) / 200 + n_without
 
 
 def distinct_stacks(recording: Recording) -> set[tuple[object, ...]]:
