@@ -378,8 +378,10 @@ class TestElsewhere:
         """From HTTPS nothing leads to HTTP: neither content nor the way to a token."""
         transport = Transport("a.b", Access())
         with pytest.raises(RegistryError, match="not encrypted"):
-            transport.resolve_url("https://a.b/v2/x", "http://a.b/storage?secret")
+            transport.resolve_url("https://a.b/v2/x", "http://c.d/storage?secret")
         assert transport.resolve_url("https://a.b/v2/x", "/y") == "https://a.b/y"
+        itself = "http://a.b:5000/v2/x?state=1"
+        assert transport.resolve_url("https://a.b/v2/x", itself) == "https://a.b/v2/x?state=1"
         with pytest.raises(RegistryError, match="token service that is not encrypted"):
             transport._ask_token_service("GET", "http://a.b/token", params=[], authorization="Basic x")
 

@@ -33,12 +33,14 @@ class Reply:
         body: The body.
         headers: Headers; Content-Length is added unless it is here.
         cut_after: Close the connection after so many bytes of the body, None for never.
+        framing: How the end of the body is told: by its length if empty, `"chunked"`, or `"until-closed"`.
     """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
+    framing: str = ""
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Misbehaving:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -137,8 +140,11 @@ class Misbehaving:
             with self._lock:
                 self.connections.add(handler.client_address[1])
                 self.requests.append(request)
-                reply = self._ruled(request) or self._right(request, body)
+                reply = self._answer(request, body)
             self._send(handler, reply)
+
+    def _answer(self, request: Request, body: bytes) -> Reply:
+        return self._ruled(request) or self._right(request, body)
 
     def _ruled(self, request: Request) -> Reply | None:
         limit_bytes, status = self._limits.get(request.method, (sys.maxsize, 0))
@@ -151,13 +157,15 @@ class Misbehaving:
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         handler.send_response(reply.status)
-        headers = {"Content-Length": str(len(reply.body)), **reply.headers}
-        for name, value in headers.items():
-            handler.send_header(name, value)
+        length = {"Content-Length": str(len(reply.body))}
+        framing = {"": length, "chunked": {"Transfer-Encoding": "chunked"}, "until-closed": {}}[reply.framing]
+        for name, value in {**framing, **reply.headers}.items():
+            if value:
+                handler.send_header(name, value)
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(reply.body[: reply.cut_after])
-        if reply.cut_after is not None:
+            handler.wfile.write(_framed(reply))
+        if reply.cut_after is not None or reply.framing == "until-closed":
             handler.wfile.flush()
             handler.close_connection = True
 
@@ -262,6 +270,14 @@ def misbehaving() -> Iterator[Misbehaving]:
     """Run a registry that does as it is told."""
     with Misbehaving() as registry:
         yield registry
+
+
+def _framed(reply: Reply) -> bytes:
+    body = reply.body[: reply.cut_after]
+    if reply.framing != "chunked":
+        return body
+    end = b"0\r\n\r\n" if reply.cut_after is None else b""
+    return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + end
 
 
 def _digest(data: bytes) -> str:

@@ -67,6 +67,12 @@ def is_digest(text: str) -> bool:
     return why_no_digest(text) is None
 
 
+def is_other_digest(said: str, expected: str) -> bool:
+    """Return whether *said*, which somebody calls a digest, is one of other bytes than *expected*."""
+    algorithm = expected.partition(":")[0]
+    return is_digest(said) and said.startswith(f"{algorithm}:") and said != expected
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """
@@ -373,6 +379,22 @@ def parse_object(data: bytes, what: str) -> Json:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
+
+
+def document_media_type(data: bytes, what: str) -> str | None:
+    """
+    Return what the JSON text *data* says that it is, or by its members must be; None if neither.
+
+    Raises:
+        ContentError: It is no JSON object.
+    """
+    members = parse_object(data, what)
+    if isinstance(declared := members.get("mediaType"), str):
+        return declared
+    for member, media_type in (("manifests", MEDIA_TYPE_INDEX), ("config", MEDIA_TYPE_MANIFEST)):
+        if member in members:
+            return media_type
+    return None
 
 
 def _document(data: bytes, what: str, media_types: frozenset[str], foreign: tuple[str, ...]) -> "_Members":

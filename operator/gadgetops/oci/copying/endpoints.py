@@ -121,7 +121,7 @@ def _origin_at(place: Candidate, reference: Reference, access: Access) -> Origin
     if place.is_insecure:
         access = replace(access, plain_http=access.plain_http | {place.reference.registry})
     repository = Repository.open(place.reference, access)
-    return Origin(repository, repository.resolve(place.reference), str(reference))
+    return Origin(repository, repository.fetch_root(place.reference), str(reference))
 
 
 @contextlib.contextmanager

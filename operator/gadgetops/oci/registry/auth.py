@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from gadgetops.errors import ContentError, RegistryError, Unauthorized
 from gadgetops.oci.content import parse_object
@@ -16,6 +16,8 @@ _PARAMETER = re.compile(rf'(?P<name>{_WORD})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)
 _SCHEME = re.compile(rf"(?P<scheme>{_WORD})(?=[\s,]|$)")
 _NO_SUCH_GRANT: Final = frozenset({400, 401, 404, 405, 501})
 """How token services answer OAuth2's POST if they know GET alone."""
+_NO_GET: Final = frozenset({404, 405, 501})
+"""How token services answer GET if they know OAuth2's POST alone."""
 
 _Parameters = list[tuple[str, str]]
 
@@ -69,9 +71,14 @@ class Authenticator:
     """
 
     def __init__(
-        self, host: str, credentials: Callable[[], Credentials | None], ask: AskTokenService
+        self,
+        host: str,
+        credentials: Callable[[], Credentials | None],
+        ask: AskTokenService,
+        repository: str = "",
     ) -> None:
         self._host = host
+        self._repository = repository
         self._credentials = credentials
         self._ask = ask
         self._proofs: dict[str, str] = {}
@@ -99,12 +106,12 @@ class Authenticator:
             if self._proofs.get(action) != refused:
                 return
             try:
-                self._proofs[action] = self._meet(parse_challenges(header), refused)
+                self._proofs[action] = self._meet(parse_challenges(header), refused, action, url)
             except _RefusedError as error:
                 self._proofs.pop(action, None)
                 raise self._unauthorized(method, url, str(error)) from None
 
-    def _meet(self, challenges: list[Challenge], refused: str | None) -> str:
+    def _meet(self, challenges: list[Challenge], refused: str | None, action: str, url: str) -> str:
         by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
         credentials = self._credentials()
         if credentials is not None and credentials.registry_token:
@@ -112,7 +119,12 @@ class Authenticator:
                 f"Bearer {credentials.registry_token}", refused, "the registry token was refused"
             )
         if "bearer" in by_scheme and by_scheme["bearer"].parameters.get("realm"):
-            return "Bearer " + self._token(by_scheme["bearer"].parameters)
+            try:
+                return "Bearer " + self._token(by_scheme["bearer"].parameters, action, url)
+            except (_RefusedError, RegistryError):
+                # Where the registry takes a password as well, its token service has not the last word.
+                if credentials is None or "basic" not in by_scheme or refused == credentials.basic:
+                    raise
         # Some registries ask without saying how: Basic is the only proof that needs no more to be said.
         if "basic" not in by_scheme and challenges:
             raise _RefusedError("it asks for no proof that is known here (basic, bearer)")
@@ -120,23 +132,45 @@ class Authenticator:
             raise _RefusedError("no credentials")
         return _not_again(credentials.basic, refused, "wrong username or password")
 
-    def _token(self, parameters: Mapping[str, str]) -> str:
-        realm = parameters.get("realm", "")
+    def _token(self, parameters: Mapping[str, str], action: str, url: str) -> str:
+        realm = urljoin(url, parameters.get("realm", ""))
         credentials = self._credentials()
-        scopes = [("scope", scope) for scope in parameters.get("scope", "").split()]
+        scopes = [("scope", scope) for scope in (parameters.get("scope") or self._scope(action)).split()]
         params = [("service", service)] if (service := parameters.get("service")) else []
         try:
             if credentials is not None and credentials.identity_token:
                 token = self._refreshed(realm, credentials, params, scopes)
             else:
-                proof = credentials.basic if credentials is not None else None
-                token = self._ask("GET", realm, params=[*params, *scopes], authorization=proof)
+                token = self._given(realm, credentials, params, scopes)
         except RegistryError as error:
             if error.status not in (400, 401, 403):
                 raise
             reason = "wrong username or password" if credentials is not None else "no credentials"
             raise _RefusedError(f"{reason} (says {urlsplit(realm).netloc})") from error
         return _token_in(token, realm)
+
+    def _scope(self, action: str) -> str:
+        """Return the scope that a challenge which names none is about (distribution, "Token Scope")."""
+        verb, _, other = action.partition(" ")
+        if verb == "login" or not self._repository:
+            return ""
+        own = f"repository:{self._repository}:{'pull' if verb == 'pull' else 'pull,push'}"
+        return f"{own} repository:{other}:pull" if other else own
+
+    def _given(
+        self, realm: str, credentials: Credentials | None, params: _Parameters, scopes: _Parameters
+    ) -> bytes:
+        """Ask with the password, if there is one: by GET, or by OAuth2 where the service knows no GET."""
+        proof = credentials.basic if credentials is not None else None
+        try:
+            return self._ask("GET", realm, params=[*params, *scopes], authorization=proof)
+        except RegistryError as error:
+            if credentials is None or error.status not in _NO_GET:
+                raise
+            grant = [("grant_type", "password"), ("username", credentials.username)]
+            grant += [("password", credentials.password)]
+            form = _form(grant, params, scopes)
+            return self._ask("POST", realm, params=form, authorization=None)
 
     def _refreshed(
         self, realm: str, credentials: Credentials, params: _Parameters, scopes: _Parameters
@@ -165,9 +199,13 @@ def _not_again(proof: str, refused: str | None, reason: str) -> str:
 
 
 def _refresh(credentials: Credentials, params: _Parameters, scopes: _Parameters) -> _Parameters:
-    """Return the form that OAuth2's refresh takes (distribution, "Token Authentication: OAuth2")."""
-    scope = [("scope", " ".join(value for _, value in scopes))] if scopes else []
     grant = [("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token)]
+    return _form(grant, params, scopes)
+
+
+def _form(grant: _Parameters, params: _Parameters, scopes: _Parameters) -> _Parameters:
+    """Return the form that OAuth2 takes (distribution, "Token Authentication: OAuth2")."""
+    scope = [("scope", " ".join(value for _, value in scopes))] if scopes else []
     return [*grant, ("client_id", "gadgetops"), *params, *scope]
 
 

@@ -7,7 +7,8 @@ for by, answers are bounded, and a tag is written only after everything under it
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,13 @@ import oras.container
 import requests
 import urllib3
 
-from gadgetops.errors import ContentError, DigestMismatch, NotFound, RegistryError
+from gadgetops.errors import (
+    ContentError,
+    DigestMismatch,
+    NotFound,
+    RegistryError,
+    UnsupportedMediaType,
+)
 from gadgetops.oci.attachments import ATTACHMENT_SUFFIXES, as_referrer, gather, signed_digest
 from gadgetops.oci.content import (
     INDEX_MEDIA_TYPES,
@@ -28,7 +35,9 @@ from gadgetops.oci.content import (
     Index,
     Manifest,
     digest_of,
+    document_media_type,
     is_digest,
+    is_other_digest,
     parse_object,
 )
 from gadgetops.oci.graph import children_of
@@ -42,9 +51,19 @@ MAX_PAGES: Final = 10_000
 """A list that goes on after so many pages is refused."""
 
 _ACCEPT: Final = {"Accept": ", ".join(sorted(INDEX_MEDIA_TYPES | MANIFEST_MEDIA_TYPES))}
+_ACCEPT_ANY: Final = {"Accept": "*/*"}
+_NOT_ACCEPTABLE = frozenset({406})
 _MAX_CACHED_BYTES = 32 << 20
 _MAX_CUTS = 50
 _NOT_FOUND = frozenset({404})
+_PARTIAL: Final = 206
+_REFUSED_RANGE = frozenset({400, 405, 416, 501})
+"""How registries answer a range that they do not give; 416 also where nothing is left."""
+
+_CONTENT_RANGE = re.compile(r"bytes (?P<start>\d{1,18})-", re.ASCII)
+_UNKNOWN_PARTS = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"})
+"""How registries say that a manifest names what they lack, or, if they are many machines, do not know yet."""
+
 _REFUSED_QUERY = frozenset({400, 405, 414, 422})
 _PASSING = frozenset({408, 429, 502, 503, 504})
 _TAGS_PER_PAGE: Final = 1000
@@ -72,6 +91,7 @@ class Repository:
         self._places = _places(transport, repository)
         self._documents: dict[str, bytes] = {}
         self._has_referrers_api: bool | None = None
+        self._listed_by_itself: set[str] = set()
         self._lock = threading.Lock()
 
     @classmethod
@@ -95,12 +115,27 @@ class Repository:
             RegistryError: The registry could not be asked.
         """
         name = _tag_or_digest(reference)
-        found = self._resolve_by_head(name) or self._resolve_by_get(name)
+        return self._checked(name, self._resolve_by_head(name) or self._resolve_by_get(name))
+
+    def _checked(self, name: str, found: Descriptor | None) -> Descriptor:
         if found is None:
             hint = f"`gadgetops list --remote {self.name}` shows its tags"
             raise NotFound(name, where=self.name, hint=hint)
         if is_digest(name) and found.digest != name:
             raise DigestMismatch(self.name, expected=name, actual=found.digest)
+        return found
+
+    def fetch_root(self, reference: Reference | str) -> Descriptor:
+        """
+        Return what *reference* stands for, as `resolve`, and have its content at hand.
+
+        The content says what it is: what headers say of it does not count.
+        """
+        name = _tag_or_digest(reference)
+        found = self._checked(name, self._resolve_by_get(name))
+        if found.media_type not in _MEDIA_TYPES:
+            expected = "an index or a manifest of the second schema"
+            raise UnsupportedMediaType(f"{self.name}: {name}", expected=expected, actual=found.media_type)
         return found
 
     def find(self, name: str) -> Descriptor | None:
@@ -136,12 +171,15 @@ class Repository:
         if descriptor.is_index or descriptor.is_manifest:
             return self.find(descriptor.digest) is not None
         try:
-            return bool(self._transport.blob_exists({"digest": descriptor.digest}, self._places))
+            answer = self._transport.request("HEAD", self._blob_url(descriptor), allow=_NOT_FOUND)
         except RegistryError as error:
-            if not _tells_nothing(error):
+            if error.status is None:
                 raise
             # To send it again does no harm, and fails with a clearer answer if it may not be sent.
             return False
+        # Some answer HEAD with success whatever is asked for.
+        size = answer.headers.get("Content-Length", "")
+        return answer.status == 200 and size in ("", "0", str(descriptor.size_bytes))
 
     def add(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
         """
@@ -190,8 +228,8 @@ class Repository:
         Where the registry has no referrers API, those listed in the index with the tag `sha256-<hex>`
         (distribution-spec v1.1.1, "Referrers Tag Schema").
         """
-        by_api = self._referrers_by_api(digest)
-        listed = self._referrers_by_tag(digest) if by_api is None else by_api
+        # Where the API lists nothing, others may have listed something when it was not there yet.
+        listed = self._referrers_by_api(digest) or self._referrers_by_tag(digest)
         return sorted({each.digest: each for each in listed}.values(), key=lambda each: each.digest)
 
     def publish(self, named: Mapping[str, Descriptor], untagged: Iterable[Descriptor] = ()) -> None:
@@ -205,8 +243,12 @@ class Repository:
             RegistryError: The registry refused, or could not be asked; tags not yet written are not.
         """
         for subject, referrers in self._by_subject(untagged).items():
-            if self._referrers_by_api(subject) is None:
-                self.list_referrers(subject, referrers)
+            if self._listed_by_itself.issuperset(each.digest for each in referrers):
+                continue
+            listed = {each.digest for each in self._referrers_by_api(subject) or ()}
+            missing = [each for each in referrers if each.digest not in listed | self._listed_by_itself]
+            if missing:
+                self.list_referrers(subject, missing)
         for tag, descriptor in named.items():
             signed = signed_digest(tag)
             if signed is not None and tag == _referrers_tag(signed) and descriptor.is_index:
@@ -271,7 +313,7 @@ class Repository:
         found: list[Descriptor] = []
         try:
             for page in self._pages(f"{self._url}/referrers/{digest}", "referrers"):
-                if not self._has_referrers_api and not page.lstrip().startswith(b"{"):
+                if not self._has_referrers_api and not _is_listing(page):
                     self._has_referrers_api = False
                     return None
                 found += Index.from_bytes(page, f"{self.name}: referrers of {digest}").manifests
@@ -303,10 +345,9 @@ class Repository:
     def _resolve_by_head(self, name: str) -> Descriptor | None:
         """Return what HEAD says, None if that is too little; registries may know GET alone."""
         try:
-            answer = self._transport.request("HEAD", self._manifest_url(name), headers=_ACCEPT)
-        except RegistryError as error:
-            if not _tells_nothing(error):
-                raise
+            answer = self._transport.request("HEAD", self._manifest_url(name), headers=_ACCEPT, attempts=2)
+        except RegistryError:
+            # Whatever is the matter, GET shows whether it is with HEAD alone, and says more of it.
             return None
         return _described(answer)
 
@@ -321,10 +362,7 @@ class Repository:
         algorithm = name.partition(":")[0] if is_digest(name) else "sha256"
         digest = digest_of(answer.body, algorithm)
         self._remember(digest, answer.body)
-        media_type = _media_type(answer)
-        if media_type not in _MEDIA_TYPES:
-            declared = parse_object(answer.body, f"{self.name}: {name}").get("mediaType")
-            media_type = declared if isinstance(declared, str) else media_type
+        media_type = document_media_type(answer.body, f"{self.name}: {name}") or _media_type(answer)
         return Descriptor(media_type=media_type, digest=digest, size_bytes=len(answer.body))
 
     def _document(self, descriptor: Descriptor) -> bytes:
@@ -345,10 +383,16 @@ class Repository:
 
     def _get_manifest(self, name: str) -> Answer | None:
         url = self._manifest_url(name)
-        answer = self._transport.request(
-            "GET", url, headers=_ACCEPT, allow=_NOT_FOUND, limit_bytes=MAX_MANIFEST_BYTES
-        )
-        return None if answer.status == 404 else answer
+        ask = partial(self._transport.request, "GET", url, limit_bytes=MAX_MANIFEST_BYTES)
+        answer: Answer = ask(headers=_ACCEPT, allow=_NOT_FOUND | _NOT_ACCEPTABLE)
+        if answer.status in _NOT_ACCEPTABLE:
+            answer = ask(headers=_ACCEPT_ANY, allow=_NOT_FOUND)
+        if answer.status == 404:
+            return None
+        if _media_type(answer) == "text/html":
+            reason = "a web page instead of a manifest: of whom to sign in with, or of a proxy in between"
+            raise RegistryError("GET", shown(answer.url), reason)
+        return answer
 
     def _remember(self, digest: str, data: bytes) -> None:
         """Keep *data*, whose digest is *digest*: copying needs a manifest twice, to walk and to send it."""
@@ -358,8 +402,9 @@ class Repository:
 
     def _blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """Yield a blob, going on where a connection was cut as long as each brings something."""
-        url = f"{self._url}/blobs/{descriptor.digest}"
+        url = self._blob_url(descriptor)
         offset, cuts_in_a_row = 0, 0
+        failure: Exception | None = None
         for _ in range(_MAX_CUTS):
             before = offset
             try:
@@ -369,34 +414,59 @@ class Repository:
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 failure = error
             else:
+                failure = None
+            # Some end an answer too early without a word, and some do not end it although all has come.
+            if offset >= descriptor.size_bytes or (failure is None and offset == before):
                 return
             cuts_in_a_row = 0 if offset > before else cuts_in_a_row + 1
             if cuts_in_a_row == self._transport.patience.attempts:
                 break
-        raise error_of_failure("GET", url, failure, self._transport.host) from None
+        if failure is not None:
+            raise error_of_failure("GET", url, failure, self._transport.host) from None
 
     def _blob_from(self, url: str, offset: int, descriptor: Descriptor) -> Iterator[bytes]:
+        """Yield the bytes from *offset* on, of however much the registry sends."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        with self._transport.open(url, headers=headers, allow=_NOT_FOUND) as response:
+        allow = _NOT_FOUND | (_REFUSED_RANGE if offset else frozenset())
+        with self._transport.open(url, headers=headers, allow=allow) as response:
             if response.status_code == 404:
-                raise NotFound(descriptor.digest, where=self.name)
-            # A registry that knows no ranges sends all of it again.
-            to_skip = offset if response.status_code == 200 else 0
-            for piece in pieces(response):
-                skipped = min(to_skip, len(piece))
-                to_skip -= skipped
-                if skipped < len(piece):
-                    yield piece[skipped:]
+                raise NotFound(descriptor.digest, where=self._place_of(response))
+            if response.status_code not in _REFUSED_RANGE:
+                yield from _after(response, offset, descriptor)
+                return
+        with self._transport.open(url, headers={}, allow=frozenset()) as response:
+            yield from _after(response, offset, descriptor)
+
+    def _place_of(self, response: requests.Response) -> str:
+        """Return who gave *response*, for people: the repository, or where it led to."""
+        is_own = response.url.startswith(f"{self._transport.base_url}/")
+        return self.name if is_own else f"{shown(response.url)}, where {self.name} led to"
 
     def _put_manifest(self, name: str, descriptor: Descriptor, data: bytes) -> Answer:
         headers = {"Content-Type": descriptor.media_type}
         url = self._manifest_url(name)
-        answer = self._transport.request("PUT", url, data=data, headers=headers)
-        stored = answer.headers.get("Docker-Content-Digest", descriptor.digest)
-        if stored != descriptor.digest:
+        answer = self._until_parts_are_known(
+            partial(self._transport.request, "PUT", url, data=data, headers=headers)
+        )
+        stored = answer.headers.get("Docker-Content-Digest", "")
+        if is_other_digest(stored, descriptor.digest):
             raise DigestMismatch(f"{self.name}:{name}", expected=descriptor.digest, actual=stored)
         self._remember(descriptor.digest, data)
+        if answer.headers.get("OCI-Subject"):
+            self._listed_by_itself.add(descriptor.digest)
         return answer
+
+    def _until_parts_are_known(self, put: Callable[[], Answer]) -> Answer:
+        """Call *put*; again, while the registry says that it does not know yet what was sent before."""
+        patience = self._transport.patience
+        for attempt in range(1, patience.attempts):
+            try:
+                return put()
+            except RegistryError as error:
+                if not _UNKNOWN_PARTS.intersection(error.codes):
+                    raise
+                time.sleep(patience.first_wait_s * 2 ** (attempt - 1))
+        return put()
 
     def _pages(self, url: str, what: str, query: str = "") -> Iterator[bytes]:
         """
@@ -422,12 +492,16 @@ class Repository:
             link = _LINK.search(answer.headers.get("Link", ""))
             if link is None:
                 return
-            url = self._transport.resolve_url(url, link["url"])
+            # Behind a proxy some name themselves as they are called there.
+            url = self._transport.own_url(url, link["url"])
         raise RegistryError("GET", shown(url), f"the list of {what} does not end: {len(seen)} pages")
 
     @property
     def _url(self) -> str:
         return f"{self._transport.base_url}/v2/{self.repository}"
+
+    def _blob_url(self, descriptor: Descriptor) -> str:
+        return f"{self._url}/blobs/{descriptor.digest}"
 
     @property
     def _uploads_url(self) -> str:
@@ -465,6 +539,40 @@ def _described(answer: Answer) -> Descriptor | None:
     return Descriptor(media_type=_media_type(answer), digest=digest, size_bytes=int(size[:19]))
 
 
+def _is_listing(page: bytes) -> bool:
+    """Return whether *page* lists manifests; some answer whatever is asked with something of their own."""
+    try:
+        return isinstance(parse_object(page, "referrers").get("manifests"), list)
+    except ContentError:
+        return False
+
+
+def _after(response: requests.Response, offset: int, descriptor: Descriptor) -> Iterator[bytes]:
+    """
+    Yield what *response* has of the blob *descriptor* from *offset* on.
+
+    A registry that knows no ranges sends all of it again, and one that says which range it sends is believed.
+    """
+    length = response.headers.get("Content-Length", "")
+    # Blobs that are compressed themselves are sent with that header, too: then the size is right as it is.
+    is_encoded = bool(response.headers.get("Content-Encoding")) and length != str(descriptor.size_bytes)
+    to_skip = offset - _start_of(response)
+    for piece in pieces(response, decode=is_encoded):
+        skipped = min(to_skip, len(piece))
+        to_skip -= skipped
+        if skipped < len(piece):
+            yield piece[skipped:]
+
+
+def _start_of(response: requests.Response) -> int:
+    """Return where in the blob *response* begins, in bytes."""
+    if response.status_code != _PARTIAL:
+        return 0
+    found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    asked = (response.request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-")
+    return min(int(found["start"] if found else asked), int(asked))
+
+
 def _tells_nothing(error: RegistryError) -> bool:
     """
     Return whether a refusal may as well mean "not here" or "not known": another way is to be tried.
@@ -476,4 +584,4 @@ def _tells_nothing(error: RegistryError) -> bool:
 
 
 def _media_type(answer: Answer) -> str:
-    return answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()

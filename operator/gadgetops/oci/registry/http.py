@@ -1,20 +1,20 @@
 """
 HTTP with a registry: one request at a time, with proof of who asks, patience, redirects and limits.
 
-oras-py holds the connection: its session, without cookies, and the places of the API. Its `do_request`,
-through which all of it goes, is replaced here: it keeps one token for everything, waits 131 s before it
-reports a dead port, and does not wait when told to (429).
+oras-py holds the connection: its session, without cookies, and the places of the API. Its `do_request` is
+not used: it keeps one token for everything, waits 131 s before it reports a dead port, and does not wait when
+told to (429).
 """
 
 import ipaddress
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import Any, Final, TypeVar, Union
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 import oras.provider
 import requests
@@ -47,11 +47,38 @@ _TIMEOUTS_S: Final = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
 _MAX_GREETING_BYTES = 1 << 20
 _NO_PROXIES: Final = {"http": "", "https": "", "all": ""}
-_WORTH_ANOTHER_TRY = frozenset({408, 429, 500, 502, 503, 504})
+_WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
+"""What passes, by HTTP, and by those who sit in front of registries (520 to 524: Cloudflare)."""
+
+_HIDDEN: Final = frozenset({403, 404})
+_SEE_OTHER: Final = 303
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Outcome = TypeVar("Outcome")
-Body = bytes | None
+Body = Union[bytes, "Content", None]
+_Place = tuple[str, str | None, int | None]
+
+
+class Content:
+    """
+    A body to send that is not held in memory, and can be read as often as the request is made.
+
+    Args:
+        chunks: Its bytes, which begin anew with each iteration.
+        size_bytes: How many they are.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], size_bytes: int) -> None:
+        self._chunks = chunks
+        self._size_bytes = size_bytes
+
+    def __len__(self) -> int:
+        """Return how many bytes it has."""
+        return self._size_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield its bytes."""
+        return iter(self._chunks)
 
 
 @dataclass(frozen=True)
@@ -80,7 +107,9 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         self.host = host
         self._access = access
         self._repository = repository
-        self._authenticator = Authenticator(host, lambda: self._credentials, self._ask_token_service)
+        self._authenticator = Authenticator(
+            host, lambda: self._credentials, self._ask_token_service, repository
+        )
         # Otherwise requests would send what ~/.netrc has, even to where a redirect leads.
         self.session.auth = _leave_alone
         self.session.headers["User-Agent"] = "gadgetops"
@@ -138,34 +167,14 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         Raises:
             Unauthorized: It does not believe it.
         """
-        self.request("GET", f"{self.base_url}/v2/", action="login", limit_bytes=_MAX_GREETING_BYTES)
+        self.request("GET", self._greeting_url, action="login", limit_bytes=_MAX_GREETING_BYTES)
         return self._authenticator.proof("login") is not None
 
     def open(self, url: str, *, headers: Mapping[str, str], allow: frozenset[int]) -> requests.Response:
         """Return the answer to GET *url*, its body still to be read (`pieces`); errors as of `request`."""
-        return self._stream("GET", url, headers=headers, allow=allow)
 
-    def do_request(
-        self,
-        url: str,
-        method: str = "GET",
-        data: Any = None,
-        headers: dict[str, str] | None = None,
-        json: Any = None,
-        stream: bool = False,
-    ) -> requests.Response:
-        """Make a request for the methods that oras defines, of which none needs a body; 404 is an answer."""
-        del json
-        response = self._stream(method, url, headers=headers or {}, allow=frozenset({404}), data=data)
-        if not stream:
-            _discard(response)
-        return response
-
-    def _stream(
-        self, method: str, url: str, *, headers: Mapping[str, str], allow: frozenset[int], data: Body = None
-    ) -> requests.Response:
         def ask() -> requests.Response:
-            response = self._send(method, url, data=data, headers=headers)
+            response = self._send("GET", url, headers=headers)
             try:
                 self._raise_for_status(response, allow)
             except BaseException:
@@ -173,7 +182,7 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
                 raise
             return response
 
-        return self._patiently(method, url, ask)
+        return self._patiently("GET", url, ask)
 
     @property
     def patience(self) -> Patience:
@@ -218,19 +227,50 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
         for _ in range(3):
             proof = self._authenticator.proof(action)
             response = self._follow(method, url, data, headers or {}, proof)
-            if response.status_code != 401 or not self._is_ours(response.url):
+            challenge = self._challenge(response, proof)
+            if challenge is None:
                 break
-            challenge = response.headers.get("WWW-Authenticate", "")
             _discard(response)
-            self._authenticator.answer(action, proof, challenge, method=method, url=shown(url))
+            self._authenticator.answer(action, proof, challenge, method=method, url=shown(response.url))
         return response
 
+    def _challenge(self, response: requests.Response, proof: str | None) -> str | None:
+        """
+        Return what the registry wants to be proved before it says more than *response*, None for nothing.
+
+        Some hide from strangers what is there, and ask who they are only at the beginning of the API.
+        """
+        if not self._is_ours(response.url):
+            return None
+        if response.status_code == 401:
+            return response.headers.get("WWW-Authenticate", "")
+        if proof is None and response.status_code in _HIDDEN and response.url != self._greeting_url:
+            return self._greeting
+        return None
+
+    @property
+    def _greeting_url(self) -> str:
+        return f"{self.base_url}/v2/"
+
+    @cached_property
+    def _greeting(self) -> str | None:
+        """What the registry asks of strangers at the beginning of its API; None if it asks nothing."""
+        with self._follow("GET", self._greeting_url, None, {}, None) as response:
+            return response.headers.get("WWW-Authenticate") if response.status_code == 401 else None
+
     def _follow(
-        self, method: str, url: str, data: Body, headers: Mapping[str, str], proof: str | None
+        self,
+        method: str,
+        url: str,
+        data: Body,
+        headers: Mapping[str, str],
+        proof: str | None,
+        at: _Place | None = None,
     ) -> requests.Response:
+        """Ask, and follow redirects; *proof* is for the registry, or the place *at*, and for nobody else."""
         for _ in range(MAX_REDIRECTS + 1):
             sent = {"Accept-Encoding": "identity", **headers}
-            if proof is not None and self._is_ours(url):
+            if proof is not None and _origin(url) == (at or _origin(self.base_url)):
                 sent["Authorization"] = proof
             response: requests.Response = self.session.request(
                 method,
@@ -247,25 +287,46 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
                 return response
             _discard(response)
             url = self.resolve_url(url, location)
+            if response.status_code == _SEE_OTHER and method != "HEAD":
+                method, data = "GET", None
         raise RegistryError(method, shown(url), f"more than {MAX_REDIRECTS} redirects")
 
     def resolve_url(self, url: str, location: str) -> str:
-        """Return where *location*, which *url* answered, leads; `RegistryError` if from HTTPS to HTTP."""
+        """
+        Return where *location*, which *url* answered, leads.
+
+        A registry behind what speaks TLS for it may name itself by HTTP: it is asked by HTTPS all the same.
+
+        Raises:
+            RegistryError: It leads from HTTPS to another host's HTTP.
+        """
         # "v2/…" without a slash in front is meant to begin at the host.
         found = urljoin(url, f"/{location}" if location.startswith("v2/") else location)
-        schemes = {"https"} if url.startswith("https:") else {"http", "https"}
-        if urlsplit(found).scheme not in schemes:
+        before, after = urlsplit(url), urlsplit(found)
+        if before.scheme == "https" and after.scheme == "http" and after.hostname == before.hostname:
+            return urlunsplit(after._replace(scheme="https", netloc=before.netloc))
+        schemes = {"https"} if before.scheme == "https" else {"http", "https"}
+        if after.scheme not in schemes:
             raise RegistryError("GET", shown(url), f"leads to {shown(found)!r}, which is not encrypted")
         return found
+
+    def own_url(self, url: str, link: str) -> str:
+        """Return where *link* of the list at *url* leads at this registry, whatever host it names."""
+        found = urlsplit(urljoin(url, f"/{link}" if link.startswith("v2/") else link))
+        return urlunsplit(found._replace(scheme=self.prefix, netloc=self.hostname, fragment=""))
 
     def _is_ours(self, url: str) -> bool:
         """Whether *url* is the registry itself: nobody else gets to see who we are."""
         return _origin(url) == _origin(self.base_url)
 
     def _raise_for_status(self, response: requests.Response, allow: frozenset[int]) -> None:
-        if response.status_code < 400 or response.status_code in allow:
+        if response.status_code < 300 or response.status_code in allow:
             return
         method = response.request.method or ""
+        if response.status_code < 400:
+            response.close()
+            reason = "it answers that this is elsewhere, and not where"
+            raise RegistryError(method, shown(response.url), reason, status=response.status_code)
         body = _read_some(response, MAX_ERROR_BYTES)
         response.close()
         error = error_of_answer(method, response.url, response.status_code, response.reason, body, self.host)
@@ -284,20 +345,12 @@ class Transport(oras.provider.Registry):  # type: ignore[misc]  # oras has no ty
             raise RegistryError(
                 method, shown(url), "the registry names a token service that is not encrypted"
             )
-        headers = {} if authorization is None else {"Authorization": authorization}
+        asked = _with_query(url, params) if method == "GET" else url
+        data = urlencode(params).encode() if method == "POST" else None
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
 
         def ask() -> bytes:
-            with self.session.request(
-                method,
-                url,
-                params=params if method == "GET" else None,
-                data=params if method == "POST" else None,
-                headers=headers,
-                stream=True,
-                timeout=_TIMEOUTS_S,
-                allow_redirects=False,
-                proxies=_NO_PROXIES if _is_loopback(url) else None,
-            ) as response:
+            with self._follow(method, asked, data, headers, authorization, at=_origin(url)) as response:
                 self._raise_for_status(response, frozenset())
                 return _read(response, MAX_TOKEN_BYTES)
 
@@ -333,9 +386,9 @@ def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def pieces(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body of *response* piece by piece, exactly the bytes sent."""
-    yield from response.raw.stream(CHUNK_BYTES, decode_content=False)
+def pieces(response: requests.Response, *, decode: bool = False) -> Iterator[bytes]:
+    """Yield the body of *response* piece by piece: the bytes sent, or, to *decode*, what they encode."""
+    yield from response.raw.stream(CHUNK_BYTES, decode_content=decode)
 
 
 def _discard(response: requests.Response) -> None:
@@ -354,7 +407,8 @@ def _read(response: requests.Response, limit_bytes: int) -> bytes:
 
 def _read_some(response: requests.Response, limit_bytes: int) -> bytes:
     body = bytearray()
-    for piece in pieces(response):
+    # Some send gzip whoever asks them not to.
+    for piece in pieces(response, decode=True):
         body += piece
         if len(body) >= limit_bytes:
             break
@@ -372,6 +426,12 @@ def _is_loopback(url: str) -> bool:
         return False
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _with_query(url: str, params: list[tuple[str, str]]) -> str:
+    parts = urlsplit(url)
+    query = "&".join(filter(None, (parts.query, urlencode(params))))
+    return urlunsplit(parts._replace(query=query, fragment=""))
+
+
+def _origin(url: str) -> _Place:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -3,12 +3,12 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from gadgetops.errors import RegistryError
-from gadgetops.oci.content import Descriptor
+from gadgetops.errors import DigestMismatch, RegistryError
+from gadgetops.oci.content import Descriptor, is_other_digest
 from gadgetops.oci.registry.failures import shown
-from gadgetops.oci.registry.http import Answer, Transport
+from gadgetops.oci.registry.http import Answer, Content, Transport
 
 PART_BYTES: Final = 8 << 20
 """A blob up to this size is sent in one request; a larger one in parts of this size."""
@@ -21,6 +21,8 @@ MIN_PART_BYTES: Final = 1 << 10
 
 _MAX_RESTARTS = 3
 _LOST = frozenset({404, 416})
+_NO_PARTS = frozenset({400, 405, 411, 415, 501})
+"""How registries answer PATCH if they take a blob in one request only; 404 as well, of uploads they know."""
 _TOO_LARGE = frozenset({413, 416})
 """What registries say to a part that is larger than they, or a proxy in front of them, take."""
 
@@ -33,6 +35,7 @@ class Upload:
         self._uploads_url = uploads_url
         self._descriptor = descriptor
         self._part_bytes = PART_BYTES
+        self._takes_parts = True
 
     def send(self, chunks: Iterable[bytes], *, mount_from: str | None = None) -> None:
         """
@@ -49,7 +52,7 @@ class Upload:
             if session is None:
                 return
             try:
-                self._send_to(session, self._descriptor.verified(chunks))
+                self._send_to(session, chunks)
             except _LostError as lost:
                 if iter(chunks) is chunks:
                     raise lost.error from None
@@ -65,11 +68,15 @@ class Upload:
     def _start(self, mount_from: str | None) -> "_Session | None":
         """Return a new upload session, None if the blob was mounted."""
         answer = self._mount(mount_from) if mount_from is not None else None
-        if answer is None:
-            answer = self._transport.request("POST", self._uploads_url, data=b"")
-        elif answer.status == 201:
+        if answer is not None and answer.status == 201:
             return None
-        return _Session(self._location(self._uploads_url, answer), answer, self._part_bytes)
+        if answer is None or self._place_in(self._uploads_url, answer) is None:
+            answer = self._transport.request("POST", self._uploads_url, data=b"")
+        place = self._place_in(self._uploads_url, answer)
+        if place is None:
+            reason = "the registry does not say where to send the blob"
+            raise RegistryError("POST", shown(self._uploads_url), reason)
+        return _Session(place, answer, self._part_bytes)
 
     def _mount(self, mount_from: str) -> Answer | None:
         """Ask for the blob of *mount_from*; None if that is refused, for whatever reason: it is sent then."""
@@ -83,12 +90,15 @@ class Upload:
                 raise
             return None
 
-    def _send_to(self, session: "_Session", chunks: Iterator[bytes]) -> None:
+    def _send_to(self, session: "_Session", chunks: Iterable[bytes]) -> None:
         if self._descriptor.size_bytes <= session.part_bytes:
-            self._finish(session, b"".join(chunks))
+            self._finish(session, b"".join(self._descriptor.verified(chunks)))
+            return
+        if not self._takes_parts:
+            self._finish(session, Content(_Verified(self._descriptor, chunks), self._descriptor.size_bytes))
             return
         offset = 0
-        for part in _parts(chunks, session.part_bytes):
+        for part in _parts(self._descriptor.verified(chunks), session.part_bytes):
             self._send_part(session, part, offset)
             offset += len(part)
         self._finish(session, b"")
@@ -116,7 +126,12 @@ class Upload:
                     attempts=1,
                 )
             except RegistryError as error:
-                before, sent = sent, self._received(session, error)
+                before = sent
+                if before or error.status not in _NO_PARTS:
+                    sent = self._received(session, error)
+                if before == sent == 0 and error.status in (*_NO_PARTS, 404):
+                    self._takes_parts = False
+                    raise _LostError(error) from error
                 if not offset <= sent <= end:
                     raise _LostError(error) from error
                 is_smaller = error.status in _TOO_LARGE and sent == before and session.halve_parts()
@@ -124,7 +139,7 @@ class Upload:
                 if failures >= self._transport.patience.attempts:
                     raise
             else:
-                session.url = self._location(session.url, answer)
+                session.move(self._place_in(session.url, answer))
                 sent = until
 
     def _received(self, session: "_Session", failure: RegistryError) -> int:
@@ -135,28 +150,33 @@ class Upload:
             and failure.status not in (*_LOST, *_TOO_LARGE, 408, 429)
         ):
             raise failure
-        answer = self._transport.request("GET", session.url, allow=_LOST)
-        if answer.status in _LOST:
-            raise _LostError(failure) from failure
-        session.url = self._location(session.url, answer)
+        try:
+            answer = self._transport.request("GET", session.url)
+        except RegistryError as error:
+            # Whoever cannot say what has arrived gets all of it again.
+            raise _LostError(failure) from error
+        session.move(self._place_in(session.url, answer))
         last = answer.headers.get("Range", "").rpartition("-")[2]
         if not (last.isascii() and last.isdigit()):
             raise _LostError(failure) from failure
         # "0-0" is what registries say of both nothing and one byte: parts are never that small.
         return int(last) + 1 if int(last) else 0
 
-    def _finish(self, session: "_Session", rest: bytes) -> None:
+    def _finish(self, session: "_Session", rest: bytes | Content) -> None:
         scheme, host, path, query, _ = urlsplit(session.url)
         digest = urlencode({"digest": self._descriptor.digest})
         url = urlunsplit((scheme, host, path, f"{query}&{digest}" if query else digest, ""))
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._transport.request("PUT", url, data=rest, headers=headers, allow=_LOST | _TOO_LARGE)
         if answer.status < 400:
+            stored = answer.headers.get("Docker-Content-Digest", "")
+            if is_other_digest(stored, self._descriptor.digest):
+                raise DigestMismatch(shown(url), expected=self._descriptor.digest, actual=stored)
             return
         is_too_large = answer.status == 413 or (answer.status in _TOO_LARGE and rest)
         reason = f"{len(rest)} bytes are too many for it" if is_too_large else "it forgot the upload"
         error = RegistryError("PUT", shown(url), reason, status=answer.status)
-        if is_too_large and not session.shrink_below(len(rest)):
+        if is_too_large and (isinstance(rest, Content) or not session.shrink_below(len(rest))):
             raise error
         raise _LostError(error)
 
@@ -164,11 +184,25 @@ class Upload:
         with contextlib.suppress(RegistryError):
             self._transport.request("DELETE", session.url, attempts=1)
 
-    def _location(self, url: str, answer: Answer) -> str:
+    def _place_in(self, url: str, answer: Answer) -> str | None:
+        """Return where *answer*, which *url* gave, says that the upload goes on; None if it does not say."""
         location = answer.headers.get("Location")
-        if not location:
-            raise RegistryError("POST", shown(url), "the registry does not say where to send the blob")
-        return self._transport.resolve_url(url, location)
+        if location:
+            return self._transport.resolve_url(url, location)
+        # Registries without that header gave the upload's name in this one before (Docker's, until 2015).
+        name = answer.headers.get("Docker-Upload-UUID", "")
+        return f"{self._uploads_url}{quote(name, safe='')}" if name and url == self._uploads_url else None
+
+
+class _Verified:
+    """The bytes of *chunks*, checked against *descriptor* each time they are read."""
+
+    def __init__(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        self._descriptor = descriptor
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._descriptor.verified(self._chunks)
 
 
 class _Session:
@@ -180,6 +214,10 @@ class _Session:
         wanted = int(minimum[:12]) if minimum.isascii() and minimum.isdigit() else 0
         self._least_bytes = max(MIN_PART_BYTES, wanted)
         self.part_bytes = min(max(part_bytes, wanted), MAX_PART_BYTES)
+
+    def move(self, url: str | None) -> None:
+        """Go on at *url*; where none is named, where it was."""
+        self.url = url or self.url
 
     def halve_parts(self) -> bool:
         """Send smaller parts from now on; False if they are as small as they may be."""
