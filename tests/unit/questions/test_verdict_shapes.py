@@ -297,3 +297,19 @@ def test_few_flushes_tell_as_much_as_many(forgotten: int) -> None:
         activity, of_stack = courses(program.events)
         found[verdict(of_stack["x"], activity).kind if "x" in of_stack else None] += 1
     assert {*found} <= ({"growing"} if forgotten else NO_LEAK), found
+
+
+def test_a_program_that_only_starts_is_not_accused() -> None:
+    """What it loads for a while is doubtful; what it loses in everything that it does is not."""
+    program = Program()
+    for number in range(400):
+        program.churn(3, f"step {number // 4}")
+        if 150 < number < 350 and number % 2:
+            program.allocate("table", 200)
+        program.allocate("lost", 100)
+        program.nap(0.005)
+    activity, of_stack = courses(program.events)
+    assert not activity.is_settled
+    table = verdict(of_stack["table"], activity)
+    assert (table.kind, verdict(of_stack["lost"], activity).kind) == ("unclear", "growing")
+    assert "did ever new things; record for" in table.reason

@@ -88,6 +88,8 @@ class Activity:
         widths = _active_widths(cells, end_ns)
         self.n_startup = _startup_cells(cells, widths)
         """How many cells belong to the program's start-up."""
+        self.is_settled = self.n_startup > 0 or _known_half_way(cells, widths) >= _KNOWN_STACKS[-1]
+        """Whether it did half-way what it did in the end; else it may have been starting all the time."""
         begin = self.n_startup
         self.active_ns = int(sum(widths[begin:]))
         """Active time after start-up."""
@@ -176,3 +178,14 @@ def _shares(weights: Iterable[float]) -> list[float]:
     sums = [*accumulate(weights)]
     whole = sums[-1] if sums else 0
     return [each / whole for each in sums] if whole else [1.0] * len(sums)
+
+
+def _known_half_way(cells: Sequence[Cell], widths: Sequence[float]) -> float:
+    """Return what part of all stacks had been seen in the middle of the active time; 1 where they are few."""
+    n_stacks = sum(cell.n_new_stacks for cell in cells)
+    if n_stacks < _MANY_STACKS:
+        return 1.0
+    positions = accumulate(widths)
+    middle = sum(widths) / 2
+    known = sum(cell.n_new_stacks for cell, end in zip(cells, positions, strict=True) if end <= middle)
+    return known / n_stacks

@@ -212,6 +212,21 @@ def _keeps(course: Course, activity: Activity) -> bool:
     return 4 * in_use <= kept * len(cells)
 
 
+def doubted(found: Finding, course: Course, activity: Activity) -> Finding:
+    """
+    Return *found*, or a doubt of growth in a program that did ever new things.
+
+    A program that loads what it works with grows all the time, and a short one does little else. What grew in
+    nearly every part of the recording grew whatever the program did.
+    """
+    if activity.is_settled or found.kind not in ("growing", "levelling"):
+        return found
+    bins = [activity.binned(course.changes, clock) for clock in _CLOCKS]
+    if all(4 * sum(change > 0 for change in each) >= 3 * N_BINS for each in bins):
+        return found
+    return Finding("unclear", f"{found.reason}, but the program did ever new things", 1.0)
+
+
 def find_steady(course: Course, activity: Activity) -> Finding | None:
     """Return the verdict on a stack that only adds, or gives nothing back but what it needs for a moment."""
     if _only_adds(course, activity):

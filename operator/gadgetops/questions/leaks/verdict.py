@@ -12,7 +12,7 @@ from gadgetops.questions.leaks.activity import Activity
 from gadgetops.questions.leaks.course import Course
 from gadgetops.questions.leaks.course_words import rate
 from gadgetops.questions.leaks.rule_table import RULES
-from gadgetops.questions.leaks.rules import Kind
+from gadgetops.questions.leaks.rules import Kind, doubted
 from gadgetops.units import format_duration
 
 _MEANING: Final = {
@@ -61,6 +61,7 @@ class Trend(NamedTuple):
 def verdict(course: Course, activity: Activity) -> Trend:
     """Return what *course* suggests, by the rules of docs/verdicts.md."""
     found = next(finding for rule in RULES if (finding := rule.find(course, activity)) is not None)
+    found = doubted(found, course, activity)
     meaning = _CACHE.get(found.kind) if course.replaces else None
     missing = found.missing_share
     wait_ns = None if missing is None else max(1_000_000_000, int(missing * activity.active_ns))
