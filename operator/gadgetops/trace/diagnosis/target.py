@@ -13,18 +13,15 @@ from gadgetops.stacks.naming.files import build_id_of
 from gadgetops.stacks.naming.symbols import DEBUG_FOLDER, debug_files
 from gadgetops.stacks.unwinding.frame_pointers import need_no_slices
 from gadgetops.system_packages import debug_package
-from gadgetops.trace.kernel.call_count import count_calls, trap_seconds
+from gadgetops.trace.cost.price import price_of
 from gadgetops.trace.probes.allocator import Allocator, allocators_of_process
 from gadgetops.trace.probes.executable import read_executable
 from gadgetops.trace.probes.link_map import Mapped, mapped_objects
 from gadgetops.trace.processes import descendants_of, name_of, threads_of
 from gadgetops.trace.targets.refusals import check_process
-from gadgetops.units import format_count, plural
+from gadgetops.units import plural
 
 _PROCESS: Final = "process"
-_COUNT_S: Final = 0.25
-_TRAPS_PER_CALL: Final = 2
-"""An allocation has a probe at its start and one at its end, a release one; recording adds about one more."""
 _MOST_FILES: Final = 6
 _KNOWN_ALLOCATORS: Final = ("jemalloc", "tcmalloc", "mimalloc", "tbbmalloc", "snmalloc", "rpmalloc")
 _C_LIBRARIES: Final = ("libc.", "libc-", "ld-musl")
@@ -62,7 +59,7 @@ def process_findings(pid: int) -> Iterator[Finding]:
     yield _stacks(pid, mapped)
     yield _debug_files(pid, mapped)
     if allocators:
-        yield asked(_PROCESS, "cost", lambda: _cost(pid, allocators), otherwise="unknown")
+        yield asked(_PROCESS, "cost", lambda: _cost(allocators), otherwise="unknown")
 
 
 def _relatives(pid: int) -> str:
@@ -183,21 +180,8 @@ def _package_of(path: Path) -> str | None:
     return None
 
 
-def _cost(pid: int, allocators: Sequence[Allocator]) -> str:
-    places = {
-        each.probed: sorted({place.offset_bytes for places in each.functions.values() for place in places})
-        for each in allocators
-    }
-    counted = count_calls(pid, places, _COUNT_S)
-    share = counted.per_second * trap_seconds() * _TRAPS_PER_CALL
-    return (
-        f"{format_count(round(counted.per_second))} calls a second now;"
-        f" recording them takes about {_percent(share)} of one processor"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+def _cost(allocators: Sequence[Allocator]) -> str:
+    return price_of(allocators).sentence
 
 
 def _few(paths: Sequence[Path]) -> str:

@@ -38,9 +38,15 @@ def perf_event_open(attribute: bytes, *, pid: int, cpu: int) -> int:
     return fd
 
 
-def open_uprobe(path: Path, offset_bytes: int, *, pid: int) -> int:
+def open_uprobe(path: Path, offset_bytes: int, *, pid: int, at_return: bool = False) -> int:
     """
-    Return the descriptor of an event that counts calls of an instruction of a file in process *pid*.
+    Return the descriptor of an event that counts calls of an instruction of a file.
+
+    Args:
+        path: The file.
+        offset_bytes: Of the instruction, in the file.
+        pid: In this process; -1 for all that map the file.
+        at_return: Count returns of the function that begins there.
 
     Raises:
         OSError: The kernel refuses, or has no uprobes.
@@ -49,7 +55,9 @@ def open_uprobe(path: Path, offset_bytes: int, *, pid: int) -> int:
     attribute = bytearray(ATTRIBUTE_BYTES)
     struct.pack_into("<II", attribute, 0, int(UPROBE_KIND.read_text()), len(attribute))
     struct.pack_into("<QQ", attribute, 56, ctypes.addressof(name), offset_bytes)
-    return perf_event_open(bytes(attribute), pid=pid, cpu=-1)
+    struct.pack_into("<Q", attribute, 8, int(at_return))
+    # A uprobe of all processes belongs to a processor; which one, makes no difference to it.
+    return perf_event_open(bytes(attribute), pid=pid, cpu=0 if pid == -1 else -1)
 
 
 def create_link(program_fd: int, event_fd: int, *, cookie: int) -> int:

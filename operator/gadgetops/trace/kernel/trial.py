@@ -68,7 +68,8 @@ class Counter:
     def __init__(self, attach_type: int = 0, *, with_cookie: bool = False) -> None:
         with contextlib.ExitStack() as stack:
             self._map = _kept(stack, _new_map())
-            self.program_fd = _kept(stack, _load(_program(self._map, with_cookie=with_cookie), attach_type))
+            program = _program(self._map, with_cookie=with_cookie)
+            self.program_fd = _kept(stack, load_program(program, attach_type))
             self._open = stack.pop_all()
 
     def __enter__(self) -> "Counter":
@@ -157,7 +158,17 @@ def _new_map() -> int:
     return bpf(_MAP_CREATE, struct.pack("<IIIII", _ARRAY, 4, _VALUE.size, 1, 0))
 
 
-def _load(program: bytes, attach_type: int) -> int:
+def load_program(program: bytes, attach_type: int) -> int:
+    """
+    Load a program for probes and return its descriptor.
+
+    Args:
+        program: Its instructions, as `instruction` writes each.
+        attach_type: What it is loaded for, one of `enum bpf_attach_type`; 0 for none.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
     code = ctypes.create_string_buffer(program, len(program))
     licence = ctypes.create_string_buffer(b"GPL")
     count = len(program) // 8
@@ -167,25 +178,26 @@ def _load(program: bytes, attach_type: int) -> int:
 
 def _program(map_fd: int, *, with_cookie: bool) -> bytes:
     """Return the instructions of the program: `enum bpf_opcode` spelled as in `struct bpf_insn`."""
-    take_cookie = [_instruction(0x85, immediate=_COOKIE_HELPER)] if with_cookie else [_instruction(0xB7)]
+    take_cookie = [instruction(0x85, immediate=_COOKIE_HELPER)] if with_cookie else [instruction(0xB7)]
     return b"".join(
         [
             *take_cookie,  # r0 = the cookie, or 0
-            _instruction(0xBF, to=7, source=0),
-            _instruction(0x62, to=10, offset=-4),  # the key, on the stack: 0
-            _instruction(0xBF, to=2, source=10),
-            _instruction(0x07, to=2, immediate=-4),
-            _instruction(0x18, to=1, source=1, immediate=map_fd) + _instruction(0),
-            _instruction(0x85, immediate=_LOOK_UP_HELPER),
-            _instruction(0x15, to=0, offset=3),  # no value: to the end
-            _instruction(0xB7, to=1, immediate=1),
-            _instruction(0xDB, to=0, source=1),  # value[0] += 1, atomically
-            _instruction(0x7B, to=0, source=7, offset=8),  # value[1] = the cookie
-            _instruction(0xB7),
-            _instruction(0x95),
+            instruction(0xBF, to=7, source=0),
+            instruction(0x62, to=10, offset=-4),  # the key, on the stack: 0
+            instruction(0xBF, to=2, source=10),
+            instruction(0x07, to=2, immediate=-4),
+            instruction(0x18, to=1, source=1, immediate=map_fd) + instruction(0),
+            instruction(0x85, immediate=_LOOK_UP_HELPER),
+            instruction(0x15, to=0, offset=3),  # no value: to the end
+            instruction(0xB7, to=1, immediate=1),
+            instruction(0xDB, to=0, source=1),  # value[0] += 1, atomically
+            instruction(0x7B, to=0, source=7, offset=8),  # value[1] = the cookie
+            instruction(0xB7),
+            instruction(0x95),
         ]
     )
 
 
-def _instruction(opcode: int, *, to: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
+def instruction(opcode: int, *, to: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
+    """Return one instruction, as `struct bpf_insn` has it."""
     return struct.pack("<BBhi", opcode, to | source << 4, offset, immediate)
