@@ -405,6 +405,20 @@ class KernelRefused(TraceError):
         super().__init__(f"{action}: {self.reason}", hint=hint)
 
 
+class TooExpensive(TraceError):
+    """
+    Recording would slow its target too much, and nobody agreed to that.
+
+    Args:
+        price: What it costs, as a sentence.
+        hint: How to record all the same.
+    """
+
+    def __init__(self, price: str, *, hint: str | None = None) -> None:
+        self.price = price
+        super().__init__(f"nothing is recorded: {price}", hint=hint)
+
+
 class TargetGone(TraceError):
     """
     What is to be recorded has ended.

@@ -101,7 +101,7 @@ def test_a_process_is_watched_and_left_alone(
     """Ending the recording ends the recorder, not the process."""
     path = tmp_path / "r.gadgetrec"
     with running(compiled("growing"), 120, 10_000) as target:
-        command = shell("live", "--pid", target.pid, "-o", path, "--image", gadget_object)
+        command = shell("live", "--force", "--pid", target.pid, "-o", path, "--image", gadget_object)
         with terminal(command, ENVIRONMENT) as opened:
             opened.shows(lambda screen: re.search(r"growing +leak < serve < main", screen))
             opened.type("f")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gadgetops.questions.asking.windows import windows_of
 from gadgetops.questions.info import Info, ModuleInfo
 from gadgetops.units import format_bytes, format_duration, plural
 
@@ -40,10 +41,20 @@ def _facts(info: Info) -> Iterator[tuple[str, str]]:
         yield "gadget", _gadget(header)
     if way := _mapping(header, "attach"):
         yield "attached by", _attach_way(way)
+    if price := _mapping(_mapping(header, "budget"), "price"):
+        yield "price", _price(price, _mapping(header, "budget"))
+    if (windows := windows_of(header)) is not None:
+        yield "windows", windows.sentence
     yield "tool", str(header.get("tool", "unknown"))
     yield "began", _moment(header.get("started_at_ns"))
     yield "ended", f"{_moment(header.get('ended_at_ns'))}{_length(header)}, {_end(header)}"
     yield "events", f"{info.stacks.n_events:,}, {_lost(_mapping(header, 'counters'))}"
+
+
+def _price(price: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
+    calls, slowdown = price.get("calls_per_s", "unknown"), price.get("slowdown", "unknown")
+    allowed = budget.get("max_slowdown", "unknown")
+    return f"{calls} calls a second when it began: tracing costs {slowdown} times, allowed are {allowed}"
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:

@@ -110,6 +110,19 @@ class Attachment:
         """
         self._bpf.renew()
 
+    def pause(self) -> None:
+        """Take the probes out until `resume`."""
+        self._bpf.pause()
+
+    def resume(self) -> None:
+        """
+        Put the probes in again.
+
+        Raises:
+            TraceError: The kernel refuses.
+        """
+        self._bpf.resume()
+
     def detach(self) -> None:
         """Detach all programs."""
         self._bpf.detach()

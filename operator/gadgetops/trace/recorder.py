@@ -15,6 +15,7 @@ from gadgetops.errors import GadgetOpsError, Interrupted, StorageError
 from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import AddressSpaces, ModuleTracker
 from gadgetops.trace.attachment import Attachment
+from gadgetops.trace.cost.pace import Budget, Pace
 from gadgetops.trace.events.live_estimate import LiveEstimate
 from gadgetops.trace.events.priority import FIRST, going_first
 from gadgetops.trace.machine import mount_file_systems
@@ -99,13 +100,15 @@ def record(
     limits: Limits,
     listener: Listener,
     on_begun: Callable[[], None] = lambda: None,
+    budget: Budget | None = None,
 ) -> dict[str, int]:
     """
     Record *target* into the new folder *output* and return its counters: `events`, `lost`, `failed_stacks`.
 
     SIGINT, SIGTERM and SIGHUP end it, with everything that had happened by then; the first Ctrl-C on a
     terminal is left to a command of ours (`StopRequest`). What else is to be done beside it, *on_begun*
-    begins: before that, nothing is to come in between.
+    begins: before that, nothing is to come in between. With a *budget* it records in windows where that is
+    needed to keep it (`Pace`).
 
     Raises:
         Interrupted: A signal came before the target began, or was attached to.
@@ -119,6 +122,9 @@ def record(
         attachment.loader.begin()
         attachment.find_places(target.allocators)
         with attachment.loaded(output.parent), ModuleTracker(target.container_of) as tracker:
+            pace = None if budget is None else Pace(budget, attachment, target.pids, listener.say)
+            if pace is not None:
+                pace.begin()
             target.attach(attachment, tracker)
             if signals:
                 raise Interrupted(signals[0])
@@ -143,6 +149,7 @@ def record(
                 stop=stop,
                 update=update,
                 on_begun=on_begun,
+                pace=pace,
             )
 
 
@@ -159,6 +166,7 @@ def follow(
     update: Callable[[], None],
     on_begun: Callable[[], None],
     nice: int = FIRST,
+    pace: Pace | None = None,
 ) -> dict[str, int]:
     """
     Record what *source* sends of *target*, from its start until it ends or is to; return its counters.
@@ -175,13 +183,14 @@ def follow(
         update: Called now and then while the target runs.
         on_begun: Begins what is done beside it.
         nice: Priority while the target runs, as setpriority(2) has it.
+        pace: Keeps a budget.
 
     Raises:
         StorageError: As `record`.
     """
     full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
     session = Session(source, tracker, RecordingWriter.create(output, full, segment_s=limits.segment_s))
-    run = _Run(session, target, _Ends(limits, stop, output), listener, update, nice)
+    run = _Run(session, target, _Ends(limits, stop, output), listener, update, nice, pace)
     run.to_its_end(on_begun)
     return session.counters()
 
@@ -202,8 +211,10 @@ class _Run:
         listener: Listener,
         update: Callable[[], None],
         nice: int,
+        pace: Pace | None,
     ) -> None:
         self._nice = nice
+        self._pace = pace
         self._session = session
         self._writer = session.writer
         self._target = target
@@ -240,7 +251,10 @@ class _Run:
 
     def _close(self, end: str) -> None:
         stop = self._ends.stop
-        self._session.close(end=end, is_hurried=lambda: stop.is_hurried, on_stage=self._listener.stage)
+        facts = {} if self._pace is None else self._pace.facts()
+        self._session.close(
+            end=end, is_hurried=lambda: stop.is_hurried, on_stage=self._listener.stage, facts=facts
+        )
 
     def _follow(self) -> str:
         """Read events until there is a reason to stop, and return it."""
@@ -248,6 +262,8 @@ class _Run:
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
             has_read = self._read()
             self._update()
+            if self._pace is not None and end is None:
+                self._pace.step(self._session.n_events)
             if self._resident.is_due:
                 self._writer.write_resident(self._resident.measure([*self._session.tracker.spaces]))
             news = self._target.news()

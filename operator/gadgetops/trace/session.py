@@ -182,6 +182,7 @@ class Session:
         end: str,
         is_hurried: Callable[[], bool] = lambda: False,
         on_stage: OnStage = lambda _what, _done=0, _of=0: None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Take in what befell processes meanwhile, symbolise what was collected and close the recording.
@@ -205,8 +206,8 @@ class Session:
                 self._find_symbols(is_hurried, on_stage)
         finally:
             # Whatever failed: what is there is a recording, and `symbolize` goes on.
-            facts = {"unwind": Counter(ways.values())} if self._assembler is not None else {}
-            self.writer.close(counters=self.counters(), end=end, facts=facts)
+            known = {"unwind": Counter(ways.values())} if self._assembler is not None else {}
+            self.writer.close(counters=self.counters(), end=end, facts={**known, **(facts or {})})
 
     def _walk(self, pids: Sequence[int]) -> None:
         """Make stacks of what processes sent before it was known that they need no slices."""

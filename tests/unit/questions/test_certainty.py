@@ -50,6 +50,34 @@ def test_small_allocations_that_were_left_out_are_a_doubt(tmp_path: Path) -> Non
     assert found.certainty.reasons == ("allocations of fewer than 32 bytes were not recorded",)
 
 
+WINDOWED = [
+    {"windows": [[0, 10], [90, 100]]},
+    {"budget": {"in_windows": True}},
+    {"windows": "damaged", "budget": {"in_windows": True}},
+]
+
+
+@pytest.mark.parametrize("header", WINDOWED)
+def test_what_was_recorded_in_windows_is_never_certain(tmp_path: Path, header: Mapping[str, Any]) -> None:
+    """A release between two windows is not seen: no bound holds, and no stack is called a leak."""
+    found = ask(tmp_path, header, {})
+    assert (found.certainty.word, found.bounds) == ("possible", UNKNOWN)
+    assert any("releases between windows were not seen" in reason for reason in found.certainty.reasons)
+    assert {leak.trend.kind for leak in found.leaks} == {"unclear"}
+    assert all("releases between windows were not seen" in leak.trend.reason for leak in found.leaks)
+
+
+def test_how_often_and_how_long_probes_were_in_is_said(tmp_path: Path) -> None:
+    """Two windows of 10 ns in 100."""
+    [reason] = ask(tmp_path, WINDOWED[0], {}).certainty.reasons
+    assert reason.startswith("recorded in 2 windows, 20% of the time: ")
+
+
+def test_a_budget_that_needs_no_windows_is_no_doubt(tmp_path: Path) -> None:
+    """Everything was recorded."""
+    assert ask(tmp_path, {"budget": {"in_windows": False}}, {}).certainty.word == "certain"
+
+
 def test_parameters_that_leave_nothing_out_are_no_doubt(tmp_path: Path) -> None:
     """Nor are others."""
     header = {"parameters": {"sample-every": "1", "min-size": "0", "buffer_bytes": 7, "comm": "x"}}

@@ -86,9 +86,9 @@ def nanoseconds() -> _Type:
     return _Value("time", parse_duration, lambda number: f"{number} ns")
 
 
-def percent() -> _Type:
+def percent(least: int = 0, most: int = 100) -> _Type:
     """Return the type of shares, in percent: `5`, `0.5%`."""
-    return _Value("percent", _parse_percent, lambda number: f"{number} %", 0, 100)
+    return _Value("percent", _parse_percent, lambda number: f"{number} %", least, most)
 
 
 def _parse_percent(text: str) -> float:

@@ -34,9 +34,17 @@ _LINE_S = 1.0
 @click.option("-p", "--pid", metavar="N[,N…]", help="Record these running processes, and watch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Recording of --pid; NAME.gadgetrec.")
 @click.option("--image", metavar="REF|OBJECT.o", help="Gadget that --pid loads, as in `record`.")
+@click.option("--max-slowdown", metavar="PERCENT", help="How much slower --pid may become, as in `record`.")
+@click.option("--force", "is_forced", is_flag=True, help="Record everything of --pid, whatever it costs.")
 @ascii_option
 def command(
-    recording: Path | None, pid: str | None, output: Path | None, image: str | None, is_ascii: bool
+    recording: Path | None,
+    pid: str | None,
+    output: Path | None,
+    image: str | None,
+    max_slowdown: str | None,
+    is_forced: bool,
+    is_ascii: bool,
 ) -> int:
     """Watch RECORDING while it grows: live memory, rates, and what grows like a leak.
 
@@ -50,14 +58,16 @@ def command(
     if (recording is None) == (pid is None):
         raise UsageError("give one thing to watch: RECORDING or --pid")
     if recording is not None:
-        if output is not None or image is not None:
-            raise UsageError("-o and --image go with --pid")
+        if output is not None or image is not None or max_slowdown is not None or is_forced:
+            raise UsageError("-o, --image, --max-slowdown and --force go with --pid")
         if not recording.exists():
             raise RecordingError(recording, "no such recording", hint="`gadgetops record --live` makes one")
         return watch(recording, None, is_ascii=is_ascii)
     path = output or Path(f"pid-{str(pid).replace(',', '-')}.gadgetrec")
     gadget = [] if image is None else ["--image", image]
-    return record_and_watch(["record", *gadget, "--pid", str(pid)], path, is_ascii=is_ascii)
+    budget = [] if max_slowdown is None else ["--max-slowdown", max_slowdown]
+    force = ["--force"] if is_forced else []
+    return record_and_watch(["record", *gadget, *budget, *force, "--pid", str(pid)], path, is_ascii=is_ascii)
 
 
 def record_and_watch(arguments: Sequence[str], path: Path, *, is_ascii: bool) -> int:

@@ -1,10 +1,11 @@
 """`gadgetops record`: the allocations of a target, into a recording."""
 
 import contextlib
+import functools
 import mmap
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,9 +16,10 @@ from gadgetops.commands.common import messages
 from gadgetops.commands.common.options import verb
 from gadgetops.commands.common.output_file import make_room
 from gadgetops.commands.common.progress_line import ProgressLine
-from gadgetops.commands.common.value_types import count, seconds, size
+from gadgetops.commands.common.value_types import count, percent, seconds, size
 from gadgetops.commands.options.drawing_option import ascii_option
 from gadgetops.commands.options.store_option import store_option
+from gadgetops.commands.recordings.record_budget import agreed_budget
 from gadgetops.commands.recordings.record_engine import choose_engine, is_given
 from gadgetops.commands.recordings.record_ig import default_image, record_ig
 from gadgetops.commands.recordings.record_preload import record_preload
@@ -37,7 +39,9 @@ from gadgetops.units import format_bytes, plural
 
 if TYPE_CHECKING:
     from gadgetops.gadget.reading.subject import Subject
+    from gadgetops.trace.cost.pace import Budget
     from gadgetops.trace.kernel.loader import Loader
+    from gadgetops.trace.targets.base import Target
 
 DEFAULT_IMAGE = "trace_malloc"
 MAX_SLICE_BYTES = 1 << 20
@@ -63,6 +67,13 @@ MAX_SLICE_BYTES = 1 << 20
 @click.option("--duration", type=seconds(), help="Stop after so long: 60, 1min.")
 @click.option("--max-events", type=count(1), help="Stop with the Nth event.")
 @click.option("--max-bytes", type=size(), help="Stop before the recording takes more on disk, about.")
+@click.option(
+    "--max-slowdown",
+    type=percent(1, 10_000),
+    help="How much slower running processes may become: 20%; above, record a part of the time."
+    "  [default: 20%; asks first, and refuses above 2 times where nobody can be asked]",
+)
+@click.option("--force", "is_forced", is_flag=True, help="Record everything, whatever it costs.")
 @click.option(
     "--image",
     metavar="REF|OBJECT.o",
@@ -135,6 +146,8 @@ def command(
     duration: float | None,
     max_events: int | None,
     max_bytes: int | None,
+    max_slowdown: float | None,
+    is_forced: bool,
     image: str | None,
     parameters: Sequence[str],
     labels: Sequence[str],
@@ -168,6 +181,8 @@ def command(
     answered at once; the rest of that is done after the recording is complete and this command has ended.
     """
     request = TargetRequest(command_line, **which)
+    if (max_slowdown is not None or is_forced) and (command_line or engine == "ig"):
+        raise UsageError("--max-slowdown and --force go with --pid, --container and --host")
     output = output or Path(f"{request.name}.gadgetrec")
     make_room(output)
     if is_live:
@@ -240,7 +255,10 @@ def command(
             "labels": labels_of,
             "environment": runtime_environment(request),
         }
-        return _record(loader, request, output, header, limits, with_pairs=not no_pairs)
+        agree = functools.partial(
+            agreed_budget, collect_stacks=not no_stacks, max_percent=max_slowdown, is_forced=is_forced
+        )
+        return _record(loader, request, output, header, limits, agree, with_pairs=not no_pairs)
 
 
 def _watched(output: Path, *, is_ascii: bool) -> int:
@@ -259,6 +277,7 @@ def _record(
     output: Path,
     header: Mapping[str, Any],
     limits: tuple[float | None, int | None, int | None, float | None],
+    agree: "Callable[[Target], Budget | None]",
     *,
     with_pairs: bool,
 ) -> int:
@@ -267,6 +286,9 @@ def _record(
     from gadgetops.trace.recorder import Limits, record
 
     target = request.target()
+    budget = None if target.is_ours else agree(target)
+    if budget is not None:
+        header = {**header, "budget": budget.to_json()}
     with said_what_goes_on(target):
         with ProgressLine() as line, contextlib.ExitStack() as beside:
             counters = record(
@@ -277,6 +299,7 @@ def _record(
                 limits=Limits(*limits),
                 listener=line,
                 on_begun=lambda: beside.enter_context(paired_beside(output)) if with_pairs else None,
+                budget=budget,
             )
         _say_result(counters, target.description, output)
         say_what_is_unseen(output)

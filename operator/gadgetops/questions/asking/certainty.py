@@ -8,6 +8,7 @@ question. For what is live, `Bounds` says it.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from gadgetops.questions.asking.windows import windows_of
 from gadgetops.units import plural
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def certainty(recording: "Recording", seen: Seen, notes: tuple[str, ...] = ()) -
     reasons = (
         *_reasons(recording, lost + (recording.n_missing or 0), failed, seen.unseen_releases),
         *recording.problems,
+        *_windows(recording),
         *_left_out(recording),
         *_out_of_reach(recording),
         *_ended_early(recording),
@@ -120,7 +122,7 @@ def certainty(recording: "Recording", seen: Seen, notes: tuple[str, ...] = ()) -
         lost=lost + (recording.n_missing or 0),
         knows_lost=knows_lost,
         failed_stacks=failed,
-        is_sample=any(True for _ in (*_left_out(recording), *_out_of_reach(recording))),
+        is_sample=any(True for _ in (*_windows(recording), *_left_out(recording), *_out_of_reach(recording))),
         notes=notes,
     )
 
@@ -146,7 +148,18 @@ def bounds(sure: Certainty, live: tuple[int, int], most_false: tuple[int, int]) 
     )
 
 
+def _windows(recording: "Recording") -> Iterator[str]:
+    windows = windows_of(recording.header)
+    if windows is not None:
+        yield windows.sentence
+
+
 def _knows_lost(recording: "Recording") -> bool:
+    return windows_of(recording.header) is None and _knows_lost_in_windows(recording)
+
+
+def _knows_lost_in_windows(recording: "Recording") -> bool:
+    """Return whether the events are known that are missing of what probes were in for."""
     counters = recording.header.get("counters")
     if isinstance(counters, dict):
         return counters.get("lost") is not None
@@ -161,7 +174,7 @@ def _reasons(recording: "Recording", lost: int, failed_stacks: int, unseen: int)
         yield "no event was recorded"
     if lost:
         yield f"{plural(lost, 'event')} lost: each may have been a release, or an allocation"
-    if not _knows_lost(recording):
+    if not _knows_lost_in_windows(recording):
         yield "events may be lost that nobody counted"
     if unseen and not lost:
         yield f"{plural(unseen, 'release')} not seen: the address was given again"

@@ -21,13 +21,14 @@ from gadgetops.questions.asking.certainty import Bounds, Certainty, Seen, bounds
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.runtimes import notes_of
 from gadgetops.questions.asking.stacks_of import Frame, Stacks, stacks_of
+from gadgetops.questions.asking.windows import UNSEEN_RELEASES, windows_of
 from gadgetops.questions.leaks.activity import Activity, Cell
 from gadgetops.questions.leaks.course import Course, curve
 from gadgetops.questions.leaks.kept import Kept, kept_for
 from gadgetops.questions.leaks.owners import owner_of
 from gadgetops.questions.leaks.rules import Kind
 from gadgetops.questions.leaks.suppressions import Suppression
-from gadgetops.questions.leaks.verdict import Trend, verdict
+from gadgetops.questions.leaks.verdict import Trend, verdict, without_releases
 from gadgetops.questions.texts import rows, text
 
 if TYPE_CHECKING:
@@ -362,6 +363,9 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
         stacks = stacks_of(connection)
         found = [*_by_stack(survivors, growth, stacks, activity, closing)]
         ended = [*_by_stack(closing, growth, stacks, activity, survivors)]
+        ended = [*_endings(ended)]
+    if windows_of(recording.header) is not None:
+        found, ended = [*map(_in_windows, found)], [*map(_in_windows, ended)]
     return Leaks(
         certainty=sure,
         bounds=bounds_of,
@@ -370,7 +374,7 @@ def _leaks(recording: "Recording", filters: Filters) -> Leaks:
         heap=Part(allocated.get(False, _NOTHING), live[False]),
         mappings=Part(allocated.get(True, _NOTHING), live[True]),
         leaks=tuple(sorted(found, key=_rank)),
-        before_exit=tuple(sorted(_endings(ended), key=_rank)),
+        before_exit=tuple(sorted(ended, key=_rank)),
     ).without_kept()
 
 
@@ -379,6 +383,11 @@ def _endings(ended: Sequence[Leak]) -> Sequence[Leak]:
     if total(ended).count >= _FEW_AT_THE_END:
         return ended
     return [leak for leak in ended if leak.trend.kind in ("growing", "levelling")]
+
+
+def _in_windows(leak: Leak) -> Leak:
+    """Return *leak* without a verdict that rests on releases which nobody saw."""
+    return leak._replace(trend=without_releases(leak.trend, UNSEEN_RELEASES))
 
 
 def activity_of(connection: "DuckDBPyConnection", extent: "Extent") -> Activity:

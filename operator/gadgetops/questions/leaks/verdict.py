@@ -68,3 +68,9 @@ def verdict(course: Course, activity: Activity) -> Trend:
     if wait_ns is not None:
         found = found._replace(reason=f"{found.reason}; record for {format_duration(wait_ns)} more")
     return Trend(found.kind, meaning or _MEANING[found.kind], found.reason, rate(course, activity), wait_ns)
+
+
+def without_releases(trend: Trend, why: str) -> Trend:
+    """Return *trend* as one that cannot tell, since releases were not seen, as *why* says."""
+    reason = f"{why}; of what was seen: {trend.reason}"
+    return trend._replace(kind="unclear", meaning=_MEANING["unclear"], reason=reason, record_for_ns=None)

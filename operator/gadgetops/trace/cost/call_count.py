@@ -18,12 +18,17 @@ from gadgetops.errors import KernelRefused, MissingRequirement
 from gadgetops.trace.kernel import features, perf_event, uprobe_multi
 from gadgetops.trace.kernel.bpf_syscall import bpf
 from gadgetops.trace.kernel.trial import Trial, instruction, load_program
+from gadgetops.trace.processes import memory_holder
 
 MOST_SECONDS: Final = 0.25
-"""How long calls are counted at most; what makes few calls hardly notices."""
-ENOUGH_CALLS: Final = 20_000
+"""How long calls are counted; what makes few calls hardly notices."""
+_MOST_SECONDS_OF_WAITING: Final = 1.0
+"""How long at most, where the busiest thread hardly ever has a processor."""
+_LEAST_RUNNING_S: Final = 0.02
+_FEW_CALLS: Final = 200
+ENOUGH_CALLS: Final = 40_000
 """After so many calls counting ends: some 50 ms of a program that does little but allocate."""
-_LEAST_SECONDS: Final = 0.03
+_LEAST_SECONDS: Final = 0.05
 _POLL_S: Final = 0.005
 _CALLS_TO_TIME: Final = 1000
 _TRIES: Final = 7
@@ -95,6 +100,10 @@ def count_calls(places: Mapping[Place, Sequence[int]]) -> list[ThreadCalls]:
         TraceError: The kernel has no links, or refuses.
     """
     is_multi = _checked_way() == features.MULTI_LINKS
+    for _, pid in places:
+        if pid is not None and memory_holder(pid) != pid:
+            # Links do not reach its other threads: nothing would be counted.
+            raise KernelRefused("calls cannot be counted", f"the first thread of process {pid} has ended")
     try:
         attach_type = uprobe_multi.ATTACH_TYPE if is_multi else 0
         with _Counter(attach_type) as counter, contextlib.ExitStack() as links:
@@ -155,11 +164,22 @@ def _watched(counter: "_Counter") -> list[ThreadCalls]:
         counts, took_s = counter.counts(), time.monotonic() - began_s
         for key in counts.keys() - first.keys():
             first[key] = _sight(key, counts[key])
-        is_enough = took_s >= _LEAST_SECONDS and sum(counts.values()) >= ENOUGH_CALLS
-        if is_enough or took_s >= MOST_SECONDS:
+        is_enough = sum(counts.values()) >= ENOUGH_CALLS or took_s >= MOST_SECONDS
+        if took_s >= _MOST_SECONDS_OF_WAITING:
+            break
+        if took_s >= _LEAST_SECONDS and is_enough and _has_run_enough(counts, first):
             break
     seen = ((key, _sight(key, counts[key]), first[key]) for key in counts)
     return [_calls(key, last, before, began_s) for key, last, before in seen]
+
+
+def _has_run_enough(counts: Mapping[tuple[int, int], int], first: Mapping[tuple[int, int], _Sight]) -> bool:
+    """Return whether the busiest thread has run for long enough to say how often it calls."""
+    key = max(counts, key=lambda each: counts[each], default=None)
+    if key is None or counts[key] < _FEW_CALLS:
+        return True
+    now = _sight(key, counts[key])
+    return not now.running_s or now.running_s - first[key].running_s >= _LEAST_RUNNING_S
 
 
 def _calls(key: tuple[int, int], last: _Sight, first: _Sight, began_s: float) -> ThreadCalls:

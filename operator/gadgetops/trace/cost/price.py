@@ -24,8 +24,8 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _WITHOUT_STACKS: Final = 0.95
 _WITH_STACKS: Final = 2.1
 """
-What a recorded pair of calls takes, in times of the probes alone (bench/price.py). With stacks it was 1.7 at eight
-frames and 2.9 at fifty, by frame pointers or by copies.
+What a recorded pair of calls takes, in times of the probes alone (bench/price.py). With stacks it was 1.7 at
+eight frames and 2.9 at fifty, by frame pointers or by copies.
 """
 _WORTH_A_LOOK: Final = 0.1
 """A thread that makes less than this part of all calls is not the one that is slowed."""
@@ -118,8 +118,8 @@ def _bare_rate(thread: ThreadCalls, entry_s: float) -> float:
 
 
 def _busy_share(thread: ThreadCalls) -> float:
-    """Return for which part of the time *thread* ran or waited for a processor."""
-    return min(1.0, (thread.running_s + thread.waiting_s) / thread.seconds)
+    """Return for which part of the time *thread* would have run, had it not waited for a processor."""
+    return min(1.0, thread.running_s / max(thread.running_s, thread.seconds - thread.waiting_s, 1e-9))
 
 
 def _running_share(thread: ThreadCalls) -> float:

@@ -6,6 +6,7 @@ callback per event through any foreign-function interface would cost more than t
 `libbpf.so.1`, called rarely; the ring buffer is read in `ring`.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -27,18 +28,30 @@ from ctypes import (
 )
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gadgetops.errors import KernelRefused, TraceError
 from gadgetops.system_packages import missing_library
 from gadgetops.trace.kernel import features, uprobe_multi
 from gadgetops.trace.kernel.process_probes import Probe, ProcessProbes
+from gadgetops.trace.processes import is_alive
 
 LIBRARY: Final = "libbpf.so.1"
 _LOG_SIZE_BYTES: Final = 1 << 22
 _SHOWN_LOG_LINES: Final = 15
 _AT_ONCE: Final = 64
 _ALL_PROCESSES: Final = -1
+
+
+class _Uprobe(NamedTuple):
+    """A program at instructions of a file, as `LoadedObject.attach_uprobe` has it."""
+
+    program: str
+    path: Path
+    offsets_bytes: tuple[int, ...]
+    at_return: bool
+    pid: int | None
+    cookies: tuple[int, ...]
 
 
 class _OpenOptions(Structure):
@@ -139,6 +152,11 @@ class LoadedObject:
         self._data = data
         self._data_maps: dict[str, mmap.mmap] = {}
         self._links: list[int] = []
+        self._uprobe_links: list[int] = []
+        self._wanted_uprobes: list[_Uprobe] = []
+        """What was attached, to be attached again after a pause."""
+        self._files: dict[Path, int] = {}
+        self._is_paused = False
         self._of_processes = ProcessProbes(self._attach_event)
         self._link_fds: list[int] = []
         self._wants_links = by_link
@@ -238,7 +256,7 @@ class LoadedObject:
 
     def attach(self, program: str) -> None:
         """Attach *program* where its section says."""
-        self._keep(self._lib.bpf_program__attach(self._program(program)), program)
+        self._links.append(self._checked(self._lib.bpf_program__attach(self._program(program)), program))
 
     def attach_uprobe(
         self,
@@ -265,18 +283,56 @@ class LoadedObject:
         Raises:
             TraceError: The kernel refuses; what was attached stays so.
         """
-        what = f"{program} to {path}+{','.join(map(hex, offsets_bytes))}"
+        uprobe = _Uprobe(program, path, tuple(offsets_bytes), at_return, pid, tuple(cookies))
+        if not self._is_paused:
+            self._attach_uprobe(uprobe)
+        self._wanted_uprobes.append(uprobe._replace(path=self._way_kept_to(path)))
+
+    def pause(self) -> None:
+        """Detach all uprobes until `resume`; what is attached meanwhile is then."""
+        self._is_paused = True
+        self._detach_uprobes()
+
+    def resume(self) -> None:
+        """
+        Attach all uprobes again, but those of processes that have ended.
+
+        Raises:
+            TraceError: The kernel refuses.
+        """
+        self._is_paused = False
+        known, self._wanted_uprobes = self._wanted_uprobes, []
+        for uprobe in known:
+            try:
+                self._attach_uprobe(uprobe)
+            except (KernelRefused, FileNotFoundError, ProcessLookupError):
+                if uprobe.pid is None or is_alive(uprobe.pid):
+                    raise
+            else:
+                self._wanted_uprobes.append(uprobe)
+
+    def _attach_uprobe(self, uprobe: "_Uprobe") -> None:
+        program, path, offsets, at_return, pid, cookies = uprobe
+        what = f"{program} to {path}+{','.join(map(hex, offsets))}"
         if self._by_link:
             numbers = cookies if any(cookies) else ()
-            place = (program, what, path, offsets_bytes)
-            self._create_link(*place, at_return=at_return, pid=pid or 0, cookies=numbers)
+            self._create_link(
+                program, what, path, offsets, at_return=at_return, pid=pid or 0, cookies=numbers
+            )
             return
-        for offset, cookie in zip(offsets_bytes, cookies or [0] * len(offsets_bytes), strict=True):
+        for offset, cookie in zip(offsets, cookies or [0] * len(offsets), strict=True):
             probe = Probe(program, path, offset, at_return, cookie)
             if pid is None:
                 self._attach_event(probe, _ALL_PROCESSES)
             else:
                 self._of_processes.add(pid, probe)
+
+    def _way_kept_to(self, path: Path) -> Path:
+        """Return a way to the file at *path* that is good as long as we run: the path may be a process's."""
+        if path not in self._files:
+            with contextlib.suppress(OSError):
+                self._files[path] = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        return Path(f"/proc/self/fd/{self._files[path]}") if path in self._files else path
 
     def renew(self) -> None:
         """
@@ -294,7 +350,8 @@ class LoadedObject:
         link = self._lib.bpf_program__attach_uprobe_opts(
             self._program(probe.program), thread, os.fsencode(probe.path), probe.offset_bytes, byref(options)
         )
-        self._keep(link, f"{probe.program} to {probe.path}+{probe.offset_bytes:#x}")
+        place = f"{probe.program} to {probe.path}+{probe.offset_bytes:#x}"
+        self._uprobe_links.append(self._checked(link, place))
 
     def _create_link(self, program: str, what: str, *place: Any, **how: Any) -> None:
         fd = self._lib.bpf_program__fd(self._program(program))
@@ -304,15 +361,23 @@ class LoadedObject:
             raise KernelRefused(f"cannot attach {what}", error.strerror, hint=_attach_hint()) from error
 
     def detach(self) -> None:
-        """Detach all programs."""
+        """Detach all programs, for good."""
+        self._detach_uprobes(self._links)
+        self._links.clear()
+        self._wanted_uprobes.clear()
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+    def _detach_uprobes(self, others: Sequence[int] = ()) -> None:
         # Imported here: it is needed at the end alone, and brings much along.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
         # The kernel waits for each until no processor runs it any more: together, links wait once.
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            list(pool.map(self._lib.bpf_link__destroy, self._links))
+            list(pool.map(self._lib.bpf_link__destroy, [*self._uprobe_links, *others]))
             list(pool.map(os.close, self._link_fds))
-        self._links.clear()
+        self._uprobe_links.clear()
         self._link_fds.clear()
         self._of_processes.close()
 
@@ -324,10 +389,10 @@ class LoadedObject:
                 yield program
             program = self._lib.bpf_object__next_program(self._object, program)
 
-    def _keep(self, link: int | None, what: str) -> None:
+    def _checked(self, link: int | None, what: str) -> int:
         if not link:
             raise KernelRefused(f"cannot attach {what}", _last_error(), hint=_attach_hint())
-        self._links.append(link)
+        return link
 
     def _initial(self, section: str) -> memoryview:
         """Return what *section* begins with; libbpf copies it to the kernel when the object is loaded."""

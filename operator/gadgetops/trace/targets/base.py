@@ -3,12 +3,12 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from gadgetops.errors import TargetGone
+from gadgetops.errors import GadgetOpsError, TargetGone
 from gadgetops.trace.address_spaces import AddressSpaces, ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
@@ -42,6 +42,14 @@ class Target:
     def opened(self) -> Iterator[None]:
         """Return a context in which the target is there, and, if it is ours to start, has not begun."""
         yield
+
+    def counted(self) -> Sequence[Allocator]:
+        """Return where to count calls that tell what a recording costs."""
+        return self.allocators
+
+    def pids(self) -> Sequence[int]:
+        """Return the processes whose time counts for a budget; none for all of the machine."""
+        return ()
 
     def restrict(self, loader: Loader) -> None:
         """Set the gadget's filters that keep others out, before it is loaded."""
@@ -259,6 +267,14 @@ class ProcessTarget(Target):
         if self._with_children:
             self._begin_with_children(attachment, tracker)
 
+    def pids(self) -> Sequence[int]:
+        """Return the processes, and those that they have started if these are recorded, too."""
+        return [*self._pids, *(descendants_of(self._pids) if self._with_children else ())]
+
+    def counted(self) -> Sequence[Allocator]:
+        """Return the allocators of these processes."""
+        return [*self.allocators, *allocators_of(self.pids()[len(self._pids) :])]
+
     def _begin_with_children(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Reach the children that run already; those that they start meanwhile are reported."""
         # The recorder may be one of them: each event of it would make further ones.
@@ -302,6 +318,15 @@ class HostTarget(Target):
             tracker.follow(pid)
         for allocator in self.allocators:
             attachment.attach(allocator)
+
+
+def allocators_of(pids: Iterable[int]) -> list[Allocator]:
+    """Return the allocators of *pids*, as far as they have any that can be found."""
+    found: list[Allocator] = []
+    for pid in pids:
+        with contextlib.suppress(GadgetOpsError, OSError):
+            found += allocators_of_process(pid)
+    return found
 
 
 def _name(pid: int) -> str:

@@ -9,6 +9,7 @@ filter by mount namespace keeps out other containers that share the file, which 
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +17,9 @@ from gadgetops.errors import TargetGone, TraceError
 from gadgetops.trace.address_spaces import ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.kernel.loader import Loader
-from gadgetops.trace.probes.allocator import allocators_of_process
+from gadgetops.trace.probes.allocator import Allocator, allocators_of_process
 from gadgetops.trace.processes import all_processes, is_alive, mount_namespace
-from gadgetops.trace.targets.base import Target
+from gadgetops.trace.targets.base import Target, allocators_of
 from gadgetops.trace.targets.newcomers import Newcomers
 
 if TYPE_CHECKING:
@@ -76,6 +77,14 @@ class ContainerTarget(Target):
     def container_of(self, pid: int) -> str | None:
         """Return the container's name if *pid* is in it."""
         return self.name if mount_namespace(pid) == self._namespace else None
+
+    def pids(self) -> Sequence[int]:
+        """Return the processes in the container."""
+        return [pid for pid in all_processes() if mount_namespace(pid) == self._namespace]
+
+    def counted(self) -> Sequence[Allocator]:
+        """Return the allocators of its processes."""
+        return allocators_of(self.pids())
 
     def attach(self, attachment: Attachment, tracker: ModuleTracker) -> None:
         """Put the probes into the files that its processes have their allocators from."""
