@@ -16,6 +16,7 @@ from gadgetops.recording.writer import RecordingWriter
 from gadgetops.trace.address_spaces import AddressSpaces, ModuleTracker
 from gadgetops.trace.attachment import Attachment
 from gadgetops.trace.cost.pace import Budget, Pace
+from gadgetops.trace.cost.watchdog import Watchdog
 from gadgetops.trace.events.live_estimate import LiveEstimate
 from gadgetops.trace.events.priority import FIRST, going_first
 from gadgetops.trace.machine import mount_file_systems
@@ -117,7 +118,12 @@ def record(
     """
     for sentence in mount_file_systems():
         listener.say(sentence)
-    with stop_signals() as signals, witness(target) as group, target.opened():
+    with (
+        stop_signals() as signals,
+        witness(target) as group,
+        watchdog(target) as dog,
+        target.opened(),
+    ):
         target.restrict(attachment.loader)
         attachment.loader.begin()
         attachment.find_places(target.allocators)
@@ -150,6 +156,7 @@ def record(
                 update=update,
                 on_begun=on_begun,
                 pace=pace,
+                dog=dog,
             )
 
 
@@ -167,6 +174,7 @@ def follow(
     on_begun: Callable[[], None],
     nice: int = FIRST,
     pace: Pace | None = None,
+    dog: Watchdog | None = None,
 ) -> dict[str, int]:
     """
     Record what *source* sends of *target*, from its start until it ends or is to; return its counters.
@@ -184,15 +192,21 @@ def follow(
         on_begun: Begins what is done beside it.
         nice: Priority while the target runs, as setpriority(2) has it.
         pace: Keeps a budget.
+        dog: Ends the recorder when it stands still.
 
     Raises:
         StorageError: As `record`.
     """
     full = {**header, "target": target.description, "started_at_ns": time.time_ns()}
     session = Session(source, tracker, RecordingWriter.create(output, full, segment_s=limits.segment_s))
-    run = _Run(session, target, _Ends(limits, stop, output), listener, update, nice, pace)
+    run = _Run(session, target, _Ends(limits, stop, output), listener, update, nice, pace, dog)
     run.to_its_end(on_begun)
     return session.counters()
+
+
+def watchdog(target: Target) -> contextlib.AbstractContextManager[Watchdog | None]:
+    """Return what ends a recorder that stands still; a command of ours is stopped with it."""
+    return contextlib.nullcontext() if target.is_ours else Watchdog()
 
 
 def witness(target: Target) -> contextlib.AbstractContextManager[GroupWitness | None]:
@@ -212,8 +226,10 @@ class _Run:
         update: Callable[[], None],
         nice: int,
         pace: Pace | None,
+        dog: Watchdog | None,
     ) -> None:
         self._nice = nice
+        self._dog = dog
         self._pace = pace
         self._session = session
         self._writer = session.writer
@@ -245,7 +261,7 @@ class _Run:
             raise
 
     def _close_failed(self) -> None:
-        self._session.detach()
+        self._detach()
         with contextlib.suppress(GadgetOpsError):
             self._close("failed")
 
@@ -259,6 +275,8 @@ class _Run:
     def _follow(self) -> str:
         """Read events until there is a reason to stop, and return it."""
         while True:
+            if self._dog is not None:
+                self._dog.pulse()
             end = self._ends.reason(self._session.n_events, self._writer.n_events) or self._target.end()
             has_read = self._read()
             self._update()
@@ -281,9 +299,14 @@ class _Run:
 
     def _drain(self) -> None:
         """Detach, and take in everything that was still in the ring buffer."""
-        self._session.detach()
+        self._detach()
         while self._read():
             pass
+
+    def _detach(self) -> None:
+        self._session.detach()
+        if self._dog is not None:
+            self._dog.rest()
 
 
 class _Ends:
