@@ -52,7 +52,17 @@ def test_it_records_a_process_of_the_machine_and_says_what_leaks(
     how["volumes"] = {str(tmp_path): {"bind": "/recordings", "mode": "rw"}}
     run = docker_engine.client.containers.run
     with subprocess.Popen(["python3", "-c", ALLOCATES]) as process:
-        record = ["record", "-q", "--pid", str(process.pid), "--duration", "2s", "-o", "app.gadgetrec"]
+        record = [
+            "record",
+            "-q",
+            "--force",
+            "--pid",
+            str(process.pid),
+            "--duration",
+            "2s",
+            "-o",
+            "app.gadgetrec",
+        ]
         run(image, record, **how)
         process.kill()
     header = json.loads((tmp_path / "app.gadgetrec/recording.json").read_text())
