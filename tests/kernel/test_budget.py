@@ -78,6 +78,7 @@ def test_within_a_budget_it_is_recorded_in_windows_of_which_no_answer_is_certain
     assert not {leak["trend"]["kind"] for leak in leaks["leaks"]} - {"unclear"}
     for verb in ("leaks", "summary", "top", "peak", "timeline"):
         assert any("windows" in reason for reason in answer(tmp_path, verb)["reasons"]), verb
+    assert answer(tmp_path, "summary")["per_second"] is None
     text = subprocess.run(
         [*GADGETOPS, "info", str(tmp_path / "r.gadgetrec")], check=True, capture_output=True, text=True
     ).stdout

@@ -7,6 +7,7 @@ from typing import Any
 from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import NOTHING, Amount, asked, of_what_is_readable
+from gadgetops.questions.asking.windows import windows_of
 from gadgetops.questions.high_water import high_water
 from gadgetops.questions.temporary import OTHERS, share
 from gadgetops.recording.reader import Recording
@@ -29,6 +30,7 @@ class Summary:
         operations: Allocations by function, most calls first.
         thread_count: Threads that allocated.
         process_count: Processes that allocated.
+        is_in_windows: Whether a part of the time alone was recorded.
     """
 
     certainty: Certainty
@@ -42,6 +44,7 @@ class Summary:
     operations: dict[str, Amount]
     thread_count: int
     process_count: int
+    is_in_windows: bool
 
     @property
     def released(self) -> Amount:
@@ -57,8 +60,8 @@ class Summary:
 
     @property
     def per_second(self) -> Amount | None:
-        """Allocations and bytes a second, rounded down; None of a recording without duration."""
-        if self.duration_ns <= 0:
+        """Allocations and bytes a second, rounded down; None without duration, and of windows."""
+        if self.duration_ns <= 0 or self.is_in_windows:
             return None
         return Amount(
             *(each * 10**9 // self.duration_ns for each in (self.allocated.size_bytes, self.allocated.count))
@@ -107,6 +110,7 @@ def summary(recording: Recording, filters: Filters = ALL) -> Summary:
         operations=_operations(rows),
         thread_count=len({row[:2] for row in rows}),
         process_count=len({row[0] for row in rows}),
+        is_in_windows=windows_of(recording.header) is not None,
     )
 
 

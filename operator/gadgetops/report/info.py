@@ -52,9 +52,11 @@ def _facts(info: Info) -> Iterator[tuple[str, str]]:
 
 
 def _price(price: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
-    calls, slowdown = price.get("calls_per_s", "unknown"), price.get("slowdown", "unknown")
-    allowed = budget.get("max_slowdown", "unknown")
-    return f"{calls} calls a second when it began: tracing costs {slowdown} times, allowed are {allowed}"
+    calls, slowdown, allowed = price.get("calls_per_s"), price.get("slowdown"), budget.get("max_slowdown")
+    if not all(isinstance(each, int | float) for each in (calls, slowdown, allowed)):
+        return "unknown"
+    times = f"tracing all of them makes it {slowdown:.2f} times as slow, {allowed:.2f} times are allowed"
+    return f"{calls:,} calls a second when it began: {times}"
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
