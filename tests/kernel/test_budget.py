@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from services.patience import PATIENCE
+from services.terminal import terminal
 
 pytestmark = pytest.mark.kernel
 
@@ -59,6 +62,17 @@ def test_a_hot_process_is_not_slowed_unasked(server: int, record: Callable[..., 
     assert "calls a second: tracing would slow it by about" in done.stderr
     assert "--max-slowdown 20%" in done.stderr
     assert "--force" in done.stderr
+    assert not (tmp_path / "r.gadgetrec").exists()
+
+
+def test_who_is_at_a_terminal_is_asked(server: int, gadget_object: Path, tmp_path: Path) -> None:
+    """Nothing is recorded for who wants nothing."""
+    where = ["-o", str(tmp_path / "r.gadgetrec"), "--image", str(gadget_object), "--pid", str(server)]
+    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    with terminal(shlex.join([*GADGETOPS, "record", *where]), environment) as opened:
+        opened.shows(lambda screen: "[w]indows that keep it below, [e]verything, or [n]othing?" in screen)
+        opened.type("n", "Enter")
+        opened.shows(lambda screen: "status 2" in screen)
     assert not (tmp_path / "r.gadgetrec").exists()
 
 
