@@ -78,8 +78,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: It cannot be written; *path* is as it was.
     """
-    # Two processes may write the same file.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL_SUFFIX}")
+    # A name that no other process has, and that nobody can have put a link at.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_PARTIAL_SUFFIX}")
     try:
         with storage_errors(path):
             yield temporary

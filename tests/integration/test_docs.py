@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from services.gadget_build import build_gadget
+from services.old_recordings import forget_checksums
 from services.planted import write_planted
 
 from gadgetops.recording.reader import open_recording
@@ -190,7 +191,8 @@ def test_counts_that_cannot_be_had_are_refused(
     monkeypatch.chdir(tmp_path)
     Path("D.md").write_text(EMPTY)
     write_planted(tmp_path / "r.gadgetrec")
-    header = json.loads((write_planted(tmp_path / "preload.gadgetrec") / "recording.json").read_text())
+    forget_checksums(write_planted(tmp_path / "preload.gadgetrec"))
+    header = json.loads((tmp_path / "preload.gadgetrec" / "recording.json").read_text())
     (tmp_path / "preload.gadgetrec" / "recording.json").write_text(json.dumps(header | {"engine": "preload"}))
     done = gadgetops("docs", *arguments, "--object", FIELDS)
     assert done.status in (1, 2) and says in done.err, done.err

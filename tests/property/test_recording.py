@@ -21,7 +21,7 @@ N_SEGMENTS = 3
 EVENTS_OF_A_SEGMENT = 7
 TABLES = ("modules", "frames", "stacks", "processes", "events")
 NOUNS = {"events": f"{N_SEGMENTS * EVENTS_OF_A_SEGMENT}"}
-FILES = ["recording.json", "symbols.parquet"]
+FILES = ["recording.json", "symbols.parquet", "manifest.txt"]
 FILES += [f"{table}-{number:05d}.parquet" for table in TABLES for number in range(N_SEGMENTS)]
 NEEDED = {"recording.json", *(name for name in FILES if name.startswith("events-"))}
 """Without any of these nothing is known."""

@@ -144,6 +144,7 @@ class Info:
         stacks: How good they are.
         modules: Files that addresses lie in, those with most addresses first.
         problems: What is missing, a sentence each.
+        is_checked: Whether it has checksums, to which its files were compared.
     """
 
     path: str
@@ -156,6 +157,7 @@ class Info:
     stacks: StackHealth
     modules: tuple[ModuleInfo, ...]
     problems: tuple[str, ...]
+    is_checked: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it with the names of the attributes."""
@@ -175,13 +177,14 @@ def info(recording: Recording) -> Info:
             path=str(recording.path),
             header=recording.header,
             n_segments=len(recording.segments),
-            size_bytes=sum(file.stat().st_size for file in recording.path.iterdir() if file.is_file()),
+            size_bytes=sum(file.lstat().st_size for file in recording.path.iterdir() if file.is_file()),
             n_missing=recording.n_missing,
             lacks_symbols=recording.lacks_symbols,
             n_processes=n_processes,
             stacks=_health(connection, recording.counters.get("truncated_stacks", 0)),
             modules=tuple(ModuleInfo(*row) for row in connection.execute(_MODULES).fetchall()),
             problems=recording.problems,
+            is_checked=recording.is_checked,
         )
 
 

@@ -7,7 +7,7 @@ segment to write.
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -29,12 +29,16 @@ class ParquetWriter:
     """
     Writes files, each whole and durable. Use as a context manager, or close it.
 
+    Args:
+        note: Told the name of each file and where its content is, before the file appears.
+
     Raises:
         RecordingError: A value does not fit its column.
         StorageError: A file cannot be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str, Path], None] = lambda _name, _content: None) -> None:
+        self._note = note
         self._connection = duckdb.connect(config={"threads": 1})
 
     def __enter__(self) -> "ParquetWriter":
@@ -89,6 +93,7 @@ class ParquetWriter:
                 raise RecordingError(path.parent, f"{path.name}: {_first_line(error)}") from error
             except duckdb.Error as error:
                 raise StorageError(path, _reason(error)) from error
+            self._note(path.name, temporary)
 
 
 def _array(column: Sequence[bytes]) -> NDArray[Any]:

@@ -8,8 +8,9 @@ Answers are left to `analysis`.
 
 import contextlib
 import json
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,13 @@ import duckdb
 from gadgetops.duckdb_sql import parquet_rows, pattern
 from gadgetops.errors import RecordingError, StorageError
 from gadgetops.recording import operations
+from gadgetops.recording.files import read_file, why_not_readable
+from gadgetops.recording.manifest import MANIFEST_NAME, Manifest, read_manifest, remembered
 from gadgetops.recording.schema import (
+    EVENT_COLUMNS,
     FORMAT_VERSION,
     HEADER_NAME,
+    NULLABLE,
     SEGMENT_TABLES,
     SYMBOL_COLUMNS,
     SYMBOLS_NAME,
@@ -36,7 +41,11 @@ MEMORY_LIMIT: Final = "1GiB"
 STREAM_MEMORY_LIMIT: Final = "512MiB"
 """The same while rows of one file are read in their order: a few blocks of it."""
 
+_MOST: Final = (1 << 63) - 1
+"""No counter is larger."""
 _TABLES: Final = {**SEGMENT_TABLES, "symbols": SYMBOL_COLUMNS}
+_MOST_ROWS: Final = 1 << 24
+"""In one file; a recorder writes a million events, and fewer of what these refer to."""
 _FRAMES_VIEW: Final = """
     create view frames as
     select
@@ -65,6 +74,7 @@ class Recording:
         n_events: How many events can be read.
         n_missing: How many more there were; None if nobody can say.
         problems: What is missing, a sentence each; empty for a whole recording.
+        is_checked: Whether it has checksums, to which its files were compared.
     """
 
     path: Path
@@ -74,13 +84,14 @@ class Recording:
     n_events: int
     n_missing: int | None
     problems: tuple[str, ...] = field(default=())
+    is_checked: bool = True
 
     @property
     def counters(self) -> Mapping[str, int]:
         """The counters of recording.json that are whole numbers; empty while it is being written."""
         counters = self.header.get("counters")
         known = counters if isinstance(counters, dict) else {}
-        return {name: value for name, value in known.items() if type(value) is int and value >= 0}
+        return {name: min(value, _MOST) for name, value in known.items() if type(value) is int and value >= 0}
 
     @property
     def lacks_symbols(self) -> bool:
@@ -101,7 +112,7 @@ class Recording:
                     files = self.tables[table]
                     if table == "slices":
                         # The recorder drops them when it ends, whoever reads meanwhile.
-                        files = tuple(path for path in files if path.exists())
+                        files = tuple(path for path in files if path.is_file())
                     _create_view(connection, _VIEW_NAMES.get(table, table), columns, files)
                 connection.execute(_FRAMES_VIEW)
                 connection.execute(operations.VIEW)
@@ -124,6 +135,23 @@ class Recording:
                     yield rows
             except duckdb.Error as error:
                 raise RecordingError(self.path, f"{path.name}: {_first_line(error)}") from error
+
+    def check_events(self) -> None:
+        """
+        Raise if an event lacks a value; others are read without looking for that.
+
+        Raises:
+            RecordingError: An event does, or a file is damaged.
+        """
+        if not self.segments:
+            return
+        with _connection() as connection:
+            try:
+                query = f"select 1 from {parquet_rows(self.segments)} where {_is_null(EVENT_COLUMNS)} limit 1"  # noqa: S608
+                if connection.execute(query).fetchall():
+                    raise RecordingError(self.path, "events: NULL in a column that has none")
+            except duckdb.Error as error:
+                raise RecordingError(self.path, _first_line(error)) from error
 
     def n_addresses(self) -> int:
         """Return the number of distinct return addresses."""
@@ -148,49 +176,111 @@ def open_recording(path: Path) -> Recording:
 
 def _open(path: Path, *, thorough: bool) -> Recording:
     check_path(path)
-    names = _names(path)
-    header, problems = _read_header(path)
+    present, problems = recording_files(path)
+    manifest = read_manifest(path)
+    names, changed = (present, []) if manifest is None else _right(path, present, manifest)
+    # A header that was changed says nothing that can be relied on.
+    is_changed = HEADER_NAME in present - names
+    header, unreadable = ({}, []) if is_changed else read_header(path)
+    problems += [*unreadable, *changed]
+    if manifest is not None:
+        problems += [f"{name} is missing" for name in sorted(_expected(manifest, header) - present)]
+    elif header.get("manifest") is not None:
+        problems.append(f"{MANIFEST_NAME} is missing: no checksum can be compared")
     with _connection() as connection:
         files = _Files(connection, path, thorough=thorough)
-        counts = {table: files.counts(table, names) for table in _TABLES}
+        counts = {table: files.counts(table, names, present) for table in _TABLES}
     if not header and not counts["events"]:
         raise RecordingError(path, "nothing in it is readable", hint="; ".join([*problems, *files.problems]))
     tables = {table: tuple(found) for table, found in counts.items()}
     n_rows = {table: sum(found.values()) for table, found in counts.items()}
-    recording = Recording(path, header, tables["events"], tables, n_rows["events"], 0)
+    recording = Recording(
+        path, header, tables["events"], tables, n_rows["events"], 0, is_checked=manifest is not None
+    )
     recording = replace(recording, n_missing=_n_missing(recording))
     problems += [*files.problems, *_incompleteness(recording, n_rows)]
-    return replace(recording, problems=tuple(problems))
+    return replace(recording, problems=tuple(dict.fromkeys(problems)))
 
 
-def _names(path: Path) -> frozenset[str]:
-    """Return the names of a recording's files that are in *path*."""
+def recording_files(path: Path) -> tuple[frozenset[str], list[str]]:
+    """
+    Return the names of a recording's files that are in *path*, and what is wrong with others of such names.
+
+    Raises:
+        RecordingError: There is no recording.
+        StorageError: The folder cannot be read.
+    """
     try:
-        names = {entry.name for entry in path.iterdir()}
+        with os.scandir(path) as entries:
+            reasons = {
+                entry.name: why_not_readable(entry.stat(follow_symlinks=False))
+                for entry in entries
+                if _is_ours(entry.name)
+            }
     except FileNotFoundError as error:
         raise RecordingError(path, "no such recording", hint=_HINT) from error
     except NotADirectoryError as error:
-        raise RecordingError(path, "not a recording: it is no folder", hint=_HINT) from error
+        raise RecordingError(path, "not a recording: not a folder", hint=_HINT) from error
     except OSError as error:
         raise StorageError.from_os_error(error, path) from error
-    ours = frozenset(
-        name for name in names if name in (HEADER_NAME, SYMBOLS_NAME) or parse_segment_name(name)
-    )
-    if not ours:
+    if not reasons:
         raise RecordingError(path, f"not a recording: no {HEADER_NAME} and no segment in it", hint=_HINT)
-    return ours
+    # Of recording.json it is said where that is read.
+    problems = [
+        f"{name} cannot be read: {reason}"
+        for name, reason in sorted(reasons.items())
+        if reason is not None and name != HEADER_NAME
+    ]
+    return frozenset(name for name, reason in reasons.items() if reason is None), problems
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return recording.json, or an empty mapping and why."""
+def _is_ours(name: str) -> bool:
+    return name in (HEADER_NAME, SYMBOLS_NAME) or parse_segment_name(name) is not None
+
+
+def _right(path: Path, names: frozenset[str], manifest: Manifest) -> tuple[frozenset[str], list[str]]:
+    """Return those of *names* that are as they were written, and what is wrong with the others."""
+    with remembered(path) as known:
+        wrong = {name: manifest.problem_of(path / name, known) for name in sorted(names)}
+        changed = [name for name, problem in wrong.items() if problem is not None]
+        # What a recorder has just replaced has a newer line.
+        newer = read_manifest(path) if changed else None
+        if newer is not None:
+            wrong |= {name: newer.problem_of(path / name, known) for name in changed}
+    problems = [problem for problem in wrong.values() if problem is not None]
+    good = frozenset(name for name, problem in wrong.items() if problem is None)
+    return good, [*manifest.problems, *problems]
+
+
+def _expected(manifest: Manifest, header: Mapping[str, Any]) -> set[str]:
+    """Return the names that are there unless somebody removed them."""
+    numbers = {name: parse_segment_name(name) for name in manifest.sums}
+    n_last = max((each[1] for each in numbers.values() if each), default=0)
+    is_ended = header.get("end") is not None
+    return {
+        name
+        for name, each in numbers.items()
+        # Copies of stacks go when stacks were made of them.
+        if (each is not None and each[0] != "slices" and (is_ended or each[1] < n_last))
+        or (is_ended and name == SYMBOLS_NAME)
+    }
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """
+    Return recording.json, or an empty mapping and why.
+
+    Raises:
+        RecordingError: Another version wrote it.
+    """
     try:
-        header = json.loads((path / HEADER_NAME).read_bytes())
+        header = json.loads(read_file(path / HEADER_NAME))
     except FileNotFoundError:
         return {}, [f"{HEADER_NAME} is missing"]
     except OSError as error:
-        return {}, [f"{HEADER_NAME}: {error.strerror}"]
+        return {}, [f"{HEADER_NAME} cannot be read: {error.strerror}"]
     except (ValueError, RecursionError):
-        return {}, [f"{HEADER_NAME} is no JSON"]
+        return {}, [f"{HEADER_NAME} is not JSON"]
     if not isinstance(header, dict) or type(header.get("format_version")) is not int:
         return {}, [f"{HEADER_NAME} has no format_version"]
     if header["format_version"] != FORMAT_VERSION:
@@ -208,22 +298,32 @@ class _Files:
         self._path = path
         self._thorough = thorough
 
-    def counts(self, table: str, names: frozenset[str]) -> dict[Path, int]:
-        """Return the number of rows of each readable file of *table*, in their order."""
+    def counts(self, table: str, names: frozenset[str], present: frozenset[str]) -> dict[Path, int]:
+        """
+        Return the number of rows of each readable file of *table*, in their order.
+
+        Args:
+            table: Its name.
+            names: Files that may be read.
+            present: Those, and others that are there.
+        """
         if table == "symbols":
-            present = [SYMBOLS_NAME] if SYMBOLS_NAME in names else []
+            readable = [SYMBOLS_NAME] if SYMBOLS_NAME in names else []
         else:
-            numbers = sorted(
-                number for found, number in filter(None, map(parse_segment_name, names)) if found == table
-            )
-            self._note_gaps(table, numbers)
-            present = [segment_name(table, number) for number in numbers]
-        return self._n_rows([self._path / name for name in present], _TABLES[table])
+            self._note_gaps(table, _numbers(table, present))
+            readable = [segment_name(table, number) for number in _numbers(table, names)]
+        return self._n_rows([self._path / name for name in readable], _TABLES[table])
 
     def _note_gaps(self, table: str, numbers: Sequence[int]) -> None:
         """Only events are in every segment."""
-        absent = sorted({*range(numbers[-1])} - {*numbers}) if table == "events" and numbers else []
-        self.problems += [f"{segment_name(table, number)} is missing" for number in absent]
+        before = -1
+        for number in numbers if table == "events" else ():
+            first, last = (segment_name(table, each) for each in (before + 1, number - 1))
+            if number == before + 2:
+                self.problems.append(f"{first} is missing")
+            elif number > before + 2:
+                self.problems.append(f"{first} to {last} are missing: {number - before - 1:,} files")
+            before = number
 
     def _n_rows(self, paths: Sequence[Path], columns: Mapping[str, str]) -> dict[Path, int]:
         """Return the number of rows of each of *paths* that has these *columns*; a problem for each other."""
@@ -243,11 +343,34 @@ class _Files:
         names = [pattern(path) for path in paths]
         n_rows = self._by_file("select file_name, num_rows from parquet_file_metadata($names)", names)
         types = self._by_file(_TYPES, names)
-        right = {path: n_rows[path.name] for path in paths if self._has(path, types[path.name], columns)}
+        right = {
+            path: n_rows[path.name]
+            for path in paths
+            if self._has(path, types[path.name], columns) and self._is_possible(path, n_rows[path.name])
+        }
+        if right and (self._thorough or columns is not EVENT_COLUMNS) and self._has_nulls(right, columns):
+            right = {path: n for path, n in right.items() if not self._notes_nulls(path, columns)}
         for path in right if self._thorough else ():
             query = f"select bit_xor(hash({', '.join(columns)})) from {parquet_rows([path])}"  # noqa: S608 - our names
             self._connection.execute(query).fetchall()
         return right
+
+    def _is_possible(self, path: Path, n_rows: int) -> bool:
+        """Return whether a recorder may have written so many rows: memory that they take is bounded."""
+        if not 0 <= n_rows <= _MOST_ROWS:
+            self.problems.append(f"{path.name} cannot be read: {n_rows:,} rows, {_MOST_ROWS:,} are possible")
+        return 0 <= n_rows <= _MOST_ROWS
+
+    def _has_nulls(self, paths: Iterable[Path], columns: Mapping[str, str]) -> bool:
+        query = f"select 1 from {parquet_rows(paths)} where {_is_null(columns)} limit 1"  # noqa: S608 - our names
+        return bool(self._connection.execute(query).fetchall())
+
+    def _notes_nulls(self, path: Path, columns: Mapping[str, str]) -> bool:
+        has_nulls = self._has_nulls([path], columns)
+        if has_nulls:
+            needed = ", ".join(column for column in columns if column not in NULLABLE)
+            self.problems.append(f"{path.name} cannot be read: NULL in a column that has none ({needed})")
+        return has_nulls
 
     def _by_file(self, query: str, names: Sequence[str]) -> dict[str, Any]:
         rows = self._connection.execute(query, {"names": names}).fetchall()
@@ -258,6 +381,23 @@ class _Files:
         if wrong:
             self.problems.append(f"{path.name}: not the columns of a recording: {', '.join(wrong)}")
         return not wrong
+
+
+def _numbers(table: str, names: Iterable[str]) -> list[int]:
+    """Return the numbers of the segments of *names* that are of *table*, in order."""
+    parsed = filter(None, map(parse_segment_name, names))
+    return sorted(number for found, number in parsed if found == table)
+
+
+def _is_null(columns: Mapping[str, str]) -> str:
+    """Return the condition that a row has NULL where the format has a value."""
+    needed = {name: kind for name, kind in columns.items() if name not in NULLABLE}
+    tests = [f"{name} is null" for name in needed]
+    # Not `!=`: that is NULL where the list is.
+    tests += [
+        f"list_count({name}) is distinct from len({name})" for name in needed if needed[name].endswith("[]")
+    ]
+    return " or ".join(tests)
 
 
 def _n_missing(recording: Recording) -> int | None:

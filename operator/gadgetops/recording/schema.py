@@ -112,6 +112,11 @@ SYMBOL_COLUMNS: Final = {
 }
 """Column -> SQL type of symbols.parquet; as `SymbolRow`."""
 
+NULLABLE: Final = frozenset(
+    {"build_id", "module_id", "module_offset", "parent_pid", "comm", "container", "function", "file", "line"}
+)
+"""Columns that may be NULL: unknown. A module's own number is known, too, and never NULL as it is written."""
+
 SEGMENT_TABLES: Final = {
     "modules": MODULE_COLUMNS,
     "frames": FRAME_COLUMNS,
@@ -128,7 +133,8 @@ to is there before the event.
 """
 
 
-_SEGMENT: Final = re.compile(rf"({'|'.join(SEGMENT_TABLES)})-(\d{{5,}})\.parquet")
+_SEGMENT: Final = re.compile(rf"({'|'.join(SEGMENT_TABLES)})-([0-9]{{5}}|[1-9][0-9]{{5,8}})\.parquet")
+"""Each number is spelled one way: `segment_name` gives the name back."""
 
 
 class StackRow(NamedTuple):

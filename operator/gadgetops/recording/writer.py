@@ -6,16 +6,18 @@ event: a crash loses at most what was not yet in a segment, and nothing half-wri
 """
 
 import contextlib
+import functools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gadgetops import __version__
 from gadgetops.errors import AlreadyExists, RecordingError, StorageError
 from gadgetops.recording.event_columns import Columns, checked, joined
+from gadgetops.recording.manifest import MANIFEST_NAME, ManifestWriter, add_to
 from gadgetops.recording.schema import (
     FORMAT_VERSION,
     FRAME_COLUMNS,
@@ -63,8 +65,9 @@ class RecordingWriter:
     fails leaves what was closed before; its events are gone, and `close` can still be called.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], manifest: ManifestWriter) -> None:
         self.path = path
+        self._manifest = manifest
         self.n_events = 0
         """Events in closed segments."""
         self._header = header
@@ -103,6 +106,7 @@ class RecordingWriter:
             "started_at_ns": time.time_ns(),
             **header,
             "format_version": FORMAT_VERSION,
+            "manifest": MANIFEST_NAME,
             "tool": f"gadgetops {__version__}",
             "ended_at_ns": None,
             "counters": None,
@@ -117,12 +121,14 @@ class RecordingWriter:
         except OSError as error:
             raise StorageError.from_os_error(error, path) from error
         try:
-            _write_text(path / HEADER_NAME, text)
+            manifest = ManifestWriter(path)
+            _write_text(path / HEADER_NAME, text, manifest)
         except BaseException:
             with contextlib.suppress(OSError):
+                (path / MANIFEST_NAME).unlink(missing_ok=True)
                 path.rmdir()
             raise
-        writer = cls(path, full)
+        writer = cls(path, full, manifest)
         writer._segment_s = segment_s
         return writer
 
@@ -242,17 +248,18 @@ class RecordingWriter:
         self._closed = True
         try:
             self.close_segment()
+            if self._symbols:
+                self._files().write_rows(self.path / SYMBOLS_NAME, SYMBOL_COLUMNS, self._symbols)
         finally:
             if self._parquet is not None:
                 self._parquet.close()
-        if self._symbols:
-            write_symbols(self.path, self._symbols)
         # Slices are dropped once stacks are made of them: it is stacks that would be missing.
         self._n_rows.pop("slices")
         counted = {"lost": 0, "failed_stacks": 0, **counters, "events": self.n_events}
         ended = {"ended_at_ns": time.time_ns(), "counters": counted, "rows": self._n_rows, "end": end}
         self._header |= {**(facts or {}), **ended}
-        _write_text(self.path / HEADER_NAME, _header_text(self.path, self._header))
+        _write_text(self.path / HEADER_NAME, _header_text(self.path, self._header), self._manifest)
+        self._manifest.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -291,15 +298,15 @@ class RecordingWriter:
 
     def _files(self) -> "ParquetWriter":
         if self._parquet is None:
-            self._parquet = _parquet_writer()
+            self._parquet = _parquet_writer(self._manifest.add)
         return self._parquet
 
 
-def _parquet_writer() -> "ParquetWriter":
+def _parquet_writer(note: Callable[[str, Path], None]) -> "ParquetWriter":
     # Imported when something is written: see there.
     from gadgetops.recording.parquet import ParquetWriter  # noqa: PLC0415
 
-    return ParquetWriter()
+    return ParquetWriter(note)
 
 
 class StackAppender:
@@ -311,7 +318,7 @@ class StackAppender:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._files = _parquet_writer()
+        self._files = _parquet_writer(functools.partial(add_to, path))
         self._frames: list[FrameRow] = []
         self._stacks: list[StackRow] = []
         known = filter(None, (parse_segment_name(each.name) for each in path.iterdir()))
@@ -368,7 +375,7 @@ def write_symbols(path: Path, rows: Iterable[SymbolRow]) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
-    with _parquet_writer() as files:
+    with _parquet_writer(functools.partial(add_to, path)) as files:
         files.write_rows(path / SYMBOLS_NAME, SYMBOL_COLUMNS, rows)
 
 
@@ -379,9 +386,10 @@ def _header_text(path: Path, header: Mapping[str, Any]) -> str:
         raise RecordingError(path, f"{HEADER_NAME}: {error}") from error
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str, manifest: ManifestWriter) -> None:
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+        manifest.add(path.name, temporary)
 
 
 @contextlib.contextmanager

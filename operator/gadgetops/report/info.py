@@ -48,6 +48,7 @@ def _facts(info: Info) -> Iterator[tuple[str, str]]:
     yield "tool", str(header.get("tool", "unknown"))
     yield "began", _moment(header.get("started_at_ns"))
     yield "ended", f"{_moment(header.get('ended_at_ns'))}{_length(header)}, {_end(header)}"
+    yield "checksums", "compared" if info.is_checked else "none: an older version wrote it"
     yield "events", f"{info.stacks.n_events:,}, {_lost(_mapping(header, 'counters'))}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from services.old_recordings import forget_checksums
 
 from gadgetops.questions.info import info
 from gadgetops.recording.reader import open_recording
@@ -71,6 +72,7 @@ def test_a_recording_that_was_not_ended_says_so(
 ) -> None:
     """And how to get its symbols."""
     path = write_recording(EVENTS)
+    forget_checksums(path)
     header = json.loads((path / "recording.json").read_text())
     (path / "recording.json").write_text(json.dumps({**header, "end": None, "counters": None, "rows": None}))
     (path / "symbols.parquet").unlink()
@@ -131,6 +133,7 @@ def test_symbolize_leaves_what_it_cannot_better(
 def test_the_target_is_named(target: Any, expected: str, write_recording: Write) -> None:
     """Running processes by their names and numbers, and a container by its name."""
     path = write_recording([])
+    forget_checksums(path)
     header = json.loads((path / "recording.json").read_text())
     (path / "recording.json").write_text(json.dumps({**header, "target": target}))
     lines = info_as_text(info(open_recording(path))).splitlines()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from services.old_recordings import forget_checksums
 
 from gadgetops.errors import RecordingError
 from gadgetops.recording import writer as writer_module
@@ -40,13 +41,18 @@ def test_a_whole_recording_has_no_problems(recording: Path) -> None:
 def test_a_missing_table_is_empty_and_said(recording: Path, name: str, rows: str) -> None:
     """The events remain."""
     (recording / f"{name}-00000.parquet").unlink()
-    assert open_recording(recording).problems == (f"{rows} of {name} cannot be read",)
+    missing = (f"{name}-00000.parquet is missing", f"{rows} of {name} cannot be read")
+    assert open_recording(recording).problems == missing
+    forget_checksums(recording)
+    assert open_recording(recording).problems == missing[1:]
     assert [count(recording, table) for table in ("events", name)] == [25, 0]
 
 
 def test_without_symbols_frames_keep_address_and_module(recording: Path) -> None:
-    """That is no problem: they can be found later."""
+    """They can be found later; where there are checksums somebody removed them."""
     (recording / "symbols.parquet").unlink()
+    assert open_recording(recording).problems == ("symbols.parquet is missing",)
+    forget_checksums(recording)
     opened = open_recording(recording)
     assert (opened.problems, opened.lacks_symbols) == ((), True)
     with opened.connect() as connection:
@@ -56,7 +62,8 @@ def test_without_symbols_frames_keep_address_and_module(recording: Path) -> None
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_missing_segment_is_said_and_counted(recording: Path, number: int) -> None:
-    """Of the last one only the count is known."""
+    """Of the last one only the count is known, where there are no checksums."""
+    forget_checksums(recording)
     (recording / f"events-{number:05d}.parquet").unlink()
     opened = open_recording(recording)
     lost = 5 if number == 2 else 10
@@ -67,6 +74,7 @@ def test_a_missing_segment_is_said_and_counted(recording: Path, number: int) -> 
 
 def test_a_segment_cut_anywhere_is_left_out(recording: Path) -> None:
     """Parquet has its footer last: a cut file says nothing, the others do."""
+    forget_checksums(recording)
     segment = recording / "events-00001.parquet"
     content = segment.read_bytes()
     for length in [*range(0, len(content), 61), len(content) - 1]:
@@ -78,12 +86,13 @@ def test_a_segment_cut_anywhere_is_left_out(recording: Path) -> None:
 
 def test_recording_json_cut_anywhere_leaves_the_events(recording: Path) -> None:
     """How many there were is then unknown."""
+    forget_checksums(recording)
     content = (recording / "recording.json").read_bytes().rstrip()
     for length in {*range(0, len(content), 13), len(content) - 1}:
         (recording / "recording.json").write_bytes(content[:length])
         opened = open_recording(recording)
         assert (opened.n_events, opened.n_missing, opened.header) == (25, None, {})
-        assert opened.problems == ("recording.json is no JSON",)
+        assert opened.problems == ("recording.json is not JSON",)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +100,7 @@ def test_recording_json_cut_anywhere_leaves_the_events(recording: Path) -> None:
 )
 def test_a_header_that_is_none_is_a_problem(recording: Path, text: str) -> None:
     """JSON of another shape tells nothing."""
+    forget_checksums(recording)
     (recording / "recording.json").write_text(text)
     assert len(open_recording(recording).problems) == 1
 
@@ -98,6 +108,7 @@ def test_a_header_that_is_none_is_a_problem(recording: Path, text: str) -> None:
 @pytest.mark.parametrize("counters", [None, 5, {"events": "x"}, {"events": -1}])
 def test_counters_of_another_shape_are_unknown(recording: Path, counters: object) -> None:
     """They are not believed."""
+    forget_checksums(recording)
     (recording / "recording.json").write_text(
         json.dumps({"format_version": 1, "end": "complete", "counters": counters})
     )
@@ -106,12 +117,14 @@ def test_counters_of_another_shape_are_unknown(recording: Path, counters: object
 
 def test_a_recording_that_was_not_ended_says_so(recording: Path) -> None:
     """Its recorder was killed."""
+    forget_checksums(recording)
     (recording / "recording.json").write_text('{"format_version": 1, "end": null}')
     assert open_recording(recording).problems == ("the recorder did not end it: later events are missing",)
 
 
 def test_a_newer_format_is_refused(recording: Path) -> None:
     """It might be misread."""
+    forget_checksums(recording)
     (recording / "recording.json").write_text('{"format_version": 2}')
     with pytest.raises(RecordingError, match="expected 1, got 2"):
         open_recording(recording)
@@ -119,6 +132,7 @@ def test_a_newer_format_is_refused(recording: Path) -> None:
 
 def test_a_file_with_other_columns_is_left_out(recording: Path) -> None:
     """The names of the columns that are wrong are said."""
+    forget_checksums(recording)
     (recording / "frames-00000.parquet").write_bytes((recording / "modules-00000.parquet").read_bytes())
     assert open_recording(recording).problems == (
         "frames-00000.parquet: not the columns of a recording: frame_id, address, module_offset",
@@ -128,6 +142,7 @@ def test_a_file_with_other_columns_is_left_out(recording: Path) -> None:
 
 def test_a_damaged_page_is_found_when_asked_for(recording: Path) -> None:
     """Its footer is whole, so only reading it tells."""
+    forget_checksums(recording)
     segment = recording / "events-00000.parquet"
     content = segment.read_bytes()
     segment.write_bytes(content[:4] + bytes(60) + content[64:])

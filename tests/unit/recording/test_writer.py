@@ -1,6 +1,7 @@
 """What a written recording holds, and what is left when writing fails."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ def test_only_the_files_of_the_format_are_in_the_folder(write_recording: Callabl
     assert sorted(path.name for path in write_recording([("malloc", 1, 2)], modules=[]).iterdir()) == [
         "events-00000.parquet",
         "frames-00000.parquet",
+        "manifest.txt",
         "processes-00000.parquet",
         "recording.json",
         "stacks-00000.parquet",
@@ -147,11 +149,11 @@ def test_a_segment_is_closed_when_it_is_old(writer: RecordingWriter, monkeypatch
     writer.write_stacks([StackRow(0, [])])
     writer.write_events(events(1), ["malloc"])
     writer.tick()
-    assert [path.name for path in writer.path.iterdir()] == ["recording.json"]
+    assert {path.name for path in writer.path.iterdir()} == {"manifest.txt", "recording.json"}
     monkeypatch.setattr(writer_module, "SEGMENT_SECONDS", 0)
     writer.tick()
     names = {path.name for path in writer.path.iterdir()}
-    assert names == {"recording.json", "stacks-00000.parquet", "events-00000.parquet"}
+    assert names == {"manifest.txt", "recording.json", "stacks-00000.parquet", "events-00000.parquet"}
 
 
 def test_nothing_is_written_while_nothing_happens(
@@ -160,7 +162,7 @@ def test_nothing_is_written_while_nothing_happens(
     """However old the recording is."""
     monkeypatch.setattr(writer_module, "SEGMENT_SECONDS", 0)
     writer.tick()
-    assert [path.name for path in writer.path.iterdir()] == ["recording.json"]
+    assert {path.name for path in writer.path.iterdir()} == {"manifest.txt", "recording.json"}
 
 
 def test_processes_without_events_are_not_kept_in_memory_for_ever(
@@ -288,7 +290,7 @@ def test_a_failed_write_leaves_no_half_file(writer: RecordingWriter, monkeypatch
     with pytest.raises(StorageError) as caught:
         writer.close(**END)
     assert caught.value.path == writer.path / "events-00000.parquet"
-    assert [path.name for path in writer.path.iterdir()] == ["recording.json"]
+    assert {path.name for path in writer.path.iterdir()} == {"manifest.txt", "recording.json"}
     assert header(writer)["end"] is None
 
 
@@ -301,8 +303,7 @@ def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_vanished_is_a_storage_error(writer: RecordingWriter) -> None:
     """Somebody removed it while it was written."""
-    (writer.path / "recording.json").unlink()
-    writer.path.rmdir()
+    shutil.rmtree(writer.path)
     writer.write_events(events(3), ["malloc"])
     with pytest.raises(StorageError):
         writer.close(**END)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gadgetops.recording.reader import Recording
 
 _NO_COOKIES: Final = "the kernel has no attach cookies (Linux 5.15 has)"
+_UNCHECKED: Final = "the recording has no checksums, as those of older versions: damage in it is not noticed"
 _ENDED_EARLY: Final = {
     "interrupted": "was ended",
     "duration": "ended by --duration",
@@ -123,7 +124,7 @@ def certainty(recording: "Recording", seen: Seen, notes: tuple[str, ...] = ()) -
         knows_lost=knows_lost,
         failed_stacks=failed,
         is_sample=any(True for _ in (*_windows(recording), *_left_out(recording), *_out_of_reach(recording))),
-        notes=notes,
+        notes=(*notes, *(() if recording.is_checked else (_UNCHECKED,))),
     )
 
 
