@@ -7,7 +7,6 @@ pairs, this does. With filters the sums are made of the pairs, which takes longe
 """
 
 import contextlib
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,13 +15,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gadgetops.errors import RecordingError
+from gadgetops.errors import StorageError
 from gadgetops.live.names import Names
 from gadgetops.live.snapshot import LiveStack, Snapshot
 from gadgetops.live.texts import rows, text
 from gadgetops.pairing.pairs import connected, extend
 from gadgetops.pairing.step import Extent
-from gadgetops.pairing.store import FOLDER, State, Store
+from gadgetops.pairing.store import State, Store, store_of
 from gadgetops.questions.asking.certainty import Seen, certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import Amount, Question
@@ -30,8 +29,8 @@ from gadgetops.questions.asking.stacks_of import Stack
 from gadgetops.questions.leaks.activity import Activity
 from gadgetops.questions.leaks.leaks import Growth, Survivors, activity_of, course_of
 from gadgetops.questions.leaks.verdict import verdict
-from gadgetops.recording.reader import Recording, open_recording
-from gadgetops.recording.schema import HEADER_NAME, SEGMENT_TABLES, SYMBOLS_NAME, parse_segment_name
+from gadgetops.recording.reader import Recording, open_recording, read_header, recording_files
+from gadgetops.recording.schema import SEGMENT_TABLES, SYMBOLS_NAME, parse_segment_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -71,7 +70,7 @@ class Follower:
             StorageError: There is no place to keep the pairs.
         """
         header, files = _header(self.path), _files(self.path)
-        store = Store(self.path / FOLDER)
+        store = self._store()
         state = store.state()
         segments = files["events"]
         if self._is_behind(state, segments):
@@ -98,7 +97,7 @@ class Follower:
         Raises:
             RecordingError: It cannot be read.
         """
-        store = Store(self.path / FOLDER)
+        store = self._store()
         state = store.state()
         recording = self._recording(_header(self.path), _files(self.path), is_ended=False)
         with self._connected(recording, store, state) as connection:
@@ -108,6 +107,13 @@ class Follower:
             return [
                 (int(pid), int(tid), comms.get(int(pid)) or "") for pid, tid, _ in rows(connection, "threads")
             ]
+
+    def _store(self) -> Store:
+        store = store_of(self.path)
+        if store is None:
+            hint = "set XDG_CACHE_HOME to a folder of yours"
+            raise StorageError(self.path, "there is no place to keep what is paired", hint=hint)
+        return store
 
     def _is_behind(self, state: State, segments: Sequence[Path]) -> bool:
         """Return whether there is something to pair and nobody seems to do it."""
@@ -127,7 +133,7 @@ class Follower:
 
     @contextlib.contextmanager
     def _connected(self, recording: Recording, store: Store, state: State) -> Iterator["DuckDBPyConnection"]:
-        with store.reading(), connected(recording, store, state) as connection:
+        with store.reading(_PATIENCE_S), connected(recording, store, state) as connection:
             # What is recorded needs the other processors more.
             connection.execute("set threads to 1")
             yield connection
@@ -238,20 +244,13 @@ def _create_views(
 
 def _header(path: Path) -> dict[str, Any]:
     """Return recording.json; empty while it is not there or being replaced."""
-    try:
-        header = json.loads((path / HEADER_NAME).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return header if isinstance(header, dict) else {}
+    return read_header(path)[0]
 
 
 def _files(path: Path) -> dict[str, tuple[Path, ...]]:
     """Return the files of each table, in order; they appear whole, so none is opened for that."""
     found: dict[str, list[tuple[int, str]]] = {table: [] for table in SEGMENT_TABLES}
-    try:
-        names = {each.name for each in path.iterdir()}
-    except OSError as error:
-        raise RecordingError(path, error.strerror or "cannot be read") from error
+    names, _ = recording_files(path)
     for name in names:
         parsed = parse_segment_name(name)
         if parsed is not None:

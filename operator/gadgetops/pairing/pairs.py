@@ -17,7 +17,6 @@ docs/recording-format.md. Blocks are paired by SQL (`sql/blocks.sql`), mappings 
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,9 @@ from gadgetops.errors import RecordingError
 from gadgetops.pairing.mappings import USUAL_PAGE_BYTES
 from gadgetops.pairing.progress import listener
 from gadgetops.pairing.step import CARRIED, STORED, write_step
-from gadgetops.pairing.store import FOLDER, State, Store, stamp, store_of
+from gadgetops.pairing.store import Busy, State, Store, store_of, temporary_store
 from gadgetops.pairing.texts import text
+from gadgetops.recording.files import Stamp, stamp
 from gadgetops.recording.reader import Recording, open_recording
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ UNMATCHED_COLUMNS: Final = (
 )
 
 
+_LEAST_PATIENCE_S: Final = 0.2
+_EVENT_S: Final = 1e-6
+"""Pairing takes about so long, and so much more for each event."""
 _STEP_SEGMENTS: Final = 4
 """So many segments are paired at once, where they are there: 4 million events take 0.7 GB."""
 
@@ -112,28 +115,28 @@ def stored(recording: Recording) -> Iterator[tuple[Store, State]]:
         RecordingError: A query failed, as on a damaged page, or for want of space to spill to.
         StorageError: There is no place to keep the pairs.
     """
-    with _made_store(recording) as store, store.reading():
-        state = store.state()
-        if state.made_from != _stamps(recording):
-            # Extended by someone who sees more or less of the recording: not for us.
-            with tempfile.TemporaryDirectory(prefix="gadgetops-pairs-") as folder:
-                own = Store(Path(folder))
-                _extend(own, recording)
-                yield own, own.state()
+    with contextlib.ExitStack() as stack:
+        found = _kept(recording, stack)
+        if found is not None:
+            yield found
         else:
-            yield store, state
+            # There is no place for pairs, or another process is in the way, or sees more of the recording.
+            own = stack.enter_context(temporary_store())
+            yield own, _extend_all(own, recording)
 
 
-@contextlib.contextmanager
-def _made_store(recording: Recording) -> Iterator[Store]:
-    """Give a store that has all of *recording*; also one that this user may only read."""
-    beside = Store(recording.path / FOLDER)
-    if beside.state().made_from == _stamps(recording) != ():
-        yield beside
-        return
-    with store_of(recording.path) as store:
+def _kept(recording: Recording, stack: contextlib.ExitStack) -> tuple[Store, State] | None:
+    """Return the store that has all of *recording*, which *stack* keeps as it is; None if none has."""
+    store = store_of(recording.path)
+    if store is None:
+        return None
+    try:
         _extend(store, recording)
-        yield store
+        stack.enter_context(store.reading(_patience_s(recording, State())))
+    except (Busy, OSError):
+        return None
+    state = store.state()
+    return (store, state) if _is_of(state, recording) else None
 
 
 def extend(path: Path) -> None:
@@ -144,25 +147,48 @@ def extend(path: Path) -> None:
         RecordingError: It cannot be read.
         StorageError: There is no place to keep the pairs.
     """
-    recording = open_recording(path)
-    with store_of(path) as store:
-        _extend(store, recording)
+    store = store_of(path)
+    if store is not None:
+        with contextlib.suppress(Busy):
+            _extend(store, open_recording(path))
 
 
 def _extend(store: Store, recording: Recording) -> None:
-    stamps = _stamps(recording)
-    if store.state().made_from == stamps:
+    state = store.state()
+    if _is_of(state, recording):
         return
-    with store.extending():
-        state = store.state()
-        if not _goes_on(state, recording, stamps):
-            state = State()
-        todo = recording.segments[len(state.made_from) :]
-        report = listener.get()
-        for start in range(0, len(todo), _STEP_SEGMENTS):
-            report(start, len(todo))
-            state = _step(store, state, recording, todo[start : start + _STEP_SEGMENTS])
-        report(len(todo), len(todo))
+    with store.extending(_patience_s(recording, state)):
+        _extend_all(store, recording)
+
+
+def _extend_all(store: Store, recording: Recording) -> State:
+    """Pair what *store*, which nobody else extends, does not have of *recording*."""
+    state = store.state()
+    if not _goes_on(state, recording):
+        state = State()
+    todo = recording.segments[len(state.made_from) :]
+    report = listener.get()
+    for start in range(0, len(todo), _STEP_SEGMENTS):
+        report(start, len(todo))
+        state = _step(store, state, recording, todo[start : start + _STEP_SEGMENTS])
+    report(len(todo), len(todo))
+    return state
+
+
+def _patience_s(recording: Recording, state: State) -> float:
+    """Return about how long it takes to pair oneself what *state* lacks: nobody is waited for longer."""
+    n_events = max(0, recording.n_events - state.extent.n_events)
+    return _LEAST_PATIENCE_S + n_events * _EVENT_S
+
+
+def _is_of(state: State, recording: Recording) -> bool:
+    """Return whether *state* has all of *recording*, as its files are now."""
+    return state.made_from == _stamps(recording, recording.segments) and _has_processes(state, recording)
+
+
+def _has_processes(state: State, recording: Recording) -> bool:
+    """Return whether the processes beside what *state* was made from are those that it knew."""
+    return state.processes == _stamps(recording, _processes_beside(recording, state.made_from))
 
 
 def _step(store: Store, state: State, recording: Recording, segments: Sequence[Path]) -> State:
@@ -171,11 +197,13 @@ def _step(store: Store, state: State, recording: Recording, segments: Sequence[P
     part = replace(
         recording, segments=tuple(segments), tables={**recording.tables, "events": tuple(segments)}
     )
+    part.check_events()
     with part.connect() as connection:
         for view, (table, columns) in CARRIED.items():
             _create_view(connection, view, before.get(table, []), columns)
         extent = write_step(connection, files, state.extent, _page_bytes(recording))
-    return store.commit(state, files, segments, extent)
+    made_from = (*state.made_from, *_stamps(recording, segments))
+    return store.commit(state, files, segments, _processes_beside(recording, made_from), extent)
 
 
 def _page_bytes(recording: Recording) -> int:
@@ -187,29 +215,32 @@ def _page_bytes(recording: Recording) -> int:
     return USUAL_PAGE_BYTES
 
 
-def _stamps(recording: Recording) -> tuple[tuple[str, int, int], ...]:
+def _stamps(recording: Recording, paths: Sequence[Path]) -> tuple[Stamp, ...]:
     try:
-        return tuple(map(stamp, recording.segments))
+        return tuple(map(stamp, paths))
     except OSError as error:
         raise RecordingError(recording.path, f"{Path(error.filename).name}: {error.strerror}") from error
 
 
-def _goes_on(state: State, recording: Recording, stamps: tuple[tuple[str, int, int], ...]) -> bool:
+def _processes_beside(recording: Recording, segments: Sequence[Stamp]) -> list[Path]:
+    """Return the files of processes of *recording* that belong to *segments*."""
+    names = {each.name.replace("events-", "processes-") for each in segments}
+    return [path for path in recording.tables["processes"] if path.name in names]
+
+
+def _goes_on(state: State, recording: Recording) -> bool:
     """Return whether *recording* begins with what *state* was made from, and nothing of it is new."""
-    if not state.made_from or state.made_from != stamps[: len(state.made_from)]:
+    paired = recording.segments[: len(state.made_from)]
+    if not paired or state.made_from != _stamps(recording, paired) or not _has_processes(state, recording):
         return False
     # A process that was seen late began or ended before calls that are paired already.
-    late = [path for path in recording.tables["processes"] if path.name not in _processes_of(state)]
+    known = {*_processes_beside(recording, state.made_from)}
+    late = [path for path in recording.tables["processes"] if path not in known]
     if not late:
         return True
     with replace(recording, tables={**recording.tables, "processes": tuple(late)}).connect() as connection:
         [(first_ns,)] = connection.execute("select min(timestamp_ns) from processes").fetchall()
     return first_ns is None or first_ns > state.extent.last_ns
-
-
-def _processes_of(state: State) -> set[str]:
-    """Return the names of the process files beside the segments that *state* was made from."""
-    return {name.replace("events-", "processes-") for name, _, _ in state.made_from}
 
 
 def _create_view(

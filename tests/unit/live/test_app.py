@@ -237,6 +237,6 @@ def test_a_recording_that_vanishes_is_said(growing: Any) -> None:
     async def script(app: LiveApp, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: bool(rows(app)))
         growing.path.rename(growing.path.with_name("elsewhere"))
-        await until(pilot, lambda: "No such file" in head(app))
+        await until(pilot, lambda: "no such recording" in head(app))
 
     view(growing, script)

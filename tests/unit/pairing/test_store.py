@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gadgetops.errors import RecordingError
 from gadgetops.pairing import store as pairing_store
 from gadgetops.pairing.pairs import extend, paired, stored
 from gadgetops.questions.leaks.leaks import leaks_in
@@ -90,21 +89,19 @@ def test_a_damaged_list_of_files_makes_it_anew(write_recording: Write, text: str
     assert leaks_in(path).live.count == 2
 
 
-def test_damage_that_only_a_query_finds_is_repaired_by_the_next_question(write_recording: Write) -> None:
-    """A page that was changed in place without a trace."""
+def test_a_change_is_noticed_whatever_the_time_of_change_says(write_recording: Write) -> None:
+    """A page that was changed in place, and the file's time set to what it was."""
     path = write_recording(EVENTS)
     expected = pairs_of(path)
     [file] = (path / "pairs").glob("open-*.parquet")
     status, content = file.stat(), file.read_bytes()
     file.write_bytes(content[:4] + bytes(200) + content[204:])
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(RecordingError):
-        pairs_of(path)
     assert pairs_of(path) == expected
 
 
 def test_a_folder_that_cannot_be_written_is_no_obstacle(write_recording: Write) -> None:
-    """Pairs then last as long as the question. Root may write anywhere, so a file stands in its place."""
+    """Pairs go to the user's cache then. Root may write anywhere, so a file stands in its place."""
     path = write_recording(EVENTS)
     (path / "pairs").write_text("in the way")
     assert leaks_in(path).live.count == 2
@@ -115,7 +112,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(write_recording: Write) 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is played by who was root")
 @pytest.mark.parametrize("is_made", [True, False])
 def test_another_user_reads_what_root_recorded(write_recording: Write, is_made: bool) -> None:
-    """Recorders are root, who asks need not be: what is paired is used, what is not is paired elsewhere."""
+    """Recorders are root, who asks need not be: it is paired elsewhere, whether it was paired or not."""
     made = write_recording(EVENTS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copytree(made, Path(folder) / "r.gadgetrec"))
@@ -130,7 +127,7 @@ def test_another_user_reads_what_root_recorded(write_recording: Write, is_made: 
         finally:
             os.seteuid(0)
         assert found[1] == 1
-        assert (found[0] == path / "pairs") == is_made
+        assert found[0] != path / "pairs"
         assert stored_files(path) == before
 
 

@@ -56,7 +56,7 @@ def until(is_so: Callable[[], bool]) -> None:
 def n_paired(path: Path) -> int:
     """Return how many segments are paired."""
     try:
-        return len(json.loads((path / "pairs/pairs.json").read_text())["made_from"])
+        return len(json.loads((path / "pairs/pairs.json").read_text().partition("\n")[2])["made_from"])
     except FileNotFoundError:
         return 0
 

@@ -114,7 +114,7 @@ def _set_priority(value: int) -> None:
 
 def _tidy(path: Path) -> None:
     """Leave nothing where the recording was removed meanwhile."""
-    from gadgetops.pairing.store import FOLDER  # noqa: PLC0415
+    from gadgetops.pairing.place import FOLDER  # noqa: PLC0415
 
     if not any(each.name != FOLDER for each in (path.iterdir() if path.is_dir() else ())):
         shutil.rmtree(path / FOLDER, ignore_errors=True)

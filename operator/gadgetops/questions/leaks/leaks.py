@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from gadgetops.errors import RecordingError
+from gadgetops.pairing.place import folder_of, read_sealed, write_sealed
 from gadgetops.questions.asking.certainty import Bounds, Certainty, Seen, bounds, certainty
 from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.runtimes import notes_of
@@ -30,6 +31,7 @@ from gadgetops.questions.leaks.rules import Kind
 from gadgetops.questions.leaks.suppressions import Suppression
 from gadgetops.questions.leaks.verdict import Trend, verdict, without_releases
 from gadgetops.questions.texts import rows, text
+from gadgetops.recording.files import NotRegularFile, Stamp, stamp
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from gadgetops.pairing.step import Extent
     from gadgetops.recording.reader import Recording
 
-_ANSWER: Final = "pairs/leaks.json"
-_ANSWER_VERSION: Final = 10
+_ANSWER: Final = "leaks.json"
+_ANSWER_VERSION: Final = 11
 
 _FEW_AT_THE_END: Final = 16
 """Fewer blocks released last may be those of the last request."""
@@ -519,28 +521,33 @@ def total(leaks_: Iterable[Leak]) -> Amount:
     return Amount(sum(leak.live_bytes for leak in found), sum(leak.live_count for leak in found))
 
 
-def _stamps(path: Path) -> list[list[Any]] | None:
-    """Return names, sizes and times of change of a recording's files; None if it is no folder."""
+def _stamps(path: Path) -> list[Stamp] | None:
+    """Return what the files of a recording are known by; None if it is not a folder."""
+    found = []
     try:
         with os.scandir(path) as entries:
-            files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+            for entry in entries:
+                with contextlib.suppress(NotRegularFile):
+                    found.append(stamp(path / entry.name))
     except OSError:
         return None
-    return sorted([name, status.st_size, status.st_mtime_ns] for name, status in files)
+    return sorted(found)
 
 
 def _kept(path: Path) -> Leaks | None:
     """Return the answer that was given before, if the recording has not changed since."""
+    folder = folder_of(path)
     try:
-        document = json.loads((path / _ANSWER).read_bytes())
-        if document["version"] != _ANSWER_VERSION or document["made_from"] != _stamps(path):
+        document = json.loads(b"" if folder is None else read_sealed(folder / _ANSWER))
+        made_from = [Stamp(*row) for row in document["made_from"]]
+        if document["version"] != _ANSWER_VERSION or made_from != _stamps(path):
             return None
         return _from_document(document)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
 
-def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
+def _keep(path: Path, stamps: list[Stamp], found: Leaks) -> None:
     """Keep an answer, if there is a place for it; each frame is written once."""
     frames: dict[Frame, int] = {}
     for leak in (*found.leaks, *found.before_exit):
@@ -571,11 +578,10 @@ def _keep(path: Path, stamps: list[list[Any]], found: Leaks) -> None:
         "leaks": kept(found.leaks),
         "before_exit": kept(found.before_exit),
     }
-    answer = path / _ANSWER
-    temporary = answer.with_name(f"{answer.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-        temporary.replace(answer)
+    folder = folder_of(path)
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            write_sealed(folder / _ANSWER, json.dumps(document).encode())
 
 
 def _from_document(document: Mapping[str, Any]) -> Leaks:
