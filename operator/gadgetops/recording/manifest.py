@@ -20,11 +20,13 @@ from typing import Final
 from gadgetops.errors import StorageError
 from gadgetops.folders import cache_folder, keep_newest
 from gadgetops.recording.files import Stamp, opened, read_file, stamp
+from gadgetops.recording.schema import HEADER_NAME, SYMBOLS_NAME
 from gadgetops.whole_files import replacing_file
 
 MANIFEST_NAME: Final = "manifest.txt"
 
 _LINE: Final = re.compile(r"([0-9a-f]{8}) (\d{1,19}) (\S+)")
+_REWRITTEN: Final = (HEADER_NAME, SYMBOLS_NAME)
 _CHUNK_BYTES: Final = 1 << 20
 _REMEMBERED_BYTES: Final = 64 << 20
 """After so many bytes it is remembered which files were right: reading them takes longer than that."""
@@ -106,6 +108,12 @@ class Manifest:
         if right is None:
             # Its line is damaged, perhaps; that is said, and this file is as good as those of old recordings.
             return None if self.problems else f"{path.name} is left out: {MANIFEST_NAME} does not name it"
+        wrong = self._difference(path, right, known)
+        # The same of the last line of what was written several times.
+        return None if self.problems and path.name in _REWRITTEN else wrong
+
+    def _difference(self, path: Path, right: set[tuple[int, int]], known: dict[Stamp, int]) -> str | None:
+        """Return how the file *path* differs from what it should be by *right*, lengths and CRC-32s."""
         try:
             found = stamp(path)
             sizes = {size for size, _ in right}

@@ -20,7 +20,7 @@ import duckdb
 from gadgetops.duckdb_sql import parquet_rows, pattern
 from gadgetops.errors import RecordingError, StorageError
 from gadgetops.recording import operations
-from gadgetops.recording.files import read_file, why_not_readable
+from gadgetops.recording.files import Stamp, read_file, why_not_readable
 from gadgetops.recording.manifest import MANIFEST_NAME, Manifest, read_manifest, remembered
 from gadgetops.recording.schema import (
     EVENT_COLUMNS,
@@ -241,15 +241,27 @@ def _is_ours(name: str) -> bool:
 def _right(path: Path, names: frozenset[str], manifest: Manifest) -> tuple[frozenset[str], list[str]]:
     """Return those of *names* that are as they were written, and what is wrong with the others."""
     with remembered(path) as known:
-        wrong = {name: manifest.problem_of(path / name, known) for name in sorted(names)}
-        changed = [name for name, problem in wrong.items() if problem is not None]
-        # What a recorder has just replaced has a newer line.
-        newer = read_manifest(path) if changed else None
-        if newer is not None:
-            wrong |= {name: newer.problem_of(path / name, known) for name in changed}
+        wrong = _problems_of(path, names, manifest, known)
+        if any(wrong.values()):
+            # What a recorder has just replaced has a newer line.
+            manifest = read_manifest(path) or manifest
+            if _is_cut(manifest, names, wrong):
+                manifest.problems.append(f"{MANIFEST_NAME} is damaged: it ends early")
+            wrong = _problems_of(path, names, manifest, known)
     problems = [problem for problem in wrong.values() if problem is not None]
     good = frozenset(name for name, problem in wrong.items() if problem is None)
     return good, [*manifest.problems, *problems]
+
+
+def _problems_of(
+    path: Path, names: frozenset[str], manifest: Manifest, known: dict[Stamp, int]
+) -> dict[str, str | None]:
+    return {name: manifest.problem_of(path / name, known) for name in sorted(names)}
+
+
+def _is_cut(manifest: Manifest, names: frozenset[str], wrong: Mapping[str, str | None]) -> bool:
+    """Return whether lines are gone: those of files, and the last one, about the header, if that is there."""
+    return wrong.get(HEADER_NAME, MANIFEST_NAME) is not None and not names <= manifest.sums.keys()
 
 
 def _expected(manifest: Manifest, header: Mapping[str, Any]) -> set[str]:
