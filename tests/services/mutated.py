@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-import socket
+import stat
 from pathlib import Path
 
 _STRAYS = ("events-100000000.parquet", "events-00001.parquet", "notes.txt", "stacks-99999.parquet")
@@ -64,8 +64,8 @@ def _put_a_folder(file: Path, _chosen: random.Random, _outside: Path) -> None:
 
 def _put_a_socket(file: Path, _chosen: random.Random, _outside: Path) -> None:
     file.unlink()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(file))
+    # As binding does it, which takes short names only.
+    os.mknod(file, stat.S_IFSOCK | 0o600)
 
 
 def _add_a_stray_file(file: Path, chosen: random.Random, _outside: Path) -> None:
