@@ -26,7 +26,7 @@ from gadgetops.commands.common.config import defaults_of
 from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.common.verb_group import VerbGroup, expanded, usage_error
 from gadgetops.errors import GadgetOpsError, StorageError
-from gadgetops.pairing.progress import listener
+from gadgetops.pairing.progress import listener, query_listener
 
 _YOUNG_OBJECTS: Final = 50_000
 """After how many new objects garbage is looked for; Python's own number is 700."""
@@ -172,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ProgressLine() as line:
             listener.set(line.paired)
+            query_listener.set(line.queried)
             status = cli.main(arguments, prog_name="gadgetops", standalone_mode=False, obj=arguments)
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -16,8 +16,8 @@ from gadgetops.recording.reader import MEMORY_LIMIT
 class DuckDBEngine:
     """Answers on this machine."""
 
-    def extend(self, paths: Sequence[Path]) -> None:
-        """Do nothing: recordings are paired as they are asked."""
+    def check_pairs(self, recording: Path, folder: Path) -> None:
+        """Do nothing: this machine can read them wherever they are."""
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Any]:

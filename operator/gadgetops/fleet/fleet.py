@@ -18,8 +18,10 @@ from typing import Any, Final, Protocol, cast
 
 from gadgetops.duckdb_sql import create_table
 from gadgetops.errors import RecordingError, UsageError
+from gadgetops.fleet.pairing_pool import pair_all
 from gadgetops.pairing.pairs import create_pair_views, stored
 from gadgetops.pairing.step import STORED, Extent
+from gadgetops.pairing.store import State, Store
 from gadgetops.questions.asking.certainty import Certainty, Seen, certainty
 from gadgetops.questions.asking.filters import GROUPINGS, Filters, GroupBy
 from gadgetops.questions.asking.groups import NO_CONTAINER, Group, Groups, group
@@ -61,8 +63,8 @@ _NO_LIFE: Final = -(2**63) + 1
 class Engine(Protocol):
     """What runs SQL over many files."""
 
-    def extend(self, paths: Sequence[Path]) -> None:
-        """Pair what is not paired yet of the recordings at *paths*."""
+    def check_pairs(self, recording: Path, folder: Path) -> None:
+        """Raise `RecordingError` unless what runs queries can read the pairs of *recording* in *folder*."""
 
     def connect(self) -> contextlib.AbstractContextManager[Any]:
         """Give a connection, whose `execute` is that of DuckDB's."""
@@ -81,24 +83,28 @@ class Fleet(Recording):
 
     Args:
         members: The recordings, in the order of their paths.
-        engine: What answers.
+        engine: Runs the queries.
+        unreadable: Why recordings that match the pattern are not among the members, a sentence each.
     """
 
     members: tuple[Recording, ...] = field(default=(), kw_only=True)
     engine: Engine = field(kw_only=True)
+    unreadable: tuple[str, ...] = field(default=(), kw_only=True)
 
     def verified(self) -> "Fleet":
         """Return the fleet without files that have damaged pages; every page of every member is read."""
         members = tuple(member.verified() for member in self.members)
-        return fleet(self.path, members, self.engine)
+        return fleet(self.path, members, self.engine, self.unreadable)
 
 
 def open_fleet(pattern: Path, engine: Engine) -> Fleet:
     """
     Return the recordings whose folders match *pattern*: `*` any text, `**` any folders.
 
+    A recording that cannot be read is left out, and named in the answers.
+
     Raises:
-        RecordingError: There is none, or one cannot be read.
+        RecordingError: There is none, or none can be read.
     """
     names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
     found = sorted(Path(name) for name in names if Path(name).is_dir())
@@ -106,11 +112,22 @@ def open_fleet(pattern: Path, engine: Engine) -> Fleet:
         raise RecordingError(
             pattern, "no such recording", hint="quote the pattern, as 'fleet/**/*.gadgetrec'"
         )
-    return fleet(pattern, [open_recording(path) for path in found], engine)
+    members: list[Recording] = []
+    errors: list[RecordingError] = []
+    for path in found:
+        try:
+            members.append(open_recording(path))
+        except RecordingError as error:
+            errors.append(error)
+    if not members:
+        raise errors[0]
+    return fleet(pattern, members, engine, tuple(map(str, errors)))
 
 
-def fleet(path: Path, members: Sequence[Recording], engine: Engine) -> Fleet:
-    """Return *members* as one recording called *path*."""
+def fleet(
+    path: Path, members: Sequence[Recording], engine: Engine, unreadable: tuple[str, ...] = ()
+) -> Fleet:
+    """Return *members* as one recording called *path*; *unreadable* as of `Fleet`."""
     missing = [member.n_missing for member in members]
     return Fleet(
         path=path,
@@ -122,6 +139,7 @@ def fleet(path: Path, members: Sequence[Recording], engine: Engine) -> Fleet:
         problems=tuple(f"{member.path}: {problem}" for member in members for problem in member.problems),
         members=tuple(members),
         engine=engine,
+        unreadable=unreadable,
     )
 
 
@@ -141,9 +159,9 @@ def is_fleet_grouping(group_by: str | None) -> bool:
 def _ask_fleet(
     recording: Fleet, filters: Filters, group_by: GroupBy | None, calls: str
 ) -> Iterator[Question]:
-    recording.engine.extend([member.path for member in recording.members])
+    pair_all(recording.members)
     with contextlib.ExitStack() as stack:
-        states = [stack.enter_context(stored(member)) for member in recording.members]
+        recording, states = _paired(recording, stack)
         extents = [state.extent for _, state in states]
         files = [
             {
@@ -159,6 +177,30 @@ def _ask_fleet(
         question = _FleetQuestion(recording, connection, extents, filters)
         question.group(group_by, calls=calls)
         yield question
+
+
+def _paired(fleet_: Fleet, stack: contextlib.ExitStack) -> tuple[Fleet, list[tuple[Store, State]]]:
+    """
+    Return *fleet_* without the members that cannot be paired, and the pairs of the others, held by *stack*.
+
+    Raises:
+        RecordingError: None can be paired, or the engine cannot read the pairs of one.
+    """
+    members, states = [], []
+    errors: list[RecordingError] = []
+    for member in fleet_.members:
+        try:
+            store, state = stack.enter_context(stored(member))
+        except RecordingError as error:
+            errors.append(error)
+            continue
+        fleet_.engine.check_pairs(member.path, store.folder)
+        members.append(member)
+        states.append((store, state))
+    if not members:
+        raise errors[0]
+    unreadable = (*fleet_.unreadable, *map(str, errors))
+    return fleet(fleet_.path, members, fleet_.engine, unreadable), states
 
 
 def _create_views(
@@ -205,7 +247,7 @@ class _FleetQuestion(Question):
     ) -> None:
         durations = [(each.last_ns - each.first_ns) if each.first_ns is not None else 0 for each in extents]
         super().__init__(recording, connection, Extent(first_ns=0, last_ns=max(durations)), filters)
-        self.certainty = _certainty(recording.members, extents)
+        self.certainty = _certainty(recording, extents)
         self._fleet = recording
 
     def notes(self, recording: Recording, connection: Any) -> tuple[str, ...]:
@@ -315,8 +357,9 @@ def _of(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _certainty(members: Sequence[Recording], extents: Sequence[Extent]) -> Certainty:
-    """Return how sure answers from all *members* are: as sure as the least sure one; each says why."""
+def _certainty(asked_of: Fleet, extents: Sequence[Extent]) -> Certainty:
+    """Return how sure answers from all members are: as sure as the least sure one; each says why."""
+    members = asked_of.members
     found = [
         certainty(member, Seen(extent.lost, extent.failed_stacks, extent.unseen_releases))
         for member, extent in zip(members, extents, strict=True)
@@ -324,14 +367,17 @@ def _certainty(members: Sequence[Recording], extents: Sequence[Extent]) -> Certa
     words = {each.word for each in found}
     return Certainty(
         word="certain"
-        if words == {"certain"}
+        if words == {"certain"} and not asked_of.unreadable
         else "inconclusive"
         if words == {"inconclusive"}
         else "possible",
-        reasons=tuple(
-            f"{member.path}: {reason}"
-            for member, each in zip(members, found, strict=True)
-            for reason in each.reasons
+        reasons=(
+            *(f"left out: {each}" for each in asked_of.unreadable),
+            *(
+                f"{member.path}: {reason}"
+                for member, each in zip(members, found, strict=True)
+                for reason in each.reasons
+            ),
         ),
         lost=sum(each.lost for each in found),
         knows_lost=all(each.knows_lost for each in found),

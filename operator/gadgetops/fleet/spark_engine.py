@@ -5,17 +5,13 @@ The questions' texts are run as they are; what DuckDB writes otherwise than Spar
 """
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from gadgetops.errors import RecordingError, UsageError
-from gadgetops.pairing.pairs import extend
-
-LOCAL: Final = "local[*]"
-"""The master that is this process."""
+from gadgetops.fleet.spark_session import LOCAL, start_session, watch_tasks
 
 _CREATE: Final = re.compile(
     r"create (?:or replace )?temp (?P<kind>table|view) (?P<name>\w+) as (?P<query>.*)", re.S
@@ -27,44 +23,56 @@ _FILE_NAME: Final = """
 """
 """The path that a row is from; Spark has it quoted, behind a scheme with one slash or three."""
 _TYPES: Final = {"varchar": "string", "integer": "int"}
+_ARROW_TYPES: Final = {
+    "varchar": "string",
+    "integer": "int32",
+    "bigint": "int64",
+    "double": "float64",
+    "boolean": "bool",
+}
 
 
 class SparkEngine:
     """
-    Answers by Spark.
+    Engine for queries on a Spark cluster, or on Spark in this process.
 
-    `session` is Spark's.
+    Executors need nothing but Spark: queries are SQL, and no Python function runs there. `session` is
+    Spark's.
 
     Args:
-        master: As Spark names it: `local[2]`, `spark://host:7077`, `yarn`, `k8s://…`.
+        master: Spark's master URL: `local[2]`, `spark://host:7077`, `yarn`, `k8s://…`.
+        is_verbose: Show what Spark writes on standard error.
 
     Raises:
-        UsageError: pyspark or sqlglot is not installed.
+        UsageError: pyspark, pyarrow or sqlglot is not installed.
+        SparkUnavailable: Spark cannot be started.
     """
 
-    def __init__(self, master: str = LOCAL) -> None:
+    def __init__(self, master: str = LOCAL, *, is_verbose: bool = False) -> None:
         try:
+            import pyarrow  # noqa: F401, PLC0415
             import sqlglot  # noqa: F401, PLC0415
-            from pyspark.sql import SparkSession  # noqa: PLC0415
+            from pyspark.sql import SparkSession  # noqa: F401, PLC0415
         except ImportError as error:
             raise UsageError(
-                "--engine spark needs pyspark and sqlglot", hint="install gadgetops[spark]"
+                "--engine spark needs pyspark, pyarrow and sqlglot", hint="install gadgetops[spark]"
             ) from error
-        if master.startswith("local"):
-            # Without a network, or with a name that resolves to nothing, Spark would not find itself.
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        builder = SparkSession.builder.appName("gadgetops").master(master)
-        if master.startswith("local"):
-            # For less than a cluster's data one task after a shuffle is faster than two hundred.
-            builder = builder.config("spark.sql.shuffle.partitions", "1").config("spark.ui.enabled", "false")
-        builder = builder.config("spark.ui.showConsoleProgress", "false")
-        self.session: Any = builder.getOrCreate()
-        self.session.sparkContext.setLogLevel("ERROR")
+        self.session: Any = start_session(master, is_verbose=is_verbose)
+        self._is_local = master.startswith("local")
 
-    def extend(self, paths: Sequence[Path]) -> None:
-        """Pair the recordings on the executors, one a task."""
-        names = [str(path.absolute()) for path in paths]
-        self.session.sparkContext.parallelize(names, len(names)).foreach(_extend)
+    def check_pairs(self, recording: Path, folder: Path) -> None:
+        """
+        Raise unless the executors can read the pairs of *recording* in *folder*.
+
+        Raises:
+            RecordingError: The pairs are kept in this user's cache, which other machines do not have.
+        """
+        if not self._is_local and recording.absolute() not in folder.absolute().parents:
+            raise RecordingError(
+                recording,
+                "its pairs are kept in this user's cache, which the cluster cannot read",
+                hint="ask as the owner of the recording, or copy it into a folder of your own",
+            )
 
     @contextlib.contextmanager
     def connect(self) -> Iterator["SparkConnection"]:
@@ -84,13 +92,14 @@ class SparkEngine:
     ) -> None:
         """Create *view* of the rows in *paths*."""
         session = connection.session
-        schema = ", ".join(f"{name} {_TYPES.get(kind, kind)}" for name, kind in columns.items())
         if paths:
+            schema = ", ".join(f"{name} {_TYPES.get(kind, kind)}" for name, kind in columns.items())
             # Hadoop takes wildcards in paths, which a backslash takes the meaning from.
             names = [re.sub(r"([*?\[\]{}\\])", r"\\\1", f"file://{self.file_name(path)}") for path in paths]
             frame = session.read.schema(schema).parquet(*names).selectExpr(*columns, _FILE_NAME)
         else:
-            frame = session.createDataFrame([], f"{schema}, file_name string")
+            nothing = (f"cast(null as {_TYPES.get(kind, kind)}) as {name}" for name, kind in columns.items())
+            frame = session.sql(f"select {', '.join(nothing)}, cast(null as string) as file_name where false")
         frame.createOrReplaceTempView(view)
 
     def file_name(self, path: Path) -> str:
@@ -121,7 +130,8 @@ class SparkConnection:
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows; Spark has percentiles of whole numbers as fractions."""
-        found = self._result.collect()
+        with watch_tasks(self.session):
+            found = self._result.collect()
         return [tuple(int(value) if isinstance(value, float) else value for value in row) for row in found]
 
     def close(self) -> None:
@@ -137,11 +147,19 @@ class SparkConnection:
         )
 
     def _table(self, query: str, parameters: Mapping[str, Any]) -> Any:
-        """Return the rows whose columns are given as lists."""
-        columns = _COLUMN.findall(query)
-        schema = ", ".join(f"{name} {_TYPES.get(kind, kind)}" for name, kind in columns)
-        values = [*zip(*(parameters[name] for name, _ in columns), strict=True)]
-        return self.session.createDataFrame(values, schema)
+        """
+        Return the rows whose columns are given as lists.
+
+        They go to Java as an Arrow table: lists of Python's would be unpickled by Python on an executor.
+        """
+        import pyarrow  # noqa: PLC0415
+
+        columns = dict(_COLUMN.findall(query))
+        arrays = {
+            name: pyarrow.array(parameters[name], pyarrow.type_for_alias(_ARROW_TYPES[kind]))
+            for name, kind in columns.items()
+        }
+        return self.session.createDataFrame(pyarrow.table(arrays))
 
 
 def translated(query: str) -> str:
@@ -152,7 +170,3 @@ def translated(query: str) -> str:
         query, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE
     )
     return found
-
-
-def _extend(name: str) -> None:
-    extend(Path(name))

@@ -153,6 +153,12 @@ def extend(path: Path) -> None:
             _extend(store, open_recording(path))
 
 
+def is_paired(recording: Recording) -> bool:
+    """Return whether all of *recording* is paired, and the pairs are kept."""
+    store = store_of(recording.path)
+    return store is not None and _is_of(store.state(), recording)
+
+
 def _extend(store: Store, recording: Recording) -> None:
     state = store.state()
     if _is_of(state, recording):

@@ -9,3 +9,6 @@ OnProgress = Callable[[int, int], None]
 
 listener: Final[ContextVar[OnProgress]] = ContextVar("listener", default=lambda _done, _of: None)
 """The listener of this thread; deep calls need not hand it on."""
+
+query_listener: Final[ContextVar[OnProgress]] = ContextVar("query_listener", default=lambda _done, _of: None)
+"""Told how many tasks of a query over a cluster have run, of how many; equal numbers are the end."""

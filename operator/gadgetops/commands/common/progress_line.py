@@ -70,11 +70,18 @@ class ProgressLine:
 
     def paired(self, done: int, of: int) -> None:
         """Write how many segments of a recording are paired; nothing is left of it when all are."""
+        self._part("pairing allocations with releases", done, of)
+
+    def queried(self, done: int, of: int) -> None:
+        """Write how many tasks of a cluster's query have run; nothing is left of it when all have."""
+        self._part("asking Spark, tasks", done, of)
+
+    def _part(self, what: str, done: int, of: int) -> None:
         if done == of:
             self._erase()
         else:
             self._shown_s = 0.0
-            self.stage("pairing allocations with releases", done, of)
+            self.stage(what, done, of)
 
     def _erase(self) -> None:
         if self._is_shown:

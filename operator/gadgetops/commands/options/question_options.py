@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gadgetops.commands.common.completers import recordings
+from gadgetops.commands.common.messages import settings
 from gadgetops.commands.common.options import Function, format_option
 from gadgetops.commands.common.output import print_json, print_rows
 from gadgetops.commands.common.terminal import show
@@ -77,7 +78,7 @@ def fleet_options(function: Function) -> Function:
         show_default=True,
         expose_value=False,
         callback=_noted(_ENGINE),
-        help="What answers, of many recordings: this program, or Spark.",
+        help="Engine for queries over many recordings: DuckDB in this program, or Spark.",
     )
     master = click.option(
         "--master",
@@ -86,7 +87,7 @@ def fleet_options(function: Function) -> Function:
         show_default=True,
         expose_value=False,
         callback=_noted(_MASTER),
-        help="Of Spark; it has to see the recordings under the same paths.",
+        help="Spark master URL; a cluster has to see the recordings under the same paths.",
     )
     return recording_argument(wrappers_option(engine(master(function))))
 
@@ -109,7 +110,9 @@ def opened(path: Path, group_by: str | None = None) -> Any:
     if _uses_spark():
         from gadgetops.fleet.spark_engine import SparkEngine
 
-        return open_fleet(path, SparkEngine(click.get_current_context().meta[_MASTER]))
+        return open_fleet(
+            path, SparkEngine(click.get_current_context().meta[_MASTER], is_verbose=settings.verbose)
+        )
     from gadgetops.fleet.duckdb_engine import DuckDBEngine
 
     return open_fleet(path, DuckDBEngine())
