@@ -29,6 +29,7 @@ Every error that gadgetops raises on purpose.
     │   ├── MissingRequirement     rights, or something of this machine, are missing: requirement
     │   ├── KernelRefused          the kernel, or libbpf, did not do what was asked: action, reason
     │   ├── TargetGone             what is to be recorded has ended: target
+    │   ├── TooExpensive           recording would slow its target too much: price
     │   └── NoPreloadLibrary       there is no library to preload for this machine: machine, known ones
     ├── Interrupted                a signal came before the recording began; exit 130
     ├── RecordingError             a recording cannot be read or written: file
@@ -36,6 +37,7 @@ Every error that gadgetops raises on purpose.
     ├── IgOutputError              what ig printed cannot be read: source, line
     ├── BudgetError                a budget or baseline makes no sense: file, reason; exit 2
     ├── ConfigError                settings cannot be read: file, reason; exit 2
+    ├── SparkUnavailable           Spark cannot be started: master, reason
     ├── QueryError                 SQL that asks for more than reading, or that DuckDB refuses; exit 2
     └── DriftError                 generated text differs: file, region, diff; exit 3
 
@@ -519,6 +521,18 @@ class ConfigError(GadgetOpsError):
     def __init__(self, path: Path, reason: str, *, hint: str | None = None) -> None:
         super().__init__(f"{path}: {reason}", hint=hint)
         self.path = path
+        self.reason = reason
+
+
+class SparkUnavailable(GadgetOpsError):
+    """Spark could not be started, or its master did not answer."""
+
+    def __init__(self, master: str, reason: str) -> None:
+        super().__init__(
+            f"Spark ({master}): {reason}",
+            hint="Spark needs Java 17, and a master that answers; -v shows what Spark writes",
+        )
+        self.master = master
         self.reason = reason
 
 

@@ -121,7 +121,7 @@ def open_fleet(pattern: Path, engine: Engine) -> Fleet:
             errors.append(error)
     if not members:
         raise errors[0]
-    return fleet(pattern, members, engine, tuple(map(str, errors)))
+    return fleet(pattern, members, engine, tuple(error.problem for error in errors))
 
 
 def fleet(
@@ -199,7 +199,7 @@ def _paired(fleet_: Fleet, stack: contextlib.ExitStack) -> tuple[Fleet, list[tup
         states.append((store, state))
     if not members:
         raise errors[0]
-    unreadable = (*fleet_.unreadable, *map(str, errors))
+    unreadable = (*fleet_.unreadable, *(error.problem for error in errors))
     return fleet(fleet_.path, members, fleet_.engine, unreadable), states
 
 

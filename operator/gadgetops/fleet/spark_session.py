@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
-from gadgetops.errors import GadgetOpsError
+from gadgetops.errors import SparkUnavailable
 from gadgetops.pairing.progress import query_listener
 
 LOCAL: Final = "local[*]"
@@ -17,18 +17,6 @@ LOCAL: Final = "local[*]"
 _POLL_S: Final = 0.3
 _REASONS: Final = ("Exception", "Error", "not set", "not found", "No such file")
 """What a line has in it that says why a Java program did not start."""
-
-
-class SparkUnavailable(GadgetOpsError):
-    """Spark could not be started, or its master did not answer."""
-
-    def __init__(self, master: str, reason: str) -> None:
-        super().__init__(
-            f"Spark ({master}): {reason}",
-            hint="Spark needs Java 17, and a master that answers; -v shows what Spark writes",
-        )
-        self.master = master
-        self.reason = reason
 
 
 def start_session(master: str, *, is_verbose: bool) -> Any:
