@@ -3,6 +3,7 @@ Every error that gadgetops raises on purpose.
 
     GadgetOpsError                 exit 1 unless noted
     ├── UsageError                 the request makes no sense; exit 2
+    │   ├── MissingExtra           packages of an extra are not installed: extra
     │   ├── NoSuchProgram          a command that does not exist; exit 127
     │   └── NotExecutable          a command that may not or cannot be executed; exit 126
     ├── InvalidReference           text that names no image; exit 2
@@ -79,6 +80,22 @@ class UsageError(GadgetOpsError):
     """The request makes no sense, whatever the state of the world."""
 
     exit_status = 2
+
+
+class MissingExtra(UsageError):
+    """
+    What was asked for needs packages that are not installed with gadgetops itself.
+
+    Args:
+        purpose: What needs them, as the subject of a sentence.
+        extra: The extra of gadgetops that installs them.
+    """
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs packages that are not installed", hint=f"pip install 'gadgetops[{extra}]'"
+        )
+        self.extra = extra
 
 
 class NoSuchProgram(UsageError):

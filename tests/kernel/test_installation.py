@@ -24,6 +24,8 @@ from gadgetops.oci.reference import Reference
 
 ROOT = Path(__file__).parents[2]
 MOST_WHEEL_BYTES = 3_000_000
+MOST_INSTALLED_BYTES = 200_000_000
+"""Of the wheel and all that it needs, with the bytecode that pip makes; without pip."""
 HOME = Path.home()
 """As it was when tests were collected: each test gets a home folder of its own."""
 
@@ -51,6 +53,18 @@ def _hatchling(project: Path, folder: Path, *options: str, **variables: str) -> 
 
 def _wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
+
+
+def _installed_bytes(environment: Path) -> int:
+    """Return what pip put into an environment takes on a disk, without pip and what came with it."""
+    packages = next(environment.glob("lib/python*/site-packages"))
+    brought = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "pytest", "_pytest")
+    return sum(
+        file.lstat().st_blocks * 512
+        for place in packages.iterdir()
+        if not place.name.startswith(brought)
+        for file in [place, *place.rglob("*")]
+    )
 
 
 def _carried(wheel: Path, folder: Path) -> Layout:
@@ -111,7 +125,18 @@ class Environment:
 
     def run(self, program: str, *arguments: str, **variables: str) -> str:
         """Run a program of the environment and return its output; it is shown if it fails."""
-        done = subprocess.run(
+        done = self._done(program, *arguments, **variables)
+        assert done.returncode == 0, f"{program} {arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def fail(self, program: str, *arguments: str) -> str:
+        """Run a program that is to refuse, and return its message."""
+        done = self._done(program, *arguments)
+        assert done.returncode == 2, f"{program} {arguments}: {done.stdout}{done.stderr}"
+        return done.stderr
+
+    def _done(self, program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [str(self.folder / "venv/bin" / program), *arguments],
             cwd=self.folder,
             env={**self._variables, **variables},
@@ -119,8 +144,6 @@ class Environment:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{program} {arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
 
     def answer(self, *arguments: str) -> Any:
         """Return the JSON that `gadgetops` prints."""
@@ -139,6 +162,7 @@ def environment(request: pytest.FixtureRequest, distributions: Path, tmp_path: P
 @pytest.mark.kernel
 def test_it_works_alone(environment: Environment) -> None:
     """What people do first needs the wheel and nothing else: record, ask, check, inspect, test."""
+    assert _installed_bytes(environment.folder / "venv") < MOST_INSTALLED_BYTES
     program = "import ctypes; m = ctypes.CDLL(None).malloc; m.restype = ctypes.c_void_p; m(77_000)"
     command = ["--", "/usr/bin/python3", "-S", "-c", program]
     environment.run("gadgetops", "record", "-q", "--engine", "libbpf", "-o", "x.gadgetrec", *command)
@@ -154,6 +178,8 @@ def test_it_works_alone(environment: Environment) -> None:
     assert 'id="contents"' in (environment.folder / "x.html").read_text()
     environment.run("gadgetops", "build", "--bundled", "trace_malloc", "-t", "mine:v1", "-o", "objects")
     assert [row["digest"] for row in environment.answer("list")] == [digest]
+    refused = environment.fail("gadgetops", "keygen", "--output", "mine")
+    assert "pip install 'gadgetops[sign]'" in refused
     environment.run("gadgetops", "init", "fresh")
     assert (environment.folder / "fresh/gadget/include/gadget/types.h").exists()
     (environment.folder / "test_budget.py").write_text(PLUGIN_TEST)

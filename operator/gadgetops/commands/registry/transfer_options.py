@@ -1,8 +1,9 @@
-"""What the verbs that copy images share: options, the progress bar, the sentence at the end."""
+"""What the verbs that copy images share: options, the progress line, the sentence at the end."""
 
 import contextlib
 import functools
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gadgetops.commands.common import messages
+from gadgetops.commands.common.progress_line import ProgressLine
 from gadgetops.commands.options.registry_options import registry_options
 from gadgetops.commands.options.store_option import store_option
 from gadgetops.oci.location import Location
@@ -144,31 +146,31 @@ def _sentence(copied: "Copied") -> str:
     return ", ".join(parts)
 
 
+class _Progress:
+    """How a copy goes, in a line on a terminal; a `Watch`."""
+
+    def __init__(self, what: str, line: ProgressLine) -> None:
+        self._what, self._line = what, line
+        self._lock = threading.Lock()
+        self._copied_bytes, self._total_bytes = 0, 0
+        self._started_s = time.monotonic()
+
+    def begin(self, total_bytes: int) -> None:
+        """Remember how much is to be copied."""
+        self._total_bytes = total_bytes
+
+    def advance(self, size_bytes: int) -> None:
+        """Write how much has been copied, and how fast."""
+        with self._lock:
+            self._copied_bytes += size_bytes
+            seconds = max(time.monotonic() - self._started_s, 1e-3)
+            copied, total = format_bytes(self._copied_bytes), format_bytes(self._total_bytes)
+            rate = format_bytes(int(self._copied_bytes / seconds))
+            self._line.stage(f"{self._what}: {copied} of {total}, {rate} a second")
+
+
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator["Watch | None"]:
-    """Yield what draws a bar with bytes and rate, on a terminal; None elsewhere and with `--quiet`."""
-    if messages.settings.quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-
-        class Bar:
-            """The bar as a `Watch`."""
-
-            def begin(self, total_bytes: int) -> None:
-                bar.update(task, total=total_bytes)
-
-            def advance(self, size_bytes: int) -> None:
-                bar.update(task, advance=size_bytes)
-
-        yield Bar()
+    """Yield what says how a copy goes, on a terminal; None elsewhere and with `--quiet`."""
+    with ProgressLine() as line:
+        yield _Progress(what, line) if line.wants_progress else None

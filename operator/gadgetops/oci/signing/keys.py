@@ -15,22 +15,25 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-import nacl.exceptions
-import nacl.secret
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_der_private_key,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from gadgetops.errors import KeyFileError, MissingExtra
 
-from gadgetops.errors import KeyFileError
+try:
+    import nacl.exceptions
+    import nacl.secret
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+        load_der_private_key,
+        load_pem_private_key,
+        load_pem_public_key,
+    )
+except ImportError as error:
+    raise MissingExtra("working with keys and signatures", "sign") from error
 
 PEM_TYPE: Final = "ENCRYPTED SIGSTORE PRIVATE KEY"
 """What cosign writes since 2.0; the older name, with COSIGN in it, is read as well."""

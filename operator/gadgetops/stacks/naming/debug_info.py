@@ -1,25 +1,40 @@
 """
-Functions and lines of one file by elfutils' libdw, for forms of debug information that symbolic cannot read.
+Functions and lines of one file by elfutils' libdw.
 
 libdw follows a program to its `.dwo` files (beside it, or in the folder where they were compiled), and a file
 that `dwz` shortened to the file that holds what they share. It reads only the units that are asked for.
+
+The functions of a unit are listed once. libdw's own search goes through the whole unit for each address, and
+finds no function that lies in a namespace, as Rust's do.
 """
 
 import ctypes
 import os
+import posixpath
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_ssize_t, c_uint, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from gadgetops.stacks.naming.zstd_sections import without_zstd
+
 _READ: Final = 0
 _MOST_DEPTH: Final = 256
 """Deepest nesting of inlined functions that is followed."""
 _INLINED_SUBROUTINE, _SUBPROGRAM = 0x1D, 0x2E
+_NAMESPACES: Final = frozenset((0x39, 0x1E))
+_TYPES: Final = frozenset((0x02, 0x04, 0x13, 0x17))
+"""Classes, enumerations, structures and unions: some languages have the code of methods there."""
+_BLOCKS: Final = frozenset((0x0B, 0x22, 0x25, 0x32))
+"""Lexical, `with`, `catch` and `try`: what inlined functions may lie in."""
+_DECLARE_IN_TYPES: Final = frozenset((0x01, 0x02, 0x04, 0x0C, 0x19, 0x1A, 0x1D, 0x21, 0x2B, 0x2C, 0x3A, 0x3B))
+"""C and C++ of all years: a type has declarations alone, of which there are many."""
 _NAME, _FOLDER, _CALL_FILE, _CALL_LINE = 0x03, 0x1B, 0x58, 0x59
+_MOST_NESTED: Final = 8
+"""Functions within a function, in languages that have that."""
 _LINKAGE_NAMES: Final = (0x6E, 0x2007)
 _LOCAL_NAME: Final = "_ZL"
 """How the linkage name of a static C++ function begins. Clang writes it where GCC writes none."""
@@ -52,10 +67,40 @@ class _Attribute(ctypes.Structure):
     _fields_ = (("code", c_uint), ("form", c_uint), ("value", c_void_p), ("cu", c_void_p))
 
 
-class _Unit(NamedTuple):
+class _Span(NamedTuple):
+    """A range of addresses, and the entry that it belongs to by its place in a list."""
+
     start: int
     end: int
     number: int
+
+
+class _Entries:
+    """Entries with the ranges of their addresses; found by an address."""
+
+    def __init__(self) -> None:
+        self._dies: list[_Die] = []
+        self._spans: list[_Span] = []
+
+    def add(self, die: _Die, ranges: Iterable[tuple[int, int]]) -> None:
+        """Add a copy of *die*; `sort` comes before `at`."""
+        spans = [_Span(*each, len(self._dies)) for each in ranges]
+        if spans:
+            self._dies.append(_Die.from_buffer_copy(die))
+            self._spans += spans
+
+    def sort(self) -> "_Entries":
+        """Return itself, ready to be asked."""
+        self._spans.sort()
+        return self
+
+    def at(self, address: int) -> _Die | None:
+        """Return the entry at *address*, of nested ones the inner; None if there is none."""
+        index = bisect_right(self._spans, address, key=lambda span: span.start) - 1
+        for span in reversed(self._spans[max(0, index - _MOST_NESTED) : index + 1]):
+            if address < span.end:
+                return self._dies[span.number]
+        return None
 
 
 _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
@@ -74,9 +119,11 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
         c_ssize_t,
         [POINTER(_Die), c_ssize_t, POINTER(c_uint64), POINTER(c_uint64), POINTER(c_uint64)],
     ),
-    "dwarf_getscopes": (c_int, [POINTER(_Die), c_uint64, POINTER(POINTER(_Die))]),
-    "dwarf_getscopes_die": (c_int, [POINTER(_Die), POINTER(POINTER(_Die))]),
     "dwarf_tag": (c_int, [POINTER(_Die)]),
+    "dwarf_child": (c_int, [POINTER(_Die), POINTER(_Die)]),
+    "dwarf_siblingof": (c_int, [POINTER(_Die), POINTER(_Die)]),
+    "dwarf_haspc": (c_int, [POINTER(_Die), c_uint64]),
+    "dwarf_srclang": (c_int, [POINTER(_Die)]),
     "dwarf_attr_integrate": (POINTER(_Attribute), [POINTER(_Die), c_uint, POINTER(_Attribute)]),
     "dwarf_formstring": (c_char_p, [POINTER(_Attribute)]),
     "dwarf_formudata": (c_int, [POINTER(_Attribute), POINTER(c_uint64)]),
@@ -101,13 +148,6 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-@cache
-def _free() -> Any:
-    free = ctypes.CDLL(None).free
-    free.argtypes = [c_void_p]
-    return free
-
-
 class DebugInfo:
     """
     The debug information of one file. Knows nothing without libdw, and of a file that cannot be read.
@@ -120,8 +160,8 @@ class DebugInfo:
     def __init__(self, path: Path, shared: Path | None = None) -> None:
         self._descriptors: list[int] = []
         self._handles: list[int] = []
-        self._units: list[_Unit] = []
-        self._dies: list[_Die] = []
+        self._units = _Entries()
+        self._functions_of: dict[int, _Entries] = {}
         library = _library()
         handle = None if library is None else self._begin(library, path)
         if library is None or handle is None:
@@ -130,7 +170,7 @@ class DebugInfo:
         shared_handle = None if shared is None else self._begin(library, shared)
         if shared_handle is not None:
             library.dwarf_setalt(handle, shared_handle)
-        self._units = sorted(self._read_units(handle))
+        self._read_units(handle)
 
     def __del__(self) -> None:
         for handle in self._handles:
@@ -141,7 +181,7 @@ class DebugInfo:
 
     def scopes(self, address: int) -> list[Scope]:
         """Return the functions at *address* of the file, the innermost inlined one first."""
-        unit = self._unit_at(address)
+        unit = self._units.at(address)
         if unit is None:
             return []
         return [*self._scopes_in(unit, address)]
@@ -153,17 +193,20 @@ class DebugInfo:
         except OSError:
             return None
         self._descriptors.append(descriptor)
-        handle: int | None = library.dwarf_begin(descriptor, _READ)
+        readable = without_zstd(descriptor)
+        if readable != descriptor:
+            self._descriptors.append(readable)
+        handle: int | None = library.dwarf_begin(readable, _READ)
         if handle is not None:
             self._handles.append(handle)
         return handle
 
-    def _read_units(self, handle: int) -> Iterator[_Unit]:
+    def _read_units(self, handle: int) -> None:
         ask, die, unit, following = self._library.dwarf_get_units, _Die(), c_void_p(), c_void_p()
         while ask(handle, unit, byref(following), None, None, byref(die), None) == 0:
             unit = c_void_p(following.value)
-            self._dies.append(_Die.from_buffer_copy(die))
-            yield from (_Unit(*each, len(self._dies) - 1) for each in self._ranges(die))
+            self._units.add(die, self._ranges(die))
+        self._units.sort()
 
     def _ranges(self, die: _Die) -> Iterator[tuple[int, int]]:
         base, start, end = c_uint64(), c_uint64(), c_uint64()
@@ -175,12 +218,6 @@ class DebugInfo:
             offset = where
             if start.value < end.value:
                 yield start.value, end.value
-
-    def _unit_at(self, address: int) -> _Die | None:
-        index = bisect_right(self._units, address, key=lambda unit: unit.start) - 1
-        if index < 0 or address >= self._units[index].end:
-            return None
-        return self._dies[self._units[index].number]
 
     def _scopes_in(self, unit: _Die, address: int) -> Iterator[Scope]:
         file, line = self._line(unit, address)
@@ -200,25 +237,48 @@ class DebugInfo:
 
     def _functions(self, unit: _Die, address: int) -> list[_Die]:
         """Return the functions at *address*, the innermost first."""
-        around = self._dies_of(self._library.dwarf_getscopes, unit, c_uint64(address))
-        inner = self._dies_of(self._library.dwarf_getscopes_die, around[0]) if around else []
-        functions = []
-        for die in inner[:_MOST_DEPTH]:
-            tag = self._library.dwarf_tag(byref(die))
-            if tag in (_INLINED_SUBROUTINE, _SUBPROGRAM):
-                functions.append(die)
-            if tag == _SUBPROGRAM:
-                break
+        if unit.addr not in self._functions_of:
+            self._functions_of[unit.addr] = self._listed(unit)
+        die = self._functions_of[unit.addr].at(address)
+        functions: list[_Die] = []
+        depth = 0
+        while die is not None and depth < _MOST_DEPTH:
+            if depth == 0 or self._library.dwarf_tag(byref(die)) == _INLINED_SUBROUTINE:
+                functions.insert(0, die)
+            die = self._inner(die, address)
+            depth += 1
         return functions
 
-    def _dies_of(self, ask: Any, die: _Die, *arguments: Any) -> list[_Die]:
-        """Return what *ask* says, which libdw leaves to the caller to free."""
-        found = POINTER(_Die)()
-        count = ask(byref(die), *arguments, byref(found))
-        try:
-            return [_Die.from_buffer_copy(found[n]) for n in range(count)]
-        finally:
-            _free()(found)
+    def _listed(self, unit: _Die) -> _Entries:
+        """Return the functions of *unit* that have code, also those in namespaces and types."""
+        has_code_in_types = self._library.dwarf_srclang(byref(unit)) not in _DECLARE_IN_TYPES
+        containers = _NAMESPACES | _TYPES if has_code_in_types else _NAMESPACES
+        entries, waiting, tag_of = _Entries(), [unit], self._library.dwarf_tag
+        while waiting:
+            for die in self._children(waiting.pop()):
+                tag = tag_of(byref(die))
+                if tag == _SUBPROGRAM:
+                    entries.add(die, self._ranges(die))
+                elif tag in containers:
+                    waiting.append(_Die.from_buffer_copy(die))
+        return entries.sort()
+
+    def _inner(self, die: _Die, address: int) -> _Die | None:
+        """Return the block or inlined function in *die* that is at *address*; None if there is none."""
+        for child in self._children(die):
+            tag = self._library.dwarf_tag(byref(child))
+            is_scope = tag == _INLINED_SUBROUTINE or tag in _BLOCKS
+            if is_scope and self._library.dwarf_haspc(byref(child), address) > 0:
+                return child
+        return None
+
+    def _children(self, die: _Die) -> Iterator[_Die]:
+        """Yield what is directly in *die*: the same object each time, another entry."""
+        child = _Die()
+        if self._library.dwarf_child(byref(die), byref(child)) == 0:
+            yield child
+            while self._library.dwarf_siblingof(byref(child), byref(child)) == 0:
+                yield child
 
     def _name(self, die: _Die) -> str | None:
         linkage = next(filter(None, (self._text(die, name) for name in _LINKAGE_NAMES)), None)
@@ -257,7 +317,7 @@ class DebugInfo:
     def _path(self, unit: _Die, value: bytes | None) -> str | None:
         """Return the path of a source file, which may be relative to where the compiler ran."""
         path, folder = _text(value), self._text(unit, _FOLDER)
-        return f"{folder}/{path}" if path and folder and not path.startswith("/") else path
+        return posixpath.normpath(posixpath.join(folder or "", path)) if path else None
 
 
 def _text(value: bytes | None) -> str | None:

@@ -1,8 +1,7 @@
 """
-Names and lines for addresses: symbolic does the DWARF work, pydemumble the demangling.
+Names and lines for addresses: `debug_info` reads DWARF, `symbol_table` names, pydemumble demangles.
 
-`debug_info` answers what symbolic leaves open: split DWARF, files shortened by `dwz`, functions that have
-lines alone. A stripped file may carry its symbols compressed, in `.gnu_debugdata`.
+A stripped file may carry its symbols compressed, in `.gnu_debugdata`.
 
 Addresses are looked up relative to their file. Debug files are found as GDB finds them: by build id, and by
 the `.gnu_debuglink` of a stripped file, whose checksum must agree (GDB manual, "Separate Debug Files").
@@ -14,26 +13,25 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import pydemumble
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
-from symbolic.debuginfo import Archive
-from symbolic.exceptions import SymbolicError
-from symbolic.symcache import SymCache
 
 from gadgetops.stacks.naming.debug_info import DebugInfo
 from gadgetops.stacks.naming.dwarf_package import DwarfPackage, find_package
 from gadgetops.stacks.naming.files import DAMAGED, build_id_of
+from gadgetops.stacks.naming.symbol_table import SymbolTable, read_symbol_table, symbol_table_of
 
 DEBUG_FOLDER: Final = Path("/usr/lib/debug")
 _PAGE_MASK: Final = 0xFFF
 _EXECUTABLE: Final = 1
+_LINES: Final = frozenset((".debug_info", ".zdebug_info"))
+_NAMES: Final = frozenset((".symtab", ".dynsym"))
 _MOST_MINI_BYTES: Final = 256 << 20
 """Largest `.gnu_debugdata` once decompressed, and the memory that decompressing may take."""
 _SPLIT_OFF: Final = re.compile(r"(\.(cold|part|constprop|isra|lto_priv)(\.\d+)*)+$")
@@ -69,11 +67,6 @@ class _Headers:
     mini: bytes | None = None
     """The section `.gnu_debugdata`."""
 
-    @property
-    def base(self) -> int:
-        """The lowest address, from which symbolic counts."""
-        return min((segment.address for segment in self.segments), default=0)
-
 
 class Module:
     """
@@ -108,8 +101,9 @@ class Module:
         self._name = beside / (name or path.name)
         candidates = debug_files(own, self.build_id, beside, folder or str(beside), debug_folders)
         self._debug_folders = debug_folders
-        best = _best_table([*candidates, *([own] if own else [])])
-        self._tables = [] if best is None else [best]
+        best = _best_file([*candidates, *([own] if own else [])])
+        table = None if best is None else read_symbol_table(best.path)
+        self._tables = [] if table is None else [table]
         self._debug = best.path if best is not None and best.has_lines else None
         if self._debug is None and self._headers.mini is not None:
             self._tables += _mini_tables(self._headers.mini)
@@ -124,34 +118,29 @@ class Module:
         instruction, where a stack was taken at its entry; that stands for itself.
         """
         address = self._address(file_offset)
-        if not self._tables or address is None:
+        if address is None:
             return ()
-        start, found = self._lookup(address) if is_leaf else (None, [])
-        asked = address if start == address else address - 1
-        locations = [_location(each) for each in (found if start == asked else self._lookup(asked)[1])]
-        is_whole = bool(locations) and all(each.function and each.line for each in locations)
-        return locations if is_whole else self._completed(locations, asked)
+        symbol = self._symbol(address)
+        is_first = is_leaf and symbol is not None and symbol[0] == address
+        asked = address if is_first else address - 1
+        return self._locations(asked, symbol if is_first else self._symbol(asked))
 
-    def _lookup(self, address: int) -> tuple[int | None, list[Any]]:
-        """Return the functions at *address* and where they begin; of several tables, what begins nearest."""
-        every = ((table, table.cache.lookup(address - table.base)) for table in self._tables)
-        known = [(found[-1].sym_addr + table.base, found) for table, found in every if found]
-        return max(known, key=lambda each: each[0], default=(None, []))
+    def _symbol(self, address: int) -> tuple[int, str] | None:
+        """Return where the symbol at *address* begins and its name; of several, the nearest."""
+        every = (table.lookup(address) for table in self._tables)
+        return max(filter(None, every), default=None)
 
-    def _completed(self, locations: list[Location], address: int) -> list[Location]:
-        """Return *locations* with what others than symbolic know in addition."""
-        scopes = [] if self._more is None else self._more.scopes(address)
-        if not scopes:
-            return locations
+    def _locations(self, address: int, symbol: tuple[int, str] | None) -> list[Location]:
+        scopes = [] if self._lines is None else self._lines.scopes(address)
         found = [Location(demangled(scope.name or "") or None, scope.file, scope.line) for scope in scopes]
-        # The name in the table of symbols has its parameters, also where debug information leaves them out.
-        if locations and locations[-1].function:
-            found[-1] = replace(found[-1], function=locations[-1].function)
+        if symbol is not None:
+            # The table of symbols has names with parameters, also where debug information has none.
+            outermost = found[-1] if found else Location(None, None, None)
+            found = [*found[:-1], replace(outermost, function=demangled(symbol[1]))]
         return [each for each in found if each.function]
 
     @cached_property
-    def _more(self) -> DebugInfo | DwarfPackage | None:
-        """The same debug information, by who reads more forms of it."""
+    def _lines(self) -> DebugInfo | DwarfPackage | None:
         if self._debug is None:
             return None
         package = find_package(self._debug, self._name)
@@ -180,10 +169,6 @@ def demangled(name: str) -> str:
     """Return *name* as its author wrote it, in C++ or Rust too; parts that GCC split off are the function."""
     plain = _SPLIT_OFF.sub("", name)
     return pydemumble.demangle(plain) or plain
-
-
-def _location(found: Any) -> Location:
-    return Location(demangled(found.symbol) or None, found.full_path or None, found.line or None)
 
 
 def right_file(path: Path, build_id: str | None) -> Path | None:
@@ -269,60 +254,47 @@ def _guessed_headers(debug: _Headers, mapped_offset: int) -> _Headers:
     code = [segment for segment in debug.segments if segment.is_executable]
     if len(code) != 1:
         return _Headers()
-    segments = [segment for segment in debug.segments if not segment.is_executable]
     start = code[0].address & ~_PAGE_MASK
-    # The size is not there either: the cache knows where functions end.
+    # The size is not there either: symbols know where functions end.
     whole = _Segment(mapped_offset, start, 1 << 40, is_executable=True)
-    lowest = min((segment.address for segment in [*segments, code[0]]), default=start)
-    return _Headers((whole, _Segment(0, lowest, 0, is_executable=False)))
+    return _Headers((whole,))
 
 
-class _Table(NamedTuple):
-    """
-    Symbols of one file.
+class _Symbols(NamedTuple):
+    """A file to ask for symbols, and whether it has lines, too."""
 
-    Attributes:
-        cache: Answers.
-        base: The lowest address of the file, from which symbolic counts.
-        path: The file.
-        has_lines: Whether it has debug information.
-    """
-
-    cache: SymCache
-    base: int
     path: Path
     has_lines: bool
 
 
-def _best_table(candidates: Sequence[Path]) -> _Table | None:
-    """Return the symbols of the first file that has lines, else of the first that has names."""
-    objects = [(found, path) for path in candidates if (found := _object(path)) is not None]
-    for wanted in ("debug", "symtab"):
-        for found, path in objects:
-            if wanted in found.features:
-                with suppress(SymbolicError):
-                    cache = SymCache.from_object(found)
-                    return _Table(cache, _read_headers(path).base, path, has_lines=wanted == "debug")
+def _best_file(candidates: Sequence[Path]) -> _Symbols | None:
+    """Return the first file that has lines, else the first that has names; None if there is none."""
+    known = [(path, _sections(path)) for path in candidates]
+    for wanted in (_LINES, _NAMES):
+        for path, sections in known:
+            if wanted & sections:
+                return _Symbols(path, has_lines=wanted is _LINES)
     return None
 
 
-def _mini_tables(compressed: bytes) -> list[_Table]:
+def _sections(path: Path) -> set[str]:
+    """Return the names of sections that have contents in the file; none if it is damaged."""
+    try:
+        with path.open("rb") as stream:
+            return {each.name for each in ELFFile(stream).iter_sections() if each["sh_type"] != "SHT_NOBITS"}
+    except DAMAGED:
+        return set()
+
+
+def _mini_tables(compressed: bytes) -> list[SymbolTable]:
     """Return the symbols of the file in a section `.gnu_debugdata`: none if it is damaged or too large."""
     try:
         unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MINI_BYTES)
         content = unpacker.decompress(compressed, _MOST_MINI_BYTES)
-        found = next(Archive.from_bytes(content).iter_objects())
-        base = _headers_of(io.BytesIO(content)).base
-        return [_Table(SymCache.from_object(found), base, Path(), has_lines=False)]
-    except (lzma.LZMAError, EOFError, SymbolicError, StopIteration, *DAMAGED):
+        table = symbol_table_of(io.BytesIO(content))
+    except (lzma.LZMAError, EOFError, *DAMAGED):
         return []
-
-
-def _object(path: Path) -> Any:
-    try:
-        return next(iter(Archive.open(str(path)).iter_objects()), None)
-    except (OSError, SymbolicError):
-        return None
+    return [] if table is None else [table]
 
 
 def _files_by_build_id(build_id: str | None, debug_folders: Sequence[Path]) -> Iterator[Path]:
