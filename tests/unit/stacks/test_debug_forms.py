@@ -15,6 +15,28 @@ SOURCE = Path(__file__).parents[2] / "workloads/inlined.cpp"
 FLAGS = ["-O2", "-fno-optimize-sibling-calls", "-no-pie"]
 NEEDED = ("gdb", "g++", "clang++", "dwz", "xz", "dwp", "llvm-dwp", "llvm-symbolizer")
 FRAME = re.compile(r"#\d+ +(?P<address>0x[0-9a-f]+ in )?(?P<function>.*?)( \(.*?\))?( at .*:(?P<line>\d+))?")
+LOCAL = """
+#include <cstdlib>
+static void *volatile kept;
+static volatile int others;
+static inline __attribute__((always_inline)) void keep(size_t size_bytes)
+{
+    kept = malloc(size_bytes);
+}
+int main()
+{
+    struct Box {
+        __attribute__((noinline)) static void fill(int size_bytes)
+        {
+            keep(size_bytes);
+            others = others + 1;
+        }
+    };
+    Box::fill(6100);
+    others = others + 2;
+    return 0;
+}
+"""
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(tool) is None, reason=f"no `{tool}` on PATH") for tool in NEEDED
@@ -149,6 +171,18 @@ def test_functions_and_lines_are_those_of_gdb(tmp_path: Path, form: str) -> None
             for address, places in found.items()
         }
     assert found == expected
+
+
+def test_functions_within_functions_are_found(tmp_path: Path) -> None:
+    """Those of local classes and lambdas: compilers describe them within the function that has them."""
+    (tmp_path / "local.cpp").write_text(LOCAL)
+    program = tmp_path / "local"
+    run(tmp_path, "g++", "-g", *FLAGS, "local.cpp", "-o", program)
+    expected = frames_of_gdb(program)
+    found = frames_of_ours(program, [*expected])
+    lines = [[[line for _, line in frames] for frames in each.values()] for each in (found, expected)]
+    assert len(lines[1][0]) > 1, "an inlined function within a local one"
+    assert lines[0] == lines[1]
 
 
 def test_what_dwz_shares_is_found_by_build_id(tmp_path: Path) -> None:

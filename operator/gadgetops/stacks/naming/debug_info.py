@@ -30,11 +30,13 @@ _TYPES: Final = frozenset((0x02, 0x04, 0x13, 0x17))
 """Classes, enumerations, structures and unions: some languages have the code of methods there."""
 _BLOCKS: Final = frozenset((0x0B, 0x22, 0x25, 0x32))
 """Lexical, `with`, `catch` and `try`: what inlined functions may lie in."""
+_SUBPROGRAMS: Final = frozenset((_SUBPROGRAM,))
+_SCOPES: Final = _BLOCKS | {_INLINED_SUBROUTINE}
 _DECLARE_IN_TYPES: Final = frozenset((0x01, 0x02, 0x04, 0x0C, 0x19, 0x1A, 0x1D, 0x21, 0x2B, 0x2C, 0x3A, 0x3B))
 """C and C++ of all years: a type has declarations alone, of which there are many."""
 _NAME, _FOLDER, _CALL_FILE, _CALL_LINE = 0x03, 0x1B, 0x58, 0x59
 _MOST_NESTED: Final = 8
-"""Functions within a function, in languages that have that."""
+"""Functions whose code lies within that of another function, in languages that have that."""
 _LINKAGE_NAMES: Final = (0x6E, 0x2007)
 _LOCAL_NAME: Final = "_ZL"
 """How the linkage name of a static C++ function begins. Clang writes it where GCC writes none."""
@@ -122,7 +124,6 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "dwarf_tag": (c_int, [POINTER(_Die)]),
     "dwarf_child": (c_int, [POINTER(_Die), POINTER(_Die)]),
     "dwarf_siblingof": (c_int, [POINTER(_Die), POINTER(_Die)]),
-    "dwarf_haspc": (c_int, [POINTER(_Die), c_uint64]),
     "dwarf_srclang": (c_int, [POINTER(_Die)]),
     "dwarf_attr_integrate": (POINTER(_Attribute), [POINTER(_Die), c_uint, POINTER(_Attribute)]),
     "dwarf_formstring": (c_char_p, [POINTER(_Attribute)]),
@@ -162,6 +163,9 @@ class DebugInfo:
         self._handles: list[int] = []
         self._units = _Entries()
         self._functions_of: dict[int, _Entries] = {}
+        self._nested_functions_of: dict[int, _Entries] = {}
+        self._inner_of: dict[int, _Entries] = {}
+        self._name_of: dict[int, str | None] = {}
         library = _library()
         handle = None if library is None else self._begin(library, path)
         if library is None or handle is None:
@@ -237,9 +241,7 @@ class DebugInfo:
 
     def _functions(self, unit: _Die, address: int) -> list[_Die]:
         """Return the functions at *address*, the innermost first."""
-        if unit.addr not in self._functions_of:
-            self._functions_of[unit.addr] = self._listed(unit)
-        die = self._functions_of[unit.addr].at(address)
+        die = self._function(unit, address)
         functions: list[_Die] = []
         depth = 0
         while die is not None and depth < _MOST_DEPTH:
@@ -249,28 +251,37 @@ class DebugInfo:
             depth += 1
         return functions
 
-    def _listed(self, unit: _Die) -> _Entries:
-        """Return the functions of *unit* that have code, also those in namespaces and types."""
-        has_code_in_types = self._library.dwarf_srclang(byref(unit)) not in _DECLARE_IN_TYPES
-        containers = _NAMESPACES | _TYPES if has_code_in_types else _NAMESPACES
-        entries, waiting, tag_of = _Entries(), [unit], self._library.dwarf_tag
+    def _function(self, unit: _Die, address: int) -> _Die | None:
+        if unit.addr not in self._functions_of:
+            has_code_in_types = self._library.dwarf_srclang(byref(unit)) not in _DECLARE_IN_TYPES
+            containers = _NAMESPACES | _TYPES if has_code_in_types else _NAMESPACES
+            self._functions_of[unit.addr] = self._listed(unit, _SUBPROGRAMS, containers)
+        found = self._functions_of[unit.addr].at(address)
+        if found is not None:
+            return found
+        # A lambda and the methods of a local class are described within the function that has them.
+        if unit.addr not in self._nested_functions_of:
+            containers = _NAMESPACES | _TYPES | _BLOCKS | _SUBPROGRAMS
+            self._nested_functions_of[unit.addr] = self._listed(unit, _SUBPROGRAMS, containers)
+        return self._nested_functions_of[unit.addr].at(address)
+
+    def _listed(self, die: _Die, tags: frozenset[int], containers: frozenset[int]) -> _Entries:
+        """Return the entries of *tags* in *die* that have code, also those within *containers*."""
+        entries, waiting, tag_of = _Entries(), [die], self._library.dwarf_tag
         while waiting:
-            for die in self._children(waiting.pop()):
-                tag = tag_of(byref(die))
-                if tag == _SUBPROGRAM:
-                    entries.add(die, self._ranges(die))
-                elif tag in containers:
-                    waiting.append(_Die.from_buffer_copy(die))
+            for child in self._children(waiting.pop()):
+                tag = tag_of(byref(child))
+                if tag in tags:
+                    entries.add(child, self._ranges(child))
+                if tag in containers:
+                    waiting.append(_Die.from_buffer_copy(child))
         return entries.sort()
 
     def _inner(self, die: _Die, address: int) -> _Die | None:
         """Return the block or inlined function in *die* that is at *address*; None if there is none."""
-        for child in self._children(die):
-            tag = self._library.dwarf_tag(byref(child))
-            is_scope = tag == _INLINED_SUBROUTINE or tag in _BLOCKS
-            if is_scope and self._library.dwarf_haspc(byref(child), address) > 0:
-                return child
-        return None
+        if die.addr not in self._inner_of:
+            self._inner_of[die.addr] = self._listed(die, _SCOPES, frozenset())
+        return self._inner_of[die.addr].at(address)
 
     def _children(self, die: _Die) -> Iterator[_Die]:
         """Yield what is directly in *die*: the same object each time, another entry."""
@@ -281,6 +292,11 @@ class DebugInfo:
                 yield child
 
     def _name(self, die: _Die) -> str | None:
+        if die.addr not in self._name_of:
+            self._name_of[die.addr] = self._read_name(die)
+        return self._name_of[die.addr]
+
+    def _read_name(self, die: _Die) -> str | None:
         linkage = next(filter(None, (self._text(die, name) for name in _LINKAGE_NAMES)), None)
         plain = self._text(die, _NAME)
         is_local = linkage is not None and linkage.startswith(_LOCAL_NAME)
