@@ -99,6 +99,7 @@ def test_where_it_says_no_record_fails_for_that_reason(
     can_record, found = diagnosis(*within, folder=tmp_path)
     record = ["record", "--image", gadget_object, "-o", "r.gadgetrec", "--", "true"]
     done = run(*within, *GADGETOPS, *record, folder=tmp_path)
+    assert not (tmp_path / "r.gadgetrec").exists()
     culprit = found[UNABLE[name].culprit]
     assert (can_record, culprit["state"], done.returncode) == (False, "missing", 1), done.stderr
     command = ["record", "-q", "-o", "c.gadgetrec", "--", "true"]
