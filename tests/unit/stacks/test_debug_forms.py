@@ -23,18 +23,22 @@ static inline __attribute__((always_inline)) void keep(size_t size_bytes)
 {
     kept = malloc(size_bytes);
 }
+struct Box {
+    int size_bytes;
+    __attribute__((noinline)) int fill(int times) const
+    {
+        auto once = [this, times]() __attribute__((noinline)) {
+            keep(size_bytes);
+            others = others + times;
+            return others;
+        };
+        return once();
+    }
+};
 int main()
 {
-    struct Box {
-        __attribute__((noinline)) static void fill(int size_bytes)
-        {
-            keep(size_bytes);
-            others = others + 1;
-        }
-    };
-    Box::fill(6100);
-    others = others + 2;
-    return 0;
+    Box box = {6100};
+    return box.fill(0);
 }
 """
 
