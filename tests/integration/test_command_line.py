@@ -139,3 +139,22 @@ def test_a_query_may_come_from_standard_input(
     with (tmp_path / "query.sql").open() as query:
         monkeypatch.setattr("sys.stdin", query)
         assert "42" in gadgetops("sql", recording, "-").out
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["convert", "demo.gadgetrec", "-o", "x"], "--to is missing"),
+        (["leaks"], "RECORDING is missing"),
+        (
+            ["leaks", "demo.gadgetrec", "--format", "yml"],
+            "--format: 'yml' is not one of 'table', 'json', 'csv'",
+        ),
+        (["completion", "tcsh"], "{bash|zsh|fish}: 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_is_typed(gadgetops: Gadgetops, typed: list[str], message: str) -> None:
+    """An option by its name, an argument by the word that stands for it in the help."""
+    result = gadgetops(*typed)
+    assert result.status == 2
+    assert result.err.splitlines()[0] == f"gadgetops: error: {message}"

@@ -81,8 +81,18 @@ def usage_error(error: click.ClickException) -> UsageError:
         close = meant(error.option_name, _options(context))
         return UsageError(f"no such option: {error.option_name}", hint=close or hint)
     if isinstance(error, click.MissingParameter) and error.param is not None and context is not None:
-        return UsageError(f"{error.param.make_metavar(context)} is missing", hint=hint)
-    return UsageError(error.format_message(), hint=hint)
+        return UsageError(f"{_typed(error.param, context)} is missing", hint=hint)
+    if isinstance(error, click.BadParameter) and error.param is not None and context is not None:
+        return UsageError(f"{_typed(error.param, context)}: {error.message.rstrip('.')}", hint=hint)
+    if isinstance(error, click.BadOptionUsage) and "requires an argument" in error.message:
+        return UsageError(f"{error.option_name} needs a value", hint=hint)
+    return UsageError(error.format_message().rstrip("."), hint=hint)
+
+
+def _typed(parameter: click.Parameter, context: click.Context) -> str:
+    """Return an option as it is typed, or the name of an argument."""
+    is_option = isinstance(parameter, click.Option)
+    return max(parameter.opts, key=len) if is_option else parameter.make_metavar(context)
 
 
 def _options(context: click.Context | None) -> list[str]:
