@@ -23,7 +23,7 @@ demo: setup ## build the gadget, check the diagrams, find the leaks of a small p
 test: setup-test lint docs-check ## everything that proves it: lint, diagrams, tests
 	@# What is traced has the machine to itself; Spark and the property tests share it.
 	@status=0; \
-	pytest -m "not kernel and not vm and not programs and not interop" --numprocesses 2 --dist loadfile || status=1; \
+	pytest -m "not kernel and not vm and not programs and not interop and not long" --numprocesses 2 --dist loadfile || status=1; \
 	! [ -x "$$(scripts/interop_tools.sh --path)/crane" ] || pytest tests/interop/test_matrix.py || status=1; \
 	pytest -m "kernel and not long" || status=1; \
 	pytest -m "vm and not long" || status=1; \
@@ -53,6 +53,10 @@ test-verdicts: setup-test ## verdicts on servers of many shapes, twenty runs eac
 .PHONY: test-container
 test-container: setup-test ## the image of Containerfile, built on Debian's packages and run by a docker engine
 	pytest tests/kernel/test_container_image.py -m long -v
+
+.PHONY: test-long
+test-long: setup-test ## two thousand changed recordings, and a Spark cluster asked about two hundred (an hour)
+	pytest -m "long and not kernel and not vm and not programs and not interop" -v
 
 .PHONY: test-programs
 test-programs: ## real programs of Debian, each run bare and recorded: only the recording differs

@@ -75,7 +75,7 @@ def check(numbers: range, outside: Path, tmp_path: Path) -> None:
         try:
             found, said = answer(path)
         except GadgetOpsError as error:
-            found, said = None, (str(error),)
+            found, said = None, (error.problem,)
         assert found == right or set(said) - set(reasons), (number, what)
         assert "\n" not in "".join(said), (number, what)
         assert state_of(outside) == before, (number, what)
