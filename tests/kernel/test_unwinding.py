@@ -427,7 +427,7 @@ def test_ctrl_c_while_symbolizing_leaves_what_goes_on_later(
         assert gadgetops("record", *options, "--", program).status == 0
     said = []
 
-    def interrupt(_line: ProgressLine, what: str) -> None:
+    def interrupt(_line: ProgressLine, what: str, _done: int = 0, _of: int = 0) -> None:
         said.append(what)
         if what.startswith(stage):
             os.kill(os.getpid(), signal.SIGINT)
