@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from gadgetops import process_stat
+
 _LOCKS: Final = Path("/proc/locks")
-_STOPPED: Final = "Tt"
-"""States of a process that was stopped, by a signal or by a debugger."""
 
 
 def is_stopped(descriptor: int) -> bool:
@@ -22,12 +22,5 @@ def is_stopped(descriptor: int) -> bool:
         rows = [line.split() for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines()]
         # `->` marks who waits.
         holders = [row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5] == place]
-        return any(_state(pid) in _STOPPED for pid in holders)
+        return any(process_stat.is_stopped(int(pid)) for pid in holders)
     return False
-
-
-def _state(pid: str) -> str:
-    with contextlib.suppress(OSError, IndexError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[0]
-    return "?"

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gadgetops import process_stat
+
 CAP_SYS_PTRACE: Final = 19
 _ENDED: Final = (b"Z", b"X")
-_PARENT_FIELD: Final = 1
-_FLAGS_FIELD: Final = 6
-_START_TIME_FIELD: Final = 19
 """In /proc/PID/stat, after the name (proc(5)), in clock ticks since boot."""
 _DELETED: Final = " (deleted)"
 _NEWLINE: Final = "\\012"
@@ -51,20 +50,20 @@ class Range(NamedTuple):
 
 def is_alive(pid: int) -> bool:
     """Return whether a thread of process *pid* runs; one that its parent has not waited for does not."""
-    return _runs(_status(pid)) or memory_holder(pid) != pid
+    return _runs(process_stat.read_stat(pid)) or memory_holder(pid) != pid
 
 
 def is_running(tid: int) -> bool:
     """Return whether the thread *tid*, which may be a process's first, has not ended."""
-    return _runs(_status(tid))
+    return _runs(process_stat.read_stat(tid))
 
 
 def memory_holder(pid: int) -> int:
     """Return *pid*, or another thread of that process if the first one has ended before it."""
-    if _runs(_status(pid)):
+    if _runs(process_stat.read_stat(pid)):
         return pid
     threads = (tid for tid in threads_of(pid) if tid != pid)
-    return next((tid for tid in threads if _runs(_status(tid))), pid)
+    return next((tid for tid in threads if _runs(process_stat.read_stat(tid))), pid)
 
 
 def threads_of(pid: int) -> set[int]:
@@ -84,9 +83,9 @@ def descendants_of(pids: Iterable[int]) -> list[int]:
     """Return the running processes that *pids* started, and that those started; parents come first."""
     children: dict[int, list[int]] = {}
     for pid in all_processes():
-        status = _status(pid)
+        status = process_stat.read_stat(pid)
         if status:
-            children.setdefault(int(status[_PARENT_FIELD]), []).append(pid)
+            children.setdefault(int(status[process_stat.PARENT]), []).append(pid)
     known = dict.fromkeys(pids)
     waiting = [*known]
     while waiting:
@@ -98,20 +97,20 @@ def descendants_of(pids: Iterable[int]) -> list[int]:
 
 def parent_of(pid: int) -> int | None:
     """Return the process that *pid* is a child of; None if it is gone."""
-    status = _status(pid)
-    return int(status[_PARENT_FIELD]) if status else None
+    status = process_stat.read_stat(pid)
+    return int(status[process_stat.PARENT]) if status else None
 
 
 def is_kernel_thread(pid: int) -> bool:
     """Return whether *pid* is a thread of the kernel, which has no memory of its own."""
-    status = _status(pid)
-    return bool(status) and bool(int(status[_FLAGS_FIELD]) & _KERNEL_THREAD)
+    status = process_stat.read_stat(pid)
+    return bool(status) and bool(int(status[process_stat.FLAGS]) & _KERNEL_THREAD)
 
 
 def start_time(pid: int) -> str | None:
     """Return what tells process *pid* from others that had or will have its number; None if it is gone."""
-    status = _status(pid)
-    return status[_START_TIME_FIELD].decode() if status else None
+    status = process_stat.read_stat(pid)
+    return status[process_stat.START_TIME].decode() if status else None
 
 
 def name_of(pid: int) -> str | None:
@@ -233,12 +232,4 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _runs(status: list[bytes]) -> bool:
-    return bool(status) and status[0] not in _ENDED
-
-
-def _status(pid: int) -> list[bytes]:
-    """Return what /proc/PID/stat has after the name, from the state on; nothing if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return []
+    return bool(status) and status[process_stat.STATE] not in _ENDED

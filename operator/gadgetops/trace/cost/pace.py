@@ -9,9 +9,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
+from gadgetops.process_stat import SYSTEM_TICKS, USER_TICKS, read_stat
 from gadgetops.trace.cost.price import Price, said_slowdown
 
 WINDOW_S: Final = 0.25
@@ -199,8 +199,6 @@ def _now_ns() -> int:
 
 def _process_cpu_s(pid: int) -> float:
     """Return how long process *pid* ran; 0 if it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    fields = read_stat(pid)
+    ticks = int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS]) if fields else 0
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -7,10 +7,10 @@ import signal
 import struct
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import KernelRefused
+from gadgetops.process_stat import read_stat
 from gadgetops.trace.machine import end_with_parent
 from gadgetops.trace.signals import STOP_SIGNALS
 
@@ -22,7 +22,8 @@ _GRACE_S: Final = 5.0
 """How long it may take to detach once it is asked to."""
 _POLL_S: Final = 0.25
 _PULSE: Final = struct.Struct("d")
-_STOPPED: Final = "T"
+_STOPPED: Final = [b"T"]
+"""State of a process that a signal has stopped; a debugger makes it another."""
 
 
 class Watchdog:
@@ -80,7 +81,7 @@ def _watch(recorder: int, shared: mmap.mmap) -> None:
     while True:
         time.sleep(_POLL_S)
         (pulse_s,) = _PULSE.unpack_from(shared)
-        stopped_s = stopped_s + _POLL_S if pulse_s and _state(recorder) == _STOPPED else 0.0
+        stopped_s = stopped_s + _POLL_S if pulse_s and read_stat(recorder)[:1] == _STOPPED else 0.0
         if stopped_s >= STOPPED_S:
             _end(recorder, shared, f"was stopped for {STOPPED_S:.0f} s")
             return
@@ -101,10 +102,3 @@ def _end(recorder: int, shared: mmap.mmap, why: str) -> None:
         if not _PULSE.unpack_from(shared)[0]:
             return
     os.kill(recorder, signal.SIGKILL)
-
-
-def _state(pid: int) -> str:
-    """Return the state of process *pid*, as proc(5) has it: `T` for stopped."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return ""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from gadgetops.errors import StorageError
+from gadgetops.process_stat import is_stopped
 from gadgetops.trace.events.ring import ALIGNMENT_BYTES, BUSY, DISCARDED, FLAGS, WINDOW_BYTES, RingBuffer
 from gadgetops.trace.preload.layout import MAGIC, PATH_BYTES, READER_FIELDS, VERSION, WRITER_FIELDS
 from gadgetops.trace.processes import is_alive, start_time
@@ -32,7 +33,6 @@ _LOOK_S: Final = 0.001
 """How long a record that is being written is waited for, before its writer is looked at."""
 _ABANDONED_S: Final = 10.0
 """A writer that lives does not take so long: it jumped out of the library."""
-_STOPPED: Final = (b"T", b"t")
 
 
 def free_word(lap: int) -> bytes:
@@ -164,16 +164,9 @@ class SharedRingReader(RingBuffer):
         if not is_alive(pid):
             return True
         now = time.monotonic()
-        if getattr(self, "_stuck_at", None) != position or _is_stopped(pid):
+        if getattr(self, "_stuck_at", None) != position or is_stopped(pid):
             self._stuck_at, self._stuck_s = position, now
         return now - self._stuck_s > _ABANDONED_S
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in _STOPPED
-    except OSError:
-        return False
 
 
 _lock: Final = threading.Lock()
