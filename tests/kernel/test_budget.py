@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.paced import running_paced
 from services.patience import PATIENCE
 from services.terminal import terminal
 
@@ -24,10 +25,8 @@ TIMEOUT_S = 60 * PATIENCE
 @pytest.fixture
 def server(compiled: Callable[[str], Path]) -> Iterator[int]:
     """A process that calls malloc() and free() about a million times a second."""
-    with subprocess.Popen([compiled("paced"), "1", "6000"], stdout=subprocess.DEVNULL) as process:
-        time.sleep(0.5)
-        yield process.pid
-        process.kill()
+    with running_paced(compiled("paced"), 6000) as pid:
+        yield pid
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from services.paced import running_paced
 from services.patience import PATIENCE
 
 import gadgetops
@@ -22,10 +23,8 @@ TIMEOUT_S = 60 * PATIENCE
 @pytest.fixture
 def server(compiled: Callable[[str], Path]) -> Iterator[int]:
     """A process that calls malloc() and free() some thousand times a second."""
-    with subprocess.Popen([compiled("paced"), "1", "2000000"], stdout=subprocess.DEVNULL) as process:
-        time.sleep(0.2)
-        yield process.pid
-        process.kill()
+    with running_paced(compiled("paced"), 2_000_000) as pid:
+        yield pid
 
 
 def code_of(pid: int) -> bytes:

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from gadgetops.errors import SparkUnavailable
 from gadgetops.pairing.progress import query_listener
@@ -32,7 +32,7 @@ def start_session(master: str, *, is_verbose: bool) -> Any:
     """
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    # Nothing of Python runs on executors; should a future Spark want to, the interpreter is this one.
+    # No Python runs on executors; should a later Spark start any, it is this interpreter.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("gadgetops").master(master)
@@ -47,41 +47,32 @@ def start_session(master: str, *, is_verbose: bool) -> Any:
             session = builder.getOrCreate()
         except Exception as error:
             # PySpark and Py4J raise errors of many classes here, and Java writes some reasons only as text.
-            raise SparkUnavailable(master, _reason(written.read_text(), error)) from error
+            raise SparkUnavailable(master, _reason(written, error)) from error
     session.sparkContext.setLogLevel("WARN" if is_verbose else "ERROR")
     return session
 
 
-class _Written:
-    """What a program that was started in the meantime wrote on standard error."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def read_text(self) -> str:
-        self._file.seek(0)
-        return str(self._file.read().decode(errors="replace"))
-
-
 @contextlib.contextmanager
-def _redirected_errors(*, is_verbose: bool) -> Iterator[_Written]:
-    """Keep off the terminal what programs that the block starts ever write on standard error."""
+def _redirected_errors(*, is_verbose: bool) -> Iterator[IO[bytes]]:
+    """Send to a file what programs that the block starts write on standard error, also after the block."""
     with tempfile.TemporaryFile() as file:
         if is_verbose:
-            yield _Written(file)
+            yield file
             return
         sys.stderr.flush()
         kept = os.dup(2)
         try:
             os.dup2(file.fileno(), 2)
-            yield _Written(file)
+            yield file
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
 
 
-def _reason(text: str, error: Exception) -> str:
+def _reason(written: IO[bytes], error: Exception) -> str:
+    written.seek(0)
+    text = written.read().decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if any(each in line for each in _REASONS)]
     return lines[-1] if lines else str(error).strip().partition("\n")[0]
 

@@ -12,8 +12,8 @@ Allocations paired with their releases: the one definition, which all questions 
 - `unmatched_releases`, by `UNMATCHED_COLUMNS`, and why they have no allocation.
 
 At every moment allocated bytes are released plus live bytes, and so are counts. What is live is said in
-docs/recording-format.md. Blocks are paired by SQL (`sql/blocks.sql`), mappings by `pairing_mappings`, both in
-`pairing_step`. It is done once: `pairing_store` keeps it beside the recording, segment by segment.
+docs/recording-format.md. Blocks are paired by SQL (`sql/blocks.sql`), mappings by `pairing.mappings`, both in
+`pairing.step`. It is done once: `pairing.store` keeps the pairs, segment by segment.
 """
 
 import contextlib

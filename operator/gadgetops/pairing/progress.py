@@ -1,4 +1,4 @@
-"""Who is told how pairing goes; nothing is imported here, so that every verb can afford to listen."""
+"""Listeners for the progress of pairing and of cluster queries; imports nothing, so every verb can listen."""
 
 from collections.abc import Callable
 from contextvars import ContextVar

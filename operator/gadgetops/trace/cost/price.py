@@ -5,6 +5,7 @@ Calls are counted for a moment, by thread, and what a probe takes is measured on
 follows how much longer the busiest threads would take for the same work.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +82,7 @@ def price_of(allocators: Iterable[Allocator], *, collect_stacks: bool = True) ->
     """
     Count calls of *allocators* for a moment, a quarter of a second at most, and return what recording costs.
 
-    This is the one function for who wants to say a price: `record` and `doctor` do.
+    `record` and `doctor` both ask this, so that they say the same price.
 
     Args:
         allocators: Where to count; those with a process count that process alone.
@@ -151,19 +152,15 @@ def _costs() -> Costs:
     """Return what probes take here; measured once for each kernel and boot."""
     path = cache_folder("probe-costs") / "costs.json"
     key = f"{os.uname().release} {_BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ''}"
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(path.read_text())
         if kept["key"] == key:
             return Costs(float(kept["entry_s"]), float(kept["return_s"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     costs = measure_costs()
-    try:
+    with contextlib.suppress(OSError, StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing_file(path) as file:
             file.write_text(json.dumps({"key": key, **costs._asdict()}))
-    except (OSError, StorageError):
-        return costs
     return costs
 
 
