@@ -9,7 +9,7 @@ from gadgetops.questions.asking.certainty import Certainty
 from gadgetops.questions.asking.filters import ALL, Filters, GroupBy
 from gadgetops.questions.asking.groups import EVERYTHING, Group
 from gadgetops.questions.asking.question import Question, Span, asked, of_what_is_readable
-from gadgetops.questions.resident import resident_course
+from gadgetops.questions.slots.resident import resident_course
 from gadgetops.recording.reader import Recording
 
 BUCKETS: Final = 60

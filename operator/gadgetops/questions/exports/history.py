@@ -9,7 +9,7 @@ from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.question import Question, Span, asked
 from gadgetops.questions.asking.stacks_of import Frame, Stack, stacks_of
 from gadgetops.questions.exports.program import Program, program_of
-from gadgetops.questions.resident import resident_rounds
+from gadgetops.questions.slots.resident import resident_rounds
 from gadgetops.questions.texts import text
 from gadgetops.recording.reader import Recording
 

@@ -1,1 +1,1 @@
-"""Sums by slots of time: `slot_sums` by stack and thread, `highest_moments` the peak of each slot."""
+"""Numbers by slot of time: sums by stack and thread, highest moments, resident memory."""

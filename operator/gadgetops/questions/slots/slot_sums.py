@@ -17,8 +17,8 @@ from gadgetops.questions.asking.filters import ALL, Filters
 from gadgetops.questions.asking.groups import Groups
 from gadgetops.questions.asking.question import Question, asked, of_what_is_readable
 from gadgetops.questions.asking.stacks_of import Stack
-from gadgetops.questions.resident import resident_course
 from gadgetops.questions.slots.highest_moments import highest_moments
+from gadgetops.questions.slots.resident import resident_course
 from gadgetops.questions.temporary import OTHERS
 from gadgetops.questions.texts import text
 from gadgetops.recording.reader import Recording
