@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +259,9 @@ def test_a_process_whose_first_thread_has_ended_is_recorded(
 ) -> None:
     """To its end, though the thread that the probes belong to then ends before it, too."""
     go = tmp_path / "go"
-    with subprocess.Popen([compiled("lone_thread"), go]) as program:
+    with subprocess.Popen([compiled("lone_thread"), go]) as program, ExitStack() as stack:
+        # Whatever fails: nobody else ends it.
+        stack.callback(program.kill)
         wait_until(lambda: state(program.pid, program.pid) == "Z")
         brief, last = sorted(threads_of(program.pid) - {program.pid})
         with started(argv, "--pid", program.pid) as recorder:

@@ -59,10 +59,10 @@ def is_running(tid: int) -> bool:
 
 
 def memory_holder(pid: int) -> int:
-    """Return *pid*, or another thread of that process if the first one has ended before it."""
+    """Return *pid*, or the lowest other thread of that process if the first one has ended before it."""
     if _runs(process_stat.read_stat(pid)):
         return pid
-    threads = (tid for tid in threads_of(pid) if tid != pid)
+    threads = sorted(threads_of(pid) - {pid})
     return next((tid for tid in threads if _runs(process_stat.read_stat(tid))), pid)
 
 
